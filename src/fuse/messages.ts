@@ -1,0 +1,45 @@
+/**
+ * What the host's main thread and an engine thread say to each other (worker_threads messages).
+ * The engine thread sits in `Native.next`; whoever posts to it also calls `Native.wake` on its
+ * eventfd, and it takes its messages with receiveMessageOnPort.
+ */
+import type { OverlaySpec } from '../overlay/spec.js';
+
+export type ToEngine =
+  /** Open and check the layers; answered by prepared or failed. `mount` is the host's number for it. */
+  | { readonly kind: 'prepare'; readonly mount: number; readonly spec: OverlaySpec }
+  /** The device is mounted on the mountpoint: serve it. Answered by live (INIT done) or failed. */
+  | { readonly kind: 'serve'; readonly mount: number; readonly deviceFd: number }
+  /** Give up a prepared mount that will not be served (mount(2) failed). Answered by ended. */
+  | { readonly kind: 'abandon'; readonly mount: number }
+  | { readonly kind: 'stats'; readonly mount: number; readonly query: number }
+  /** Leave the loop and end the thread; only when it serves nothing. */
+  | { readonly kind: 'stop' };
+
+export type FromEngine =
+  /** First message of a thread. */
+  | { readonly kind: 'ready'; readonly wakeFd: number }
+  | {
+      readonly kind: 'prepared';
+      readonly mount: number;
+      /** st_dev of the upper and the lowers, to keep a mount off the thread that serves its own layers. */
+      readonly devices: readonly string[];
+    }
+  | { readonly kind: 'live'; readonly mount: number }
+  /** One clear sentence: what, which path, what to do. Nothing is left open. */
+  | { readonly kind: 'failed'; readonly mount: number; readonly message: string }
+  /** Unmounted, aborted or abandoned; every descriptor is closed. */
+  | { readonly kind: 'ended'; readonly mount: number }
+  | { readonly kind: 'stats'; readonly query: number; readonly stats: MountStats };
+
+export interface MountStats {
+  /** Requests by opcode name. */
+  readonly requests: Readonly<Record<string, number>>;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly copyUps: number;
+  readonly inodes: number;
+  readonly fds: number;
+  /** Bytes of the inode arena in use. */
+  readonly arena: number;
+}

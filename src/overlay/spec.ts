@@ -1,0 +1,16 @@
+/** What one mount is made of: the parsed, checked, frozen result of the options. Paths are absolute, bytes as latin1. */
+export interface OverlaySpec {
+  /** Lower layers, topmost first. */
+  readonly lowers: readonly string[];
+  /** Absent: the mount is read-only. */
+  readonly upper?: string;
+  readonly work?: string;
+  /** `ro`: no change reaches the upper, also when there is one (it is then the topmost lower). */
+  readonly readOnly: boolean;
+  /** Nothing is synced: copy-up is not, and FSYNC is answered without work. `volatile` leaves its marker, `fsync=0` does not. */
+  readonly durability: 'sync' | 'fsync=0' | 'volatile';
+  /** Kernel writeback cache; ignored (off) when read-only. */
+  readonly writeback: boolean;
+  /** One line per request on the engine's stderr. */
+  readonly debug: boolean;
+}

@@ -1,0 +1,198 @@
+/**
+ * The addon's whole surface, as one interface; the only file that loads the .node file.
+ *
+ * Conventions, for every function unless it says otherwise:
+ * - It returns a number >= 0, or -errno. It never throws for an expected failure.
+ * - Names and paths are latin1 strings, one character per byte, so that any file name survives
+ *   (a name never holds NUL or "/"). They never contain more than one component where the
+ *   parameter is called `name`.
+ * - 64-bit file offsets and lengths are passed as two unsigned 32-bit halves (`lo`, `hi`): a size
+ *   can exceed 2^53.
+ * - `at` is a byte offset into `memory`, the thread's shared memory; results land there.
+ */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+export interface Native {
+  /** This thread's shared memory: request (IN), reply (OUT) and scratch regions, see memory.ts. */
+  readonly memory: ArrayBuffer;
+
+  // --- descriptors -------------------------------------------------------------------------
+  /** openat2(2). O_CLOEXEC is always added. `resolve` is RESOLVE_*. */
+  openat2(dirfd: number, path: string, flags: number, mode: number, resolve: number): number;
+  close(fd: number): number;
+  /** open_tree(2); with OPEN_TREE_CLONE a private mount of `path`. O_CLOEXEC is always added. */
+  openTree(dirfd: number, path: string, flags: number): number;
+  /** mount_setattr(2) on the mount behind `fd` (AT_EMPTY_PATH): MOUNT_ATTR_* to set and to clear. */
+  mountSetattr(fd: number, set: number, clear: number): number;
+
+  // --- names -------------------------------------------------------------------------------
+  /** statx(2); a 256-byte struct statx lands at `at`. An empty name with AT_EMPTY_PATH means dirfd itself. */
+  statx(dirfd: number, name: string, flags: number, mask: number, at: number): number;
+  mknodat(dirfd: number, name: string, mode: number, major: number, minor: number): number;
+  mkdirat(dirfd: number, name: string, mode: number): number;
+  linkat(
+    olddirfd: number,
+    oldname: string,
+    newdirfd: number,
+    newname: string,
+    flags: number,
+  ): number;
+  symlinkat(target: string, dirfd: number, name: string): number;
+  /** Writes the target, without a NUL, at `at`; returns its length. An empty name reads the O_PATH link `dirfd`. */
+  readlinkat(dirfd: number, name: string, at: number, size: number): number;
+  renameat2(
+    olddirfd: number,
+    oldname: string,
+    newdirfd: number,
+    newname: string,
+    flags: number,
+  ): number;
+  unlinkat(dirfd: number, name: string, flags: number): number;
+  /** `uid`/`gid` of -1 leave that id alone. */
+  fchownat(dirfd: number, name: string, uid: number, gid: number, flags: number): number;
+  /** fchmodat2(2) where the kernel has it (6.6), else a detour over /proc/self/fd; never follows a symlink. */
+  fchmodat(dirfd: number, name: string, mode: number): number;
+  /** Nanoseconds may be UTIME_NOW (0x3fffffff) or UTIME_OMIT (0x3ffffffe). Seconds may be negative. */
+  utimensat(
+    dirfd: number,
+    name: string,
+    atimeSec: number,
+    atimeNsec: number,
+    mtimeSec: number,
+    mtimeNsec: number,
+    flags: number,
+  ): number;
+  /** getdents64(2): linux_dirent64 records land at `at`; returns their bytes, 0 at the end. */
+  getdents64(fd: number, at: number, size: number): number;
+  /** lseek(2); the resulting offset (u64) lands at `at`. */
+  lseek(fd: number, lo: number, hi: number, whence: number, at: number): number;
+
+  // --- xattrs (never follow a symlink; setxattrat(2) family of 6.13, else /proc/self/fd/N[/name]) ---
+  /** An empty `name` means the object `dirfd` itself (O_PATH allowed). Size 0 asks for the length. */
+  getxattr(dirfd: number, name: string, key: string, at: number, size: number): number;
+  setxattr(
+    dirfd: number,
+    name: string,
+    key: string,
+    at: number,
+    size: number,
+    flags: number,
+  ): number;
+  listxattr(dirfd: number, name: string, at: number, size: number): number;
+  removexattr(dirfd: number, name: string, key: string): number;
+
+  // --- data --------------------------------------------------------------------------------
+  pread(fd: number, at: number, size: number, lo: number, hi: number): number;
+  pwrite(fd: number, at: number, size: number, lo: number, hi: number): number;
+  ftruncate(fd: number, lo: number, hi: number): number;
+  fallocate(
+    fd: number,
+    mode: number,
+    offLo: number,
+    offHi: number,
+    lenLo: number,
+    lenHi: number,
+  ): number;
+  /** copy_file_range(2) of at most `len` (a plain number, <= 2^30); returns the bytes copied. */
+  copyFileRange(
+    fdIn: number,
+    inLo: number,
+    inHi: number,
+    fdOut: number,
+    outLo: number,
+    outHi: number,
+    len: number,
+  ): number;
+  /** ioctl FICLONE: `fdOut` becomes a reflink of `fdIn`. */
+  ficlone(fdOut: number, fdIn: number): number;
+  /**
+   * Copies all of `fdIn` (`size` bytes, as halves) to the empty file `fdOut`: FICLONE, else the data
+   * ranges found by SEEK_DATA/SEEK_HOLE with copy_file_range, else pread/pwrite; the final size is
+   * set by ftruncate, so holes stay holes. Returns 0 or -errno (ENOSPC, EDQUOT, EIO, EFBIG ...).
+   */
+  copyData(fdIn: number, fdOut: number, sizeLo: number, sizeHi: number): number;
+  fsync(fd: number): number;
+  fdatasync(fd: number): number;
+  syncfs(fd: number): number;
+  /** fstatfs(2): struct statfs (120 bytes on 64-bit) lands at `at`. O_PATH descriptors are fine. */
+  fstatfs(fd: number, at: number): number;
+  /** ioctl(2) with a pointer to `memory[at]`. */
+  ioctl(fd: number, request: number, at: number): number;
+  /** name_to_handle_at(2): u32 handle_bytes, i32 handle_type, then the handle, at `at` (136 bytes). */
+  nameToHandleAt(dirfd: number, name: string, at: number, flags: number): number;
+  /** open_by_handle_at(2) of the handle stored as above at `at`; `mountFd` must not be O_PATH. */
+  openByHandleAt(mountFd: number, at: number, flags: number): number;
+  /** umask(2) of the whole process. */
+  umask(mask: number): number;
+  /** flock(2). */
+  flock(fd: number, operation: number): number;
+  /** The soft limit of RLIMIT_NOFILE after raising it to the hard one. */
+  raiseNofile(): number;
+
+  // --- mounts ------------------------------------------------------------------------------
+  mount(source: string, target: string, type: string, flags: number, data: string): number;
+  umount2(target: string, flags: number): number;
+  /**
+   * Mounts through `fusermount3` (then `fusermount`): runs it with `-o options -- target`, receives
+   * the device descriptor over its socket. Returns the descriptor or -errno; the program's stderr is
+   * left as text at `at` (NUL-terminated, at most 4096 bytes).
+   */
+  fusermount(target: string, options: string, at: number): number;
+  /** `fusermount3 -u [-z] target`; stderr at `at` as above. */
+  fusermountUnmount(target: string, lazy: boolean, at: number): number;
+
+  // --- the session -------------------------------------------------------------------------
+  /** Adds a /dev/fuse descriptor (set O_NONBLOCK here) to this thread's loop; returns its slot. */
+  attach(fd: number): number;
+  /** Removes a slot and closes its descriptor. */
+  detach(slot: number): number;
+  /**
+   * Writes the reply (OUT region, `length` bytes, 0 = none) to `slot`, then waits for the next
+   * request of any slot and reads it to the IN region. Spins adaptively before it blocks
+   * (DESIGN.md). READ and WRITE on a node with a backing descriptor are answered inside.
+   * Returns the slot number (0..65535) of the request, or NEXT_WAKE when `wake` was called, or
+   * NEXT_ENDED - slot when that slot's connection has ended (unmounted or aborted); detach it.
+   */
+  next(slot: number, length: number): number;
+  /** Writes `length` bytes at `at` to the slot's device: a notification or a late reply. */
+  send(slot: number, at: number, length: number): number;
+  /**
+   * Makes `fd` the descriptor that answers READ (and, when `writable`, WRITE) of `nodeid` inside
+   * `next`; -1 forgets it. The descriptor stays the caller's. WRITE with FUSE_WRITE_KILL_SUIDGID
+   * always goes to the engine.
+   */
+  setBacking(slot: number, nodeid: number, fd: number, writable: boolean): void;
+  /** True when `next` used the backing of `nodeid` since the last call (for the LRU's second chance). */
+  backingUsed(slot: number, nodeid: number): boolean;
+  /** Requests read so far, by opcode (index), of a slot: a live view the loop increments; [0] counts bytes read, [63] bytes written by the fast path. */
+  counters(slot: number): Float64Array;
+  /** The eventfd that makes this thread's `next` return NEXT_WAKE. */
+  wakeFd(): number;
+  /** Writes to a wake eventfd; any thread may call it. */
+  wake(fd: number): number;
+
+  // --- arena -------------------------------------------------------------------------------
+  /**
+   * A memfd of `bytes` (sparse: pages exist when touched), mapped shared; the array buffer is
+   * unmapped when collected. `arenaFd` of the result's name tells its descriptor.
+   */
+  arena(bytes: number): ArrayBuffer;
+  /** Gives the pages wholly inside [from, to) of an arena back (MADV_REMOVE). */
+  arenaTrim(buffer: ArrayBuffer, from: number, to: number): number;
+
+  // --- tests -------------------------------------------------------------------------------
+  /** "struct.field" -> offset and "struct" -> size, as this compiler lays out <linux/fuse.h> and native/fuse_abi.h. */
+  layout(): Record<string, number>;
+}
+
+/** `next`: `wake` was called on this thread's eventfd. */
+export const NEXT_WAKE = -1;
+/** `next`: returned as NEXT_ENDED - slot when a connection ended. */
+export const NEXT_ENDED = -1000;
+
+/** Loads the addon; each thread gets an instance, with a memory of its own. */
+export function loadNative(): Native {
+  const path = fileURLToPath(new URL('../../build/Release/stratafs_native.node', import.meta.url));
+  return createRequire(import.meta.url)(path) as Native;
+}
