@@ -155,8 +155,19 @@ export interface Native {
    * NEXT_ENDED - slot when that slot's connection has ended (unmounted or aborted); detach it.
    */
   next(slot: number, length: number): number;
-  /** Writes `length` bytes at `at` to the slot's device: a notification or a late reply. */
+  /**
+   * Writes `length` bytes at `at` to the slot's device: a notification or a late reply. A late reply
+   * that the kernel refuses is answered with EIO, as in `next`. -ENOENT: the request or the entry is
+   * gone, which is fine.
+   */
   send(slot: number, at: number, length: number): number;
+  /**
+   * The errno (> 0) of the last reply that could not be written, then forgets it; 0 = none. Its
+   * caller got EIO instead. ENOENT (the request was aborted) does not count.
+   */
+  lastSendError(): number;
+  /** The errno (> 0) that ended a slot otherwise than by an unmount or an abort; 0 = none. */
+  lastReadError(): number;
   /**
    * Makes `fd` the descriptor that answers READ (and, when `writable`, WRITE) of `nodeid` inside
    * `next`; -1 forgets it. The descriptor stays the caller's. WRITE with FUSE_WRITE_KILL_SUIDGID
@@ -173,16 +184,22 @@ export interface Native {
   wake(fd: number): number;
 
   // --- arena -------------------------------------------------------------------------------
-  /**
-   * A memfd of `bytes` (sparse: pages exist when touched), mapped shared; the array buffer is
-   * unmapped when collected. `arenaFd` of the result's name tells its descriptor.
-   */
+  /** A memfd of `bytes`, mapped shared; the mapping goes when the array buffer is collected. */
   arena(bytes: number): ArrayBuffer;
+  /**
+   * Extends the memfd behind `buffer` to `bytes` and maps it whole once more: the result shows the
+   * same memory; `buffer` stays valid until it is collected.
+   */
+  arenaGrow(buffer: ArrayBuffer, bytes: number): ArrayBuffer;
   /** Gives the pages wholly inside [from, to) of an arena back (MADV_REMOVE). */
   arenaTrim(buffer: ArrayBuffer, from: number, to: number): number;
 
   // --- tests -------------------------------------------------------------------------------
-  /** "struct.field" -> offset and "struct" -> size, as this compiler lays out <linux/fuse.h> and native/fuse_abi.h. */
+  /**
+   * "struct.field" -> offset and "struct" -> size, as this compiler lays out <linux/fuse.h> and
+   * native/fuse_abi.h (names without "fuse_"; the host's structs as "sys_statx", "sys_statfs",
+   * "sys_dirent64"); "memory.REGION" -> native/memory.h; "const.NAME" -> constants after 7.38.
+   */
   layout(): Record<string, number>;
 }
 

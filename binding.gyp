@@ -1,0 +1,41 @@
+{
+  'targets': [
+    {
+      'target_name': 'stratafs_native',
+      'sources': [
+        'native/addon.cc',
+        'native/arena.cc',
+        'native/layout.cc',
+        'native/mount.cc',
+        'native/session.cc',
+        'native/session_io.cc',
+        'native/sys_data.cc',
+        'native/sys_names.cc',
+        'native/sys_xattr.cc',
+      ],
+      'defines': ['NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS'],
+      'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
+      'cflags': ['-Wall', '-Wextra', '-Wshadow', '-fvisibility=hidden', '-O2'],
+      'cflags!': ['-O3', '-Wno-unused-parameter'],
+      'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti'],
+      'cflags_cc!': ['-std=gnu++17'],
+    },
+  ],
+  'conditions': [
+    ['"<!(test -f native/launcher.cc && echo yes || echo no)"=="yes"', {
+      'targets': [
+        {
+          'target_name': 'stratafs',
+          'type': 'executable',
+          'sources': ['<!@(ls native/launcher*.cc)'],
+          'cflags': ['-Wall', '-Wextra', '-Wshadow', '-fvisibility=hidden', '-O2'],
+          'cflags!': ['-O3', '-Wno-unused-parameter'],
+          'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti'],
+          'cflags_cc!': ['-std=gnu++17'],
+          # It runs on every mount, before anything else of ours: nothing to resolve at start.
+          'ldflags': ['-static-libstdc++', '-static-libgcc'],
+        },
+      ],
+    }],
+  ],
+}

@@ -1,0 +1,185 @@
+// The table of functions (src/sys/native.ts documents each) and what a JavaScript thread owns.
+#include "napi_headers.h"
+
+#include "arena.h"
+#include "layout.h"
+#include "sys.h"
+#include "thread.h"
+
+namespace stratafs {
+
+namespace {
+
+constexpr size_t kCounters = 64;
+
+// napi_set_property refuses to work once the thread is being terminated (worker.terminate(),
+// process.exit() elsewhere), and that is the only sign of it that N-API gives.
+bool alive(void* context) {
+  Thread* const thread = static_cast<Thread*>(context);
+  const Napi::Env env = thread->probe.Env();
+  const Napi::HandleScope scope(env);
+  return napi_set_property(env, thread->probe.Value(), Napi::Number::New(env, 0),
+                           Napi::Number::New(env, 0)) == napi_ok;
+}
+
+int32_t attach(Thread& thread, int32_t fd) {
+  const Napi::Env env = thread.buffer.Env();
+  Napi::Float64Array view = Napi::Float64Array::New(env, kCounters);
+  const int32_t slot = thread.session->attach(fd, view.Data());
+  if (slot < 0) return slot;
+  if (static_cast<size_t>(slot) >= thread.counters.size()) thread.counters.resize(slot + 1);
+  thread.counters[slot] = Napi::Persistent(view);
+  return slot;
+}
+
+int32_t detach(Thread& thread, int32_t slot) {
+  const int32_t done = thread.session->detach(slot);
+  // -EBADF before anything was detached: there is no such slot.
+  if (slot >= 0 && static_cast<size_t>(slot) < thread.counters.size())
+    thread.counters[slot].Reset();
+  return done;
+}
+
+int32_t next(Thread& thread, int32_t slot, uint32_t length) {
+  return thread.session->next(slot, length, alive, &thread);
+}
+
+int32_t send(Thread& thread, int32_t slot, uint32_t at, uint32_t length) {
+  const uint8_t* const message = thread.at(at, length);
+  return message == nullptr ? -EFAULT : thread.session->send(slot, message, length);
+}
+
+int32_t setBacking(Thread& thread, int32_t slot, int64_t nodeid, int32_t fd, bool writable) {
+  thread.session->setBacking(slot, nodeid, fd, writable);
+  return 0;
+}
+
+int32_t lastSendError(Thread& thread) {
+  return thread.session->takeSendError();
+}
+
+int32_t lastReadError(Thread& thread) {
+  return thread.session->takeReadError();
+}
+
+int32_t wakeFd(Thread& thread) {
+  return thread.session->wakeFd();
+}
+
+int32_t wake(Thread&, int32_t fd) {
+  return Session::wake(fd);
+}
+
+// The two functions of the session that do not return a number.
+Napi::Value backingUsed(const Napi::CallbackInfo& info) {
+  Thread* const thread = static_cast<Thread*>(info.Data());
+  return Napi::Boolean::New(info.Env(),
+                            thread->session->backingUsed(info[0].ToNumber().Int32Value(),
+                                                         info[1].ToNumber().Int64Value()));
+}
+
+Napi::Value counters(const Napi::CallbackInfo& info) {
+  Thread* const thread = static_cast<Thread*>(info.Data());
+  const int64_t slot = info[0].ToNumber().Int64Value();
+  if (slot < 0 || static_cast<size_t>(slot) >= thread->counters.size() ||
+      thread->counters[slot].IsEmpty()) {
+    Napi::RangeError::New(info.Env(), "counters: no such slot").ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
+  return thread->counters[slot].Value();
+}
+
+void defineSystemCalls(napi_env env, napi_value exports, Thread* t) {
+  const napi_property_descriptor table[] = {
+      method<sys::openat2>("openat2", t),
+      method<sys::close>("close", t),
+      method<sys::openTree>("openTree", t),
+      method<sys::mountSetattr>("mountSetattr", t),
+      method<sys::statx>("statx", t),
+      method<sys::mknodat>("mknodat", t),
+      method<sys::mkdirat>("mkdirat", t),
+      method<sys::linkat>("linkat", t),
+      method<sys::symlinkat>("symlinkat", t),
+      method<sys::readlinkat>("readlinkat", t),
+      method<sys::renameat2>("renameat2", t),
+      method<sys::unlinkat>("unlinkat", t),
+      method<sys::fchownat>("fchownat", t),
+      method<sys::fchmodat>("fchmodat", t),
+      method<sys::utimensat>("utimensat", t),
+      method<sys::getdents64>("getdents64", t),
+      method<sys::lseek>("lseek", t),
+      method<sys::getxattr>("getxattr", t),
+      method<sys::setxattr>("setxattr", t),
+      method<sys::listxattr>("listxattr", t),
+      method<sys::removexattr>("removexattr", t),
+      method<sys::pread>("pread", t),
+      method<sys::pwrite>("pwrite", t),
+      method<sys::ftruncate>("ftruncate", t),
+      method<sys::fallocate>("fallocate", t),
+      method<sys::copyFileRange>("copyFileRange", t),
+      method<sys::ficlone>("ficlone", t),
+      method<sys::copyData>("copyData", t),
+      method<sys::fsync>("fsync", t),
+      method<sys::fdatasync>("fdatasync", t),
+      method<sys::syncfs>("syncfs", t),
+      method<sys::fstatfs>("fstatfs", t),
+      method<sys::ioctl>("ioctl", t),
+      method<sys::nameToHandleAt>("nameToHandleAt", t),
+      method<sys::openByHandleAt>("openByHandleAt", t),
+      method<sys::umask>("umask", t),
+      method<sys::flock>("flock", t),
+      method<sys::raiseNofile>("raiseNofile", t),
+      method<sys::mount>("mount", t),
+      method<sys::umount2>("umount2", t),
+      method<sys::fusermount>("fusermount", t),
+      method<sys::fusermountUnmount>("fusermountUnmount", t),
+  };
+  napi_define_properties(env, exports, std::size(table), table);
+}
+
+void defineSession(napi_env env, napi_value exports, Thread* t) {
+  const napi_property_descriptor table[] = {
+      method<attach>("attach", t),
+      method<detach>("detach", t),
+      method<next>("next", t),
+      method<send>("send", t),
+      method<setBacking>("setBacking", t),
+      method<lastSendError>("lastSendError", t),
+      method<lastReadError>("lastReadError", t),
+      method<wakeFd>("wakeFd", t),
+      method<wake>("wake", t),
+  };
+  napi_define_properties(env, exports, std::size(table), table);
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  auto* const thread = new Thread();
+  env.SetInstanceData<Thread>(thread);  // Deleted with the environment, on this thread.
+  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, kMemorySize);
+  thread->memory = static_cast<uint8_t*>(buffer.Data());
+  thread->buffer = Napi::Persistent(buffer);
+  thread->probe = Napi::Persistent(Napi::Object::New(env));
+  thread->session = std::make_unique<Session>(thread->memory);
+  if (thread->session->broken() < 0) {
+    Napi::Error::New(env, "stratafs native: no descriptor left for this thread's loop")
+        .ThrowAsJavaScriptException();
+    return exports;
+  }
+  exports.Set("memory", buffer);
+  defineSystemCalls(env, exports, thread);
+  defineSession(env, exports, thread);
+  exports.Set("backingUsed", Napi::Function::New(env, backingUsed, "backingUsed", thread));
+  exports.Set("counters", Napi::Function::New(env, counters, "counters", thread));
+  exports.Set("arena", Napi::Function::New<arena>(env, "arena"));
+  exports.Set("arenaFd", Napi::Function::New<arenaFd>(env, "arenaFd"));
+  exports.Set("arenaFree", Napi::Function::New<arenaFree>(env, "arenaFree"));
+  exports.Set("arenaTrim", Napi::Function::New<arenaTrim>(env, "arenaTrim"));
+  exports.Set("layout", Napi::Function::New<layout>(env, "layout"));
+  return exports;
+}
+
+NODE_API_MODULE(stratafs_native, init)
+
+}  // namespace
+
+}  // namespace stratafs

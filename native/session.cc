@@ -1,0 +1,255 @@
+#include "session.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "fuse_abi.h"
+#include "memory.h"
+
+namespace stratafs {
+
+namespace {
+
+constexpr int32_t kNothing = INT32_MIN;
+constexpr uint32_t kWakeTag = UINT32_MAX;
+constexpr size_t kMaxSlots = 65536;
+constexpr uint64_t kMaxNodeid = UINT32_MAX;
+
+// DESIGN.md, "adaptive spin": the measured figures.
+constexpr int64_t kSpinNs = 50'000;
+constexpr int kTopScore = 8;
+constexpr uint32_t kRetryEvery = 16;
+// A busy device is left for the others, and the wake descriptor looked at, after so many requests.
+constexpr uint32_t kStreak = 16;
+// How long a thread that is being terminated may still sit in a wait.
+constexpr int kAliveMs = 1000;
+
+int64_t now() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+}  // namespace
+
+Session::Session(uint8_t* memory) : memory_(memory) {
+  epoll_ = epoll_create1(EPOLL_CLOEXEC);
+  wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.u32 = kWakeTag;
+  if (epoll_ < 0 || wake_ < 0 || epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) < 0) {
+    broken_ = -errno;
+  }
+}
+
+Session::~Session() {
+  for (const Slot& slot : slots_) {
+    if (slot.fd >= 0) ::close(slot.fd);
+  }
+  if (wake_ >= 0) ::close(wake_);
+  if (epoll_ >= 0) ::close(epoll_);
+}
+
+Session::Slot* Session::at(int32_t slot) {
+  if (slot < 0 || static_cast<size_t>(slot) >= slots_.size()) return nullptr;
+  return slots_[slot].fd < 0 ? nullptr : &slots_[slot];
+}
+
+Session::Backing* Session::backing(int32_t slot, uint64_t nodeid) {
+  Slot* const s = at(slot);
+  return s != nullptr && nodeid < s->nodes.size() ? &s->nodes[nodeid] : nullptr;
+}
+
+int32_t Session::attach(int32_t fd, double* counters) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+      fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+    return -errno;
+  }
+  size_t slot = 0;
+  while (slot < slots_.size() && slots_[slot].fd >= 0)
+    slot++;
+  if (slot >= kMaxSlots) return -EMFILE;
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.u32 = static_cast<uint32_t>(slot);
+  if (epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) < 0) return -errno;
+  if (slot == slots_.size()) slots_.emplace_back();
+  slots_[slot].fd = fd;
+  slots_[slot].counters = counters;
+  attached_++;
+  return static_cast<int32_t>(slot);
+}
+
+int32_t Session::detach(int32_t slot) {
+  Slot* const s = at(slot);
+  if (s == nullptr) return -EBADF;
+  if (!s->ended) {
+    // The descriptor may be held elsewhere too, so closing alone would leave it in the set.
+    epoll_ctl(epoll_, EPOLL_CTL_DEL, s->fd, nullptr);
+  }
+  const int closed = ::close(s->fd);
+  *s = Slot();
+  attached_--;
+  if (hot_ == slot) hot_ = -1;
+  return closed < 0 ? -errno : 0;
+}
+
+void Session::setBacking(int32_t slot, int64_t nodeid, int32_t fd, bool writable) {
+  Slot* const s = at(slot);
+  // No place for it only costs speed: the engine answers READ and WRITE then.
+  if (s == nullptr || nodeid < 0 || static_cast<uint64_t>(nodeid) > kMaxNodeid) return;
+  const size_t index = static_cast<size_t>(nodeid);
+  if (index >= s->nodes.size()) {
+    if (fd < 0) return;
+    s->nodes.resize(std::max(index + 1, s->nodes.size() * 2));
+  }
+  s->nodes[index] = Backing{fd, writable, false};
+}
+
+bool Session::backingUsed(int32_t slot, int64_t nodeid) {
+  Backing* const node = nodeid < 0 ? nullptr : backing(slot, static_cast<uint64_t>(nodeid));
+  if (node == nullptr || !node->used) return false;
+  node->used = false;
+  return true;
+}
+
+int32_t Session::takeSendError() {
+  return std::exchange(sendError_, 0);
+}
+
+int32_t Session::takeReadError() {
+  return std::exchange(readError_, 0);
+}
+
+int32_t Session::wake(int32_t fd) {
+  const uint64_t one = 1;
+  // EAGAIN: the counter is full, so a wake-up is pending already.
+  return ::write(fd, &one, sizeof one) < 0 && errno != EAGAIN ? -errno : 0;
+}
+
+int32_t Session::next(int32_t slot, uint32_t length, Alive alive, void* context) {
+  if (length != 0) {
+    Slot* const s = at(slot);
+    if (s != nullptr && !s->ended) reply(*s, length);
+  }
+  for (uint32_t served = 0;; served++) {
+    // A client that reads without a pause must not keep a terminated thread here.
+    if (served % 1024 == 1023 && !alive(context)) return kNextWake;
+    const int32_t got = await(alive, context);
+    if (got < 0 || !serve(got)) return got;
+  }
+}
+
+int32_t Session::await(Alive alive, void* context) {
+  if (++streak_ >= kStreak) {
+    streak_ = 0;
+    const int32_t got = look(0);
+    if (got != kNothing) return got;
+  } else {
+    const int32_t got = tryRead(hot_);
+    if (got != kNothing) return got;
+  }
+  if (shouldSpin()) {
+    const int32_t got = spin();
+    if (got != kNothing) {
+      score_ = std::min(score_ + 1, kTopScore);
+      return got;
+    }
+    score_ = std::max(score_ - 1, 0);
+  }
+  for (;;) {
+    streak_ = 0;
+    const int32_t got = look(kAliveMs);
+    if (got != kNothing) return got;
+    if (!alive(context)) return kNextWake;
+  }
+}
+
+bool Session::shouldSpin() {
+  if (hot_ < 0) return false;
+  return score_ > 0 || ++skipped_ % kRetryEvery == 0;
+}
+
+// Without the yield between two tries a client on this core would not get to ask.
+int32_t Session::spin() {
+  const int64_t deadline = now() + kSpinNs;
+  const uint32_t lookEvery = attached_ > 1 ? 4 : 8;
+  for (uint32_t round = 1;; round++) {
+    sched_yield();
+    int32_t got = tryRead(hot_);
+    if (got != kNothing) return got;
+    if (round % lookEvery == 0) {
+      got = look(0);
+      if (got != kNothing) return got;
+    }
+    if (hot_ < 0 || now() >= deadline) return kNothing;
+  }
+}
+
+// Asks all descriptors; of several ready devices takes the first after the one served last.
+int32_t Session::look(int timeoutMs) {
+  epoll_event events[64];
+  const int count = epoll_wait(epoll_, events, 64, timeoutMs);
+  if (count <= 0) return kNothing;  // EINTR: the caller looks again.
+  const epoll_event* const end = events + count;
+  if (std::any_of(events, static_cast<epoll_event*>(events) + count,
+                  [](const epoll_event& event) { return event.data.u32 == kWakeTag; })) {
+    uint64_t wakes;
+    // EAGAIN cannot be (only this thread reads); any other error only repeats the wake-up.
+    if (::read(wake_, &wakes, sizeof wakes) < 0) readError_ = errno;
+    return kNextWake;
+  }
+  std::sort(events, events + count, [this](const epoll_event& a, const epoll_event& b) {
+    // Unsigned: slots up to the last one served wrap to the end.
+    const uint32_t from = static_cast<uint32_t>(hot_) + 1;
+    return a.data.u32 - from < b.data.u32 - from;
+  });
+  for (const epoll_event* event = events; event < end; event++) {
+    const int32_t got = tryRead(static_cast<int32_t>(event->data.u32));
+    if (got != kNothing) return got;
+  }
+  return kNothing;
+}
+
+int32_t Session::tryRead(int32_t slot) {
+  Slot* const s = at(slot);
+  if (s == nullptr || s->ended) return kNothing;
+  for (;;) {
+    const ssize_t got = ::read(s->fd, memory_ + kIn, kInSize);
+    if (got < 0) {
+      // ENOENT: the request was aborted before it was read (fuse_dev_do_read). ENOMEM, EIO: the
+      // kernel could not copy this request and has failed it itself.
+      if (errno == EINTR || errno == ENOENT || errno == ENOMEM || errno == EIO) continue;
+      return errno == EAGAIN ? kNothing : end(slot, errno);
+    }
+    const auto* const header = reinterpret_cast<const fuse_in_header*>(memory_ + kIn);
+    if (static_cast<size_t>(got) < sizeof *header || header->len != static_cast<size_t>(got)) {
+      return end(slot, EPROTO);
+    }
+    if (header->opcode < 63 && header->opcode > 0) s->counters[header->opcode]++;
+    hot_ = slot;
+    return slot;
+  }
+}
+
+int32_t Session::end(int32_t slot, int error) {
+  // ENODEV: unmounted. ECONNABORTED: aborted. Anything else is worth a line in a log.
+  if (error != ENODEV && error != ECONNABORTED) readError_ = error;
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, slots_[slot].fd, nullptr);
+  slots_[slot].ended = true;
+  if (hot_ == slot) hot_ = -1;
+  return kNextEnded - slot;
+}
+
+}  // namespace stratafs

@@ -1,0 +1,85 @@
+// The loop of one thread: requests of any number of /dev/fuse devices, one at a time.
+// Used by one thread only, except wake(). README.md has the rules.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace stratafs {
+
+class Session {
+ public:
+  // False when the thread is about to end and nobody will take another request.
+  using Alive = bool (*)(void* context);
+
+  // `memory` is the thread's shared memory (memory.h) and outlives the session.
+  explicit Session(uint8_t* memory);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // 0, or -errno when the constructor could not make its descriptors.
+  int32_t broken() const { return broken_; }
+
+  // `counters` are 64 numbers that the loop increments until detach.
+  int32_t attach(int32_t fd, double* counters);
+  int32_t detach(int32_t slot);
+  int32_t next(int32_t slot, uint32_t length, Alive alive, void* context);
+  int32_t send(int32_t slot, const uint8_t* message, uint32_t length);
+  void setBacking(int32_t slot, int64_t nodeid, int32_t fd, bool writable);
+  bool backingUsed(int32_t slot, int64_t nodeid);
+  // The last error of a reply's write or of a device's read, and forgets it; 0 = none.
+  int32_t takeSendError();
+  int32_t takeReadError();
+
+  int32_t wakeFd() const { return wake_; }
+  static int32_t wake(int32_t fd);
+
+ private:
+  struct Backing {
+    int32_t fd = -1;
+    bool writable = false;
+    bool used = false;
+  };
+  struct Slot {
+    int32_t fd = -1;
+    bool ended = false;
+    double* counters = nullptr;
+    std::vector<Backing> nodes;  // Indexed by node id: they are small and dense.
+  };
+
+  Slot* at(int32_t slot);
+  Backing* backing(int32_t slot, uint64_t nodeid);
+
+  // Each returns a slot whose request is in IN, kNextWake, an ended slot's number, or kNothing.
+  int32_t await(Alive alive, void* context);
+  int32_t tryRead(int32_t slot);
+  int32_t spin();
+  int32_t look(int timeoutMs);
+  int32_t end(int32_t slot, int error);
+  bool shouldSpin();
+
+  // The fast path: true when the request in IN was answered here.
+  bool serve(int32_t slot);
+  bool serveRead(Slot& slot, const Backing& node);
+  bool serveWrite(Slot& slot, const Backing& node);
+
+  int32_t post(const Slot& slot, const uint8_t* message, uint32_t length);
+  void reply(Slot& slot, uint32_t length);
+  void replyError(Slot& slot, uint64_t unique, int error);
+
+  uint8_t* const memory_;
+  int32_t broken_ = 0;
+  int32_t epoll_ = -1;
+  int32_t wake_ = -1;
+  std::vector<Slot> slots_;
+  uint32_t attached_ = 0;
+  int32_t hot_ = -1;      // The slot of the most recent request.
+  uint32_t streak_ = 0;   // Requests since all slots were last looked at.
+  int score_ = 0;         // How well spinning has paid lately, 0 to 8.
+  uint32_t skipped_ = 0;  // Waits that did not spin because the score was 0.
+  int32_t sendError_ = 0;
+  int32_t readError_ = 0;
+};
+
+}  // namespace stratafs
