@@ -7,6 +7,7 @@
         'native/arena.cc',
         'native/layout.cc',
         'native/mount.cc',
+        'native/peer.cc',
         'native/session.cc',
         'native/session_io.cc',
         'native/sys_data.cc',
@@ -28,6 +29,8 @@
           'target_name': 'stratafs',
           'type': 'executable',
           'sources': ['<!@(ls native/launcher*.cc)'],
+          # Engines call the launcher with a PATH of their own, on which node need not be.
+          'defines': ['STRATAFS_NODE="<!(node -p process.execPath)"'],
           'cflags': ['-Wall', '-Wextra', '-Wshadow', '-fvisibility=hidden', '-O2'],
           'cflags!': ['-O3', '-Wno-unused-parameter'],
           'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti'],

@@ -3,6 +3,7 @@
 
 #include "arena.h"
 #include "layout.h"
+#include "peer.h"
 #include "sys.h"
 #include "thread.h"
 
@@ -168,6 +169,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("memory", buffer);
   defineSystemCalls(env, exports, thread);
   defineSession(env, exports, thread);
+  defineHost(env, exports);
   exports.Set("backingUsed", Napi::Function::New(env, backingUsed, "backingUsed", thread));
   exports.Set("counters", Napi::Function::New(env, counters, "counters", thread));
   exports.Set("arena", Napi::Function::New<arena>(env, "arena"));

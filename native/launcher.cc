@@ -1,0 +1,168 @@
+#include "launcher.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <array>
+
+namespace launcher {
+
+Fd& Fd::operator=(Fd&& other) noexcept {
+  if (this != &other) {
+    reset();
+    fd_ = std::exchange(other.fd_, -1);
+  }
+  return *this;
+}
+
+void Fd::reset() {
+  if (fd_ >= 0) close(fd_);
+  fd_ = -1;
+}
+
+std::string errorText(int error) {
+  return strerror(error);
+}
+
+void fail(const std::string& sentence) {
+  const std::string line = "stratafs: " + sentence + "\n";
+  // Nobody is left to tell when stderr itself is gone.
+  (void)!write(STDERR_FILENO, line.data(), line.size());
+  exit(1);
+}
+
+std::string installRoot() {
+  char path[4096];
+  const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+  if (length <= 0 || length == static_cast<ssize_t>(sizeof path)) {
+    fail("cannot read /proc/self/exe (" + errorText(errno) + "): mount /proc first");
+  }
+  std::string root(path, static_cast<size_t>(length));
+  for (int level = 0; level < 3; level++) {  // ROOT/build/Release/stratafs
+    const size_t slash = root.rfind('/');
+    root.resize(slash == std::string::npos ? 0 : slash);
+  }
+  return root;
+}
+
+int execNode(const std::string& script, const std::vector<std::string>& args, char* const env[]) {
+  const std::string path = installRoot() + "/" + script;
+  if (access(path.c_str(), R_OK) != 0) {
+    const int error = errno;
+    const std::string text = "stratafs: cannot read " + path + " (" + errorText(error) +
+                             "): build it with npm install\n";
+    (void)!write(STDERR_FILENO, text.data(), text.size());
+    _exit(1);
+  }
+  std::vector<char*> argv = {const_cast<char*>("node"), const_cast<char*>(path.c_str())};
+  for (const std::string& arg : args)
+    argv.push_back(const_cast<char*>(arg.c_str()));
+  argv.push_back(nullptr);
+  const char* chosen = getenv("STRATAFS_NODE");
+  if (chosen != nullptr && *chosen != '\0') {
+    execvpe(chosen, argv.data(), env);
+    return errno;
+  }
+#ifdef STRATAFS_NODE
+  execve(STRATAFS_NODE, argv.data(), env);
+#endif
+  execvpe("node", argv.data(), env);
+  return errno;
+}
+
+namespace {
+
+enum class Mode { mount, unmount, commandLine };
+
+struct Scan {
+  bool options = false;    // -o was given: this asks for a mount
+  bool elsewhere = false;  // a word only the Node command line knows
+  int firstWord = 0;       // index of the first argument that is not an option
+};
+
+// Short options that may be bundled: what mount(8) hands its helpers without meaning for us.
+constexpr std::string_view kHelperFlags = "nsv";
+
+bool helperFlags(std::string_view arg) {
+  return arg.size() > 1 && arg.find_first_not_of(kHelperFlags, 1) == std::string_view::npos;
+}
+
+Scan scan(int argc, char** argv) {
+  Scan found;
+  for (int i = 1; i < argc; i++) {
+    const std::string_view arg = argv[i];
+    if (arg == "--") {
+      if (found.firstWord == 0 && i + 1 < argc) found.firstWord = i + 1;
+      break;
+    }
+    if (arg.size() < 2 || arg[0] != '-') {
+      if (found.firstWord == 0) found.firstWord = i;
+    } else if (arg.starts_with("-o")) {
+      found.options = true;
+      if (arg.size() == 2) i++;
+    } else if (arg.starts_with("-t")) {
+      if (arg.size() == 2) i++;
+    } else if (!helperFlags(arg)) {
+      found.elsewhere = true;
+    }
+  }
+  return found;
+}
+
+Mode classify(int argc, char** argv) {
+  const Scan found = scan(argc, argv);
+  if (found.options) return found.elsewhere ? Mode::commandLine : Mode::mount;
+  if (found.firstWord == 1 && std::string_view(argv[1]) == "unmount") return Mode::unmount;
+  return Mode::commandLine;
+}
+
+std::string currentDirectory() {
+  std::array<char, 4096> path;
+  return getcwd(path.data(), path.size()) == nullptr ? std::string("/") : std::string(path.data());
+}
+
+std::string mountRequest(int argc, char** argv) {
+  std::string line = "{\"argv\":[";
+  for (int i = 1; i < argc; i++) {
+    if (i > 1) line += ',';
+    line += quoteBytes(argv[i]);
+  }
+  return line + "],\"cwd\":" + quoteBytes(currentDirectory()) + "}\n";
+}
+
+void print(int fd, const std::string& text) {
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t n = write(fd, text.data() + done, text.size() - done);
+    if (n < 0 && errno != EINTR) return;  // the reader left: the exit code still tells
+    if (n > 0) done += static_cast<size_t>(n);
+  }
+}
+
+int run(int argc, char** argv) {
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  switch (classify(argc, argv)) {
+    case Mode::unmount:
+      return unmount({args.begin() + 1, args.end()});
+    case Mode::mount: {
+      const Answer answer = ask(findPlace(), mountRequest(argc, argv));
+      print(STDOUT_FILENO, answer.out);
+      print(STDERR_FILENO, answer.err);
+      return answer.code;
+    }
+    case Mode::commandLine:
+      break;
+  }
+  const int error = execNode("dist/cli/main.js", args, environ);
+  fail("cannot start node (" + errorText(error) + "): install Node 20 or set STRATAFS_NODE");
+}
+
+}  // namespace
+}  // namespace launcher
+
+int main(int argc, char** argv) {
+  return launcher::run(argc, argv);
+}
