@@ -1,0 +1,94 @@
+/** `npm run bench`: see options.ts for the command line, README's "Benchmarks" for the results. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { prepareFixture } from './fixture.js';
+import { describeMachine, missing } from './machine.js';
+import { parseOptions, type BenchOptions } from './options.js';
+import { progressLine } from './progress.js';
+import { makeReport } from './report.js';
+import { runAll, type Results } from './runner.js';
+
+const repository = fileURLToPath(new URL('../../', import.meta.url));
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+function compileClient(directory: string): string {
+  const source = join(repository, 'bench/client/client.c');
+  const program = join(directory, 'client');
+  const result = spawnSync('gcc', ['-O2', '-Wall', '-o', program, source], { encoding: 'utf8' });
+  if (result.status !== 0) {
+    throw new Error(
+      `The measuring client needs gcc and the C headers: ${result.error?.message ?? result.stderr.trim()}`,
+    );
+  }
+  return program;
+}
+
+/** A driver that is not here has the same reason in all rows; the others are measured. */
+function withoutMissing(options: BenchOptions): {
+  present: BenchOptions;
+  absent: Map<string, string>;
+} {
+  const absent = new Map<string, string>();
+  for (const driver of options.drivers) {
+    const reason = missing(driver);
+    if (reason !== undefined) absent.set(driver.name, reason);
+  }
+  const drivers = options.drivers.filter(({ name }) => !absent.has(name));
+  return { present: { ...options, drivers }, absent };
+}
+
+function noteAbsent(results: Results, options: BenchOptions, absent: Map<string, string>): void {
+  for (const { name } of options.trials) {
+    const reasons = results.reasons.get(name) ?? new Map<string, string>();
+    for (const [driver, reason] of absent) reasons.set(driver, reason);
+    results.reasons.set(name, reasons);
+  }
+}
+
+async function bench(options: BenchOptions): Promise<void> {
+  mkdirSync(options.directory, { recursive: true });
+  const client = compileClient(options.directory);
+  const fixture = prepareFixture(options.directory, options.quick, client, say);
+  const scratch = mkdtempSync(join(options.directory, 'run-'));
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+  const { present, absent } = withoutMissing(options);
+  const site = { repository, client, fixture, scratch };
+  const results = await runAll(present, site, progressLine(), stop.signal);
+  noteAbsent(results, options, absent);
+  const machine = describeMachine(repository, options.directory, present.drivers);
+  const { markdown, json } = makeReport(results, options, machine, fixture);
+  process.stdout.write(markdown);
+  const stamp = machine.when.replace(/[:.]/g, '-');
+  const out = options.out ?? join(options.directory, 'results', stamp);
+  mkdirSync(dirname(out), { recursive: true });
+  writeFileSync(`${out}.md`, markdown);
+  writeFileSync(`${out}.json`, json);
+  say(`results: ${out}.md and ${out}.json`);
+  say('deleting what the trials left');
+  rmSync(scratch, { recursive: true, force: true });
+}
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2), repository);
+  if (typeof options === 'string') {
+    process.stdout.write(options);
+    return;
+  }
+  if (process.geteuid?.() !== 0) {
+    throw new Error('The bench mounts kernel overlayfs and drops caches: run it as root.');
+  }
+  await bench(options);
+}
+
+try {
+  await main();
+} catch (error) {
+  say((error as Error).message);
+  process.exitCode = 1;
+}
