@@ -142,6 +142,16 @@ export interface Native {
   /** `fusermount3 -u [-z] target`; stderr at `at` as above. */
   fusermountUnmount(target: string, lazy: boolean, at: number): number;
 
+  // --- the host (native/peer.cc) -------------------------------------------------------------
+  /** The user ID of the process at the other end of a connected unix socket (SO_PEERCRED). */
+  peerUid(fd: number): number;
+  /** syncfs(2) of the file system at `path`, off this thread; 0 or -errno. */
+  syncPath(path: string): Promise<number>;
+  /** umount2(2), off this thread: the last unmount of a file system writes what is dirty. */
+  unmountPath(path: string, flags: number): Promise<number>;
+  /** _exit(2): ends the process without waiting for threads that sit in a system call. */
+  exitNow(code: number): never;
+
   // --- the session -------------------------------------------------------------------------
   /** Adds a /dev/fuse descriptor (set O_NONBLOCK here) to this thread's loop; returns its slot. */
   attach(fd: number): number;
