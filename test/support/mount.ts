@@ -1,0 +1,147 @@
+/**
+ * Mounts of the drivers that tests compare. Every mount has deadlines; one that hangs is aborted
+ * through /sys/fs/fuse/connections, and `unmount` leaves nothing behind even then.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { Client } from './client.js';
+import { stratafsBinary } from './needs.js';
+import { type Ran, run } from './run.js';
+
+export type Driver = 'stratafs' | 'kernel' | 'fuse-overlayfs';
+
+export interface Stack {
+  /** Topmost first. */
+  readonly lowers: readonly string[];
+  readonly upper?: string;
+  readonly work?: string;
+}
+
+const MOUNT_TIMEOUT_MS = 30_000;
+const UNMOUNT_TIMEOUT_MS = 30_000;
+
+/** What kernel overlayfs does by default, said aloud, as a distribution may choose otherwise. */
+const KERNEL_DEFAULTS = ['redirect_dir=off', 'index=off', 'metacopy=off'];
+
+function layerOptions(stack: Stack): string[] {
+  const options = [`lowerdir=${stack.lowers.join(':')}`];
+  if (stack.upper !== undefined) options.push(`upperdir=${stack.upper}`);
+  if (stack.work !== undefined) options.push(`workdir=${stack.work}`);
+  return options;
+}
+
+function mountCommand(
+  driver: Driver,
+  stack: Stack,
+  mountpoint: string,
+  extra: readonly string[],
+): [string, string[]] {
+  const layers = layerOptions(stack);
+  switch (driver) {
+    case 'stratafs':
+      return [stratafsBinary(), ['-o', [...layers, ...extra].join(','), mountpoint]];
+    case 'fuse-overlayfs':
+      return ['fuse-overlayfs', ['-o', [...layers, ...extra].join(','), mountpoint]];
+    case 'kernel': {
+      const options = [...layers, ...KERNEL_DEFAULTS, ...extra].join(',');
+      return ['mount', ['-t', 'overlay', 'overlay', '-o', options, mountpoint]];
+    }
+  }
+}
+
+/** The device number (minor) of the mount at `path`, without asking the mount itself. */
+export function mountDevice(path: string): number | undefined {
+  const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n').reverse();
+  const line = lines.find((text) => text.split(' ')[4] === path);
+  const minor = line?.split(' ')[2]?.split(':')[1];
+  return minor === undefined ? undefined : Number(minor);
+}
+
+/** Runs the driver's mount command; succeeds or not, as it says. */
+export function tryMount(
+  driver: Driver,
+  stack: Stack,
+  mountpoint: string,
+  extra: readonly string[] = [],
+): Promise<Ran> {
+  const [file, args] = mountCommand(driver, stack, mountpoint, extra);
+  return run(file, args, { timeoutMs: MOUNT_TIMEOUT_MS });
+}
+
+export class Mounted {
+  readonly driver: Driver;
+  readonly path: string;
+  private clients: Client[] = [];
+
+  constructor(driver: Driver, path: string) {
+    this.driver = driver;
+    this.path = path;
+  }
+
+  /** A new client process in the mount's root. */
+  async client(): Promise<Client> {
+    const client = await Client.start(this.path, () => this.abort());
+    this.clients.push(client);
+    return client;
+  }
+
+  /** Ends the FUSE connection: whoever waits for the server gets ENOTCONN. */
+  abort(): void {
+    const device = mountDevice(this.path);
+    if (this.driver === 'kernel' || device === undefined) return;
+    writeFileSync(`/sys/fs/fuse/connections/${device}/abort`, '1');
+  }
+
+  /** Ends the clients and the mount. Rejects when the mount had to be torn away. */
+  async unmount(): Promise<void> {
+    await Promise.all(this.clients.splice(0).map((client) => client.close()));
+    if (mountDevice(this.path) === undefined) return;
+    let why = '';
+    try {
+      const ended = await run('umount', [this.path], { timeoutMs: UNMOUNT_TIMEOUT_MS });
+      why = ended.stderr;
+    } catch (error) {
+      why = String(error);
+    }
+    if (mountDevice(this.path) === undefined) return;
+    this.abort();
+    await run('umount', ['-l', this.path]);
+    throw new Error(`cannot unmount ${this.path}: ${why}`);
+  }
+}
+
+/** Mounts, or rejects with what the driver said. */
+export async function mountStack(
+  driver: Driver,
+  stack: Stack,
+  mountpoint: string,
+  extra: readonly string[] = [],
+): Promise<Mounted> {
+  const ran = await tryMount(driver, stack, mountpoint, extra);
+  if (ran.code !== 0) throw new Error(`${driver} did not mount (${ran.code}): ${ran.stderr}`);
+  if (mountDevice(mountpoint) === undefined)
+    throw new Error(`${driver} returned 0, but ${mountpoint} is no mount`);
+  return new Mounted(driver, mountpoint);
+}
+
+/** Mounts, runs `body`, and unmounts whatever happens. */
+export async function withMount<T>(
+  driver: Driver,
+  stack: Stack,
+  mountpoint: string,
+  body: (client: Client, mounted: Mounted) => Promise<T>,
+  extra: readonly string[] = [],
+): Promise<T> {
+  const mounted = await mountStack(driver, stack, mountpoint, extra);
+  let value: T;
+  try {
+    value = await body(await mounted.client(), mounted);
+  } catch (error) {
+    await mounted.unmount().catch((second: unknown) => {
+      // The first error is the cause; this one is added so that it is seen.
+      if (error instanceof Error) error.message += `\nand then: ${String(second)}`;
+    });
+    throw error;
+  }
+  await mounted.unmount();
+  return value;
+}
