@@ -1,0 +1,46 @@
+/** `stratafs --help` and `--version`. */
+import { readFileSync } from 'node:fs';
+import { OPTION_TABLE } from '../mount/optionTable.js';
+
+const USAGE = `Usage:
+  stratafs -o OPTIONS MNT               mount a union of layers on MNT
+  stratafs SOURCE MNT -o OPTIONS        the same, as mount(8) calls it; SOURCE is ignored
+  stratafs unmount [-l|--lazy] MNT      unmount; --lazy detaches what is busy
+  stratafs diff MNT|UPPER [--json]      what was added (A), changed (C) and deleted (D)
+  stratafs mounts [--json]              the live mounts
+  stratafs stats MNT [--json]           requests that reached the engine, bytes, copy-ups
+
+Flags:
+  -o OPTIONS           comma-separated, may be repeated; \\, and \\: stand for themselves
+  -f, --foreground     serve in this process until unmounted; SIGINT and SIGTERM unmount
+  -d, --debug          as --foreground, with one line per request on stderr
+  -h, --help           this text
+  -V, --version        the version
+
+Options:
+`;
+
+const NOTES = `
+Environment:
+  STRATAFS_GRACE       seconds the host stays after its last mount (default 5)
+  STRATAFS_NODE        the node program that runs the host
+`;
+
+const WIDTH = 22;
+
+export function helpText(): string {
+  const lines = OPTION_TABLE.flatMap(({ name, usage, help }) => {
+    if (help === undefined) return [];
+    const form = usage ?? name;
+    return form.length < WIDTH
+      ? [`  ${form.padEnd(WIDTH)} ${help}`]
+      : [`  ${form}`, `  ${' '.repeat(WIDTH)} ${help}`];
+  });
+  return `${USAGE}${lines.join('\n')}\n${NOTES}`;
+}
+
+export function versionText(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string };
+  return `stratafs ${version}\n`;
+}

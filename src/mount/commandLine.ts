@@ -1,0 +1,109 @@
+/**
+ * The argument vector, in every shape it comes in: ours, mount(8)'s, mount.fuse3's and the engines'.
+ * Strings are latin1, one character per byte.
+ */
+import { parseArgs } from 'node:util';
+import { display } from '../base/bytes.js';
+import { UserError } from '../base/errno.js';
+
+export interface MountCommand {
+  readonly kind: 'mount';
+  /** Every -o, in order. */
+  readonly options: readonly string[];
+  readonly mountpoint: string;
+  readonly foreground: boolean;
+  readonly debug: boolean;
+}
+
+export type Command =
+  | MountCommand
+  | { readonly kind: 'help' }
+  | { readonly kind: 'version' }
+  | { readonly kind: 'mounts'; readonly json: boolean }
+  | { readonly kind: 'diff'; readonly path: string; readonly json: boolean }
+  | { readonly kind: 'stats'; readonly path: string; readonly json: boolean }
+  | { readonly kind: 'unmount'; readonly path: string; readonly lazy: boolean };
+
+/** How each flag is written; the launcher (native/launcher.cc) knows the same words. */
+const FLAGS = {
+  options: { type: 'string', multiple: true, short: 'o' },
+  // What mount helpers get from mount(8) and mean nothing here: type, no-mtab, sloppy, verbose.
+  type: { type: 'string', multiple: true, short: 't' },
+  'no-mtab': { type: 'boolean', short: 'n' },
+  sloppy: { type: 'boolean', short: 's' },
+  verbose: { type: 'boolean', short: 'v' },
+  foreground: { type: 'boolean', short: 'f' },
+  debug: { type: 'boolean', short: 'd' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean', short: 'V' },
+  json: { type: 'boolean' },
+  lazy: { type: 'boolean', short: 'l' },
+} as const;
+
+const SUBCOMMANDS: readonly string[] = ['unmount', 'diff', 'mounts', 'stats'];
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: FLAGS, allowPositionals: true, strict: true });
+  } catch (error) {
+    // parseArgs explains itself in several sentences; the first says what is wrong.
+    const text = error instanceof Error ? error.message : String(error);
+    const first = text.split(/\.\s|\n/)[0];
+    throw new UserError(
+      `${display(first.charAt(0).toLowerCase() + first.slice(1))}: see stratafs --help`,
+    );
+  }
+}
+
+type Values = ReturnType<typeof parse>['values'];
+
+function subcommand(name: string, rest: readonly string[], values: Values): Command {
+  const json = values.json ?? false;
+  if (name === 'mounts') {
+    if (rest.length > 0) throw new UserError('mounts takes no argument: stratafs mounts [--json]');
+    return { kind: 'mounts', json };
+  }
+  if (rest.length !== 1) {
+    throw new UserError(`${name} takes one path: see stratafs --help`);
+  }
+  const path = rest[0];
+  if (name === 'diff') return { kind: 'diff', path, json };
+  if (name === 'stats') return { kind: 'stats', path, json };
+  return { kind: 'unmount', path, lazy: values.lazy ?? false };
+}
+
+function mountCommand(positionals: readonly string[], values: Values): MountCommand {
+  if (values.json || values.lazy) {
+    throw new UserError(`--${values.json ? 'json' : 'lazy'} does not go with a mount`);
+  }
+  if (positionals.length === 0) {
+    throw new UserError('no mount point: stratafs -o lowerdir=A[:B...] MNT; see stratafs --help');
+  }
+  if (positionals.length > 2) {
+    throw new UserError(
+      `too many arguments: a mount takes [SOURCE] MNT, and '${display(positionals[2])}' is one more`,
+    );
+  }
+  return {
+    kind: 'mount',
+    options: values.options ?? [],
+    // The last one: mount.fuse3 and mount(8) put a source, which means nothing here, before it.
+    mountpoint: positionals[positionals.length - 1],
+    foreground: (values.foreground ?? false) || (values.debug ?? false),
+    debug: values.debug ?? false,
+  };
+}
+
+/** Parses what follows the program's name; throws UserError with one sentence. */
+export function parseCommand(argv: readonly string[]): Command {
+  const { values, positionals } = parse(argv);
+  if (values.help) return { kind: 'help' };
+  if (values.version) return { kind: 'version' };
+  // A mount always has -o, so a source or mount point may well be called "diff".
+  const isMount = values.options !== undefined;
+  const first = positionals.at(0);
+  if (!isMount && first !== undefined && SUBCOMMANDS.includes(first)) {
+    return subcommand(first, positionals.slice(1), values);
+  }
+  return mountCommand(positionals, values);
+}

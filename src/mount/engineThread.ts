@@ -1,0 +1,64 @@
+/** One engine thread as the host's main thread sees it: a worker and the mounts it serves. */
+import { Worker } from 'node:worker_threads';
+import type { FromEngine, ToEngine } from '../fuse/messages.js';
+import type { Native } from '../sys/native.js';
+
+const ENTRY = new URL('../fuse/engineThread.js', import.meta.url);
+
+type Answer = Extract<FromEngine, { readonly mount: number }>;
+
+export class EngineThread {
+  /** The mounts placed here, by number. */
+  readonly mounts = new Set<number>();
+  /** Settles when the thread has said `ready`; rejects when it died before. */
+  readonly ready: Promise<void>;
+  /** Resolves when the thread is gone, whatever the reason. */
+  readonly gone: Promise<void>;
+  readonly #worker: Worker;
+  readonly #native: Native;
+  #wakeFd = -1;
+  #dead = false;
+
+  constructor(
+    native: Native,
+    onAnswer: (answer: Answer) => void,
+    onStats: (answer: Extract<FromEngine, { readonly kind: 'stats' }>) => void,
+    onDeath: (thread: EngineThread, reason: Error) => void,
+  ) {
+    this.#native = native;
+    this.#worker = new Worker(ENTRY);
+    this.ready = new Promise((resolve, reject) => {
+      this.#worker.on('message', (message: FromEngine) => {
+        if (message.kind === 'ready') {
+          this.#wakeFd = message.wakeFd;
+          resolve();
+        } else if (message.kind === 'stats') onStats(message);
+        else onAnswer(message);
+      });
+      this.#worker.on('error', (error: unknown) => {
+        const reason = error instanceof Error ? error : new Error(String(error));
+        this.#dead = true;
+        reject(reason);
+        onDeath(this, reason);
+      });
+    });
+    // Who uses the thread awaits `ready`; a spare one that dies unused must not end the host.
+    this.ready.catch(() => undefined);
+    this.gone = new Promise((resolve) => {
+      this.#worker.once('exit', () => {
+        this.#dead = true;
+        resolve();
+      });
+    });
+  }
+
+  get dead(): boolean {
+    return this.#dead;
+  }
+
+  /** Posts and wakes the thread, which sits in its read loop. Only after `ready`. */
+  post(message: ToEngine): void {
+    this.#worker.postMessage(message);
+    this.#native.wake(this.#wakeFd);
+  }
+}

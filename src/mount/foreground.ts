@@ -1,0 +1,63 @@
+/** `--foreground`: serves one mount in this process, until it is unmounted or told to end. */
+import { unlinkSync, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { UserError } from '../base/errno.js';
+import { loadNative } from '../sys/native.js';
+import { deferred } from './deferred.js';
+import { Mounts } from './mounts.js';
+import type { MountPlan } from './options.js';
+import { errnoOf } from './paths.js';
+import { ownSocket } from './runtime.js';
+import { MountServer } from './server.js';
+
+const STOP_MS = 1000;
+
+/** Mounts, serves and ends the process: with 0 once unmounted, with 1 when the mount does not come up. */
+export async function serveForeground(plan: MountPlan): Promise<never> {
+  const native = loadNative();
+  native.raiseNofile();
+  const log = (line: string): void => {
+    writeSync(2, `stratafs: ${line}\n`);
+  };
+  const done = deferred();
+  const mounts = new Mounts(
+    native,
+    () => {
+      if (mounts.size === 0) done.resolve();
+    },
+    log,
+  );
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      void mounts.unmountAll().then(done.resolve);
+    });
+  }
+  try {
+    await mounts.mount(plan);
+  } catch (error) {
+    log(error instanceof UserError ? error.message : String(error));
+    return native.exitNow(1);
+  }
+  const socket = ownSocket();
+  const server = new MountServer(native, mounts, {
+    takesMounts: false,
+    onQuiet: () => undefined,
+    log,
+  });
+  if (socket !== '') server.listen({ path: socket });
+  await done.promise;
+  server.close();
+  await Promise.race([mounts.stop(), sleep(STOP_MS)]);
+  if (socket !== '') removeSocket(socket, log);
+  return native.exitNow(0);
+}
+
+function removeSocket(path: string, log: (line: string) => void): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    // ENOENT: closing the server has removed it.
+    const errno = errnoOf(error);
+    if (errno !== 2) log(`cannot remove ${path}: errno ${errno}`);
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * One upper, one live mount: flock(2) on the directories themselves, held by the host for the life
+ * of the mount, so that hosts of other namespaces and of other users see it too. The lock goes with
+ * the process that holds it, so a crash leaves none behind.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { display } from '../base/bytes.js';
+import { E, errnoText, UserError } from '../base/errno.js';
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../sys/constants.js';
+import type { Native } from '../sys/native.js';
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+/** How long a mount that has just been unmounted may take to let go of its upper. */
+const PATIENCE_MS = 2000;
+const STEP_MS = 10;
+
+export class DirectoryLock {
+  readonly #native: Native;
+  readonly #fd: number;
+
+  private constructor(native: Native, fd: number) {
+    this.#native = native;
+    this.#fd = fd;
+  }
+
+  release(): void {
+    this.#native.close(this.#fd);
+  }
+
+  /**
+   * Locks directory `path`. `owner` names the live mount of this process that has it, if one does:
+   * then waiting is in vain. Throws UserError.
+   */
+  static async take(
+    native: Native,
+    role: string,
+    path: string,
+    owner: () => string | undefined,
+  ): Promise<DirectoryLock> {
+    const fd = native.openat2(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, 0);
+    if (fd < 0) throw new UserError(`cannot open ${role} ${display(path)}: ${errnoText(fd)}`);
+    for (let waited = 0; ; waited += STEP_MS) {
+      const result = native.flock(fd, LOCK_EX | LOCK_NB);
+      if (result >= 0) return new DirectoryLock(native, fd);
+      const user = owner();
+      if (result !== -E.EWOULDBLOCK || user !== undefined || waited >= PATIENCE_MS) {
+        native.close(fd);
+        throw new UserError(refusal(role, path, result, user));
+      }
+      await sleep(STEP_MS);
+    }
+  }
+}
+
+function refusal(role: string, path: string, result: number, user: string | undefined): string {
+  const shown = `${role} ${display(path)}`;
+  if (result !== -E.EWOULDBLOCK) return `cannot lock ${shown}: ${errnoText(result)}`;
+  const where = user === undefined ? 'another live mount' : `the mount on ${display(user)}`;
+  return `${shown} is in use by ${where}: unmount that first, or use another directory`;
+}

@@ -1,0 +1,323 @@
+/**
+ * The live mounts of this process, from request to end. Either a mount becomes live, or nothing of
+ * it stays: no mount, no lock, no open layer.
+ */
+import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { display } from '../base/bytes.js';
+import { errnoText, UserError } from '../base/errno.js';
+import type { FromEngine, MountStats } from '../fuse/messages.js';
+import type { Native } from '../sys/native.js';
+import { type Checked, checkPlan } from './checks.js';
+import { deferred } from './deferred.js';
+import { detach, mountDevice } from './device.js';
+import { EngineThread } from './engineThread.js';
+import { DirectoryLock } from './locks.js';
+import { deviceAt, placesOf, statDevice } from './mountTable.js';
+import type { MountPlan } from './options.js';
+import type { FileId } from './paths.js';
+import { ThreadPool } from './threadPool.js';
+import { abortConnection, unmountPlace } from './unmount.js';
+import type { MountInfo } from './wire.js';
+
+type Answer = Extract<FromEngine, { readonly mount: number }>;
+
+/** The layers may be on a disk that has to spin up first; INIT itself takes microseconds. */
+const STEP_TIMEOUT_MS = 90_000;
+
+interface LiveMount {
+  readonly number: number;
+  readonly plan: MountPlan;
+  readonly checked: Checked;
+  readonly thread: EngineThread;
+  readonly locks: readonly DirectoryLock[];
+  /** "major:minor", once mounted. */
+  device: string;
+  /** The next thing the engine says about this mount. */
+  next: ((answer: Answer) => void) | undefined;
+  readonly ended: Promise<void>;
+  readonly end: () => void;
+}
+
+interface PendingQuery {
+  readonly mount: number;
+  readonly resolve: (stats: MountStats | undefined) => void;
+}
+
+export class Mounts {
+  readonly #native: Native;
+  readonly #pool: ThreadPool;
+  readonly #all = new Map<number, LiveMount>();
+  readonly #queries = new Map<number, PendingQuery>();
+  readonly #onEnd: () => void;
+  readonly #log: (line: string) => void;
+  #counter = 0;
+
+  /** `onEnd` is called after each mount that ends; `log` takes one line for the operator. */
+  constructor(native: Native, onEnd: () => void, log: (line: string) => void) {
+    this.#native = native;
+    this.#onEnd = onEnd;
+    this.#log = log;
+    this.#pool = new ThreadPool(availableParallelism(), () => this.#startThread());
+    this.#pool.provide();
+  }
+
+  /** Mounts of this process, on the way or live. */
+  get size(): number {
+    return this.#all.size;
+  }
+
+  list(): MountInfo[] {
+    return [...this.#all.values()]
+      .filter((mount) => mount.device !== '')
+      .map(({ plan: { spec }, checked, device }) => ({
+        mountpoint: checked.mountpoint,
+        device,
+        lowers: spec.lowers,
+        ...(spec.upper === undefined ? {} : { upper: spec.upper }),
+        ...(spec.work === undefined ? {} : { work: spec.work }),
+        readOnly: spec.readOnly,
+        pid: process.pid,
+      }));
+  }
+
+  /** Makes the mount live; throws UserError, with nothing left behind, when that fails. */
+  async mount(plan: MountPlan): Promise<MountInfo> {
+    const checked = checkPlan(plan);
+    await this.#flush(checked);
+    const locks = await this.#lock(plan, checked);
+    const mount = this.#place(plan, checked, locks);
+    try {
+      await this.#bringUp(mount);
+    } catch (error) {
+      this.#drop(mount);
+      throw error;
+    }
+    this.#pool.provide();
+    const info = this.list().find(({ device }) => device === mount.device);
+    if (!info) throw new UserError(`${display(checked.mountpoint)} was unmounted at once`);
+    return info;
+  }
+
+  /** Counters of the mount with this device; undefined when there is none. */
+  async stats(device: string): Promise<MountStats | undefined> {
+    const mount = this.#byDevice(device);
+    if (!mount) return undefined;
+    const query = ++this.#counter;
+    const { promise, resolve } = deferred<MountStats | undefined>();
+    this.#queries.set(query, { mount: mount.number, resolve });
+    mount.thread.post({ kind: 'stats', mount: mount.number, query });
+    return promise;
+  }
+
+  /** Waits until an unmounted file system has been given up; at once when it is still mounted here. */
+  async ended(device: string): Promise<void> {
+    const mount = this.#byDevice(device);
+    if (mount && placesOf(device).length === 0) await mount.ended;
+  }
+
+  /**
+   * Unmounts everything, the newest first (a newer one may have its layers on an older one): what
+   * is busy is synced and detached, and ends when this process does. Resolves when all is done.
+   */
+  async unmountAll(): Promise<void> {
+    for (const mount of [...this.#all.values()].reverse()) {
+      if (mount.device === '') continue;
+      let clean = true;
+      for (const place of placesOf(mount.device)) {
+        clean = (await unmountPlace(this.#native, place, this.#log)) && clean;
+      }
+      // Held open or mounted in another namespace, too: then it ends with this process.
+      await Promise.race([mount.ended, sleep(clean ? 2000 : 200, undefined, { ref: false })]);
+    }
+  }
+
+  /** Ends the idle threads; resolves when they are gone. */
+  async stop(): Promise<void> {
+    const idle = [...this.#pool.threads].filter((thread) => thread.mounts.size === 0);
+    await Promise.all(
+      idle.map(async (thread) => {
+        // A thread that never came up is gone already.
+        await Promise.race([thread.ready, thread.gone]).catch(() => undefined);
+        if (!thread.dead) thread.post({ kind: 'stop' });
+        await thread.gone;
+      }),
+    );
+  }
+
+  // --- on the way up -------------------------------------------------------------------------
+
+  #place(plan: MountPlan, checked: Checked, locks: readonly DirectoryLock[]): LiveMount {
+    const number = ++this.#counter;
+    const layerThreads = new Set<EngineThread>();
+    for (const other of this.#all.values()) {
+      if (other.device !== '' && checked.devices.has(statDevice(other.device))) {
+        layerThreads.add(other.thread);
+      }
+    }
+    const thread = this.#pool.place(number, layerThreads);
+    const { promise: ended, resolve: end } = deferred();
+    const mount: LiveMount = {
+      number,
+      plan,
+      checked,
+      thread,
+      locks,
+      device: '',
+      next: undefined,
+      ended,
+      end,
+    };
+    this.#all.set(number, mount);
+    return mount;
+  }
+
+  async #bringUp(mount: LiveMount): Promise<void> {
+    const { number, plan, checked, thread } = mount;
+    const { mountpoint } = checked;
+    await thread.ready.catch((error: unknown) => {
+      throw new UserError(`the engine cannot start: ${String(error)}`);
+    });
+    const prepared = this.#expect(mount, 'prepared');
+    thread.post({ kind: 'prepare', mount: number, spec: plan.spec });
+    await prepared;
+    let fd: number;
+    try {
+      fd = mountDevice(this.#native, plan, mountpoint);
+    } catch (error) {
+      const ended = this.#expect(mount, 'ended');
+      thread.post({ kind: 'abandon', mount: number });
+      await ended;
+      throw error;
+    }
+    try {
+      const live = this.#expect(mount, 'live');
+      thread.post({ kind: 'serve', mount: number, deviceFd: fd });
+      await live;
+    } catch (error) {
+      const result = detach(this.#native, mountpoint);
+      if (result < 0) this.#log(`cannot unmount ${display(mountpoint)}: ${errnoText(result)}`);
+      throw error;
+    }
+    mount.device = deviceAt(mountpoint) ?? '';
+  }
+
+  /** The engine's next answer about `mount`, which must be of this kind; throws UserError otherwise. */
+  async #expect(mount: LiveMount, kind: Answer['kind']): Promise<void> {
+    const { promise, resolve } = deferred<Answer | undefined>();
+    mount.next = resolve;
+    const timer = setTimeout(() => {
+      resolve(undefined);
+    }, STEP_TIMEOUT_MS);
+    const answer = await promise;
+    clearTimeout(timer);
+    mount.next = undefined;
+    const where = display(mount.checked.mountpoint);
+    if (!answer) {
+      if (kind === 'prepared') mount.thread.post({ kind: 'abandon', mount: mount.number });
+      throw new UserError(
+        `the mount on ${where} was not ${kind} in time: look at the layers' disk`,
+      );
+    }
+    if (answer.kind === 'failed') throw new UserError(answer.message);
+    if (answer.kind !== kind) {
+      throw new UserError(`the mount on ${where} ended before it was live: try again`);
+    }
+  }
+
+  async #lock(plan: MountPlan, checked: Checked): Promise<readonly DirectoryLock[]> {
+    const { upper, work } = plan.spec;
+    if (checked.upperId === undefined || upper === undefined || work === undefined) return [];
+    const held: DirectoryLock[] = [];
+    const take = async (role: string, path: string, id: FileId | undefined): Promise<void> => {
+      held.push(await DirectoryLock.take(this.#native, role, path, () => this.#userOf(id)));
+    };
+    try {
+      await take('upperdir', upper, checked.upperId);
+      await take('workdir', work, checked.workId);
+    } catch (error) {
+      for (const lock of held) lock.release();
+      throw error;
+    }
+    return held;
+  }
+
+  /** The mount point of the mount of ours that changes directory `id` and is still mounted. */
+  #userOf(id: FileId | undefined): string | undefined {
+    for (const { device, checked } of this.#all.values()) {
+      if (checked.upperId !== id && checked.workId !== id) continue;
+      if (device !== '' && placesOf(device).length > 0) return checked.mountpoint;
+    }
+    return undefined;
+  }
+
+  /** What a live mount has not yet written to its upper must be seen by a mount that reads it. */
+  async #flush(checked: Checked): Promise<void> {
+    for (const { device, checked: other } of [...this.#all.values()]) {
+      if (device === '' || other.upperId === undefined) continue;
+      if (!checked.readIds.has(other.upperId)) continue;
+      const result = await this.#native.syncPath(other.mountpoint);
+      if (result < 0) this.#log(`cannot sync ${display(other.mountpoint)}: ${errnoText(result)}`);
+    }
+  }
+
+  // --- on the way down -----------------------------------------------------------------------
+
+  #drop(mount: LiveMount): void {
+    if (!this.#all.delete(mount.number)) return;
+    this.#pool.remove(mount.number);
+    for (const lock of mount.locks) lock.release();
+    for (const [query, { mount: number, resolve }] of this.#queries) {
+      if (number !== mount.number) continue;
+      this.#queries.delete(query);
+      resolve(undefined);
+    }
+    mount.end();
+    this.#onEnd();
+  }
+
+  // --- the threads ---------------------------------------------------------------------------
+
+  #startThread(): EngineThread {
+    return new EngineThread(
+      this.#native,
+      (answer) => {
+        this.#heard(answer);
+      },
+      ({ query, stats }) => {
+        this.#queries.get(query)?.resolve(stats);
+        this.#queries.delete(query);
+      },
+      (thread, reason) => {
+        this.#threadDied(thread, reason);
+      },
+    );
+  }
+
+  #heard(answer: Answer): void {
+    const mount = this.#all.get(answer.mount);
+    if (!mount) return;
+    if (mount.next) mount.next(answer);
+    else if (answer.kind === 'ended') this.#drop(mount);
+    else if (answer.kind === 'failed') this.#log(answer.message);
+  }
+
+  /** A bug in the engine. Its callers hang in the kernel unless their connections are cut. */
+  #threadDied(thread: EngineThread, reason: Error): void {
+    this.#log(`an engine thread died: ${reason.stack ?? reason.message}`);
+    this.#pool.forget(thread);
+    for (const mount of [...this.#all.values()].filter((each) => each.thread === thread)) {
+      const message = `the engine failed: ${reason.message}`;
+      if (mount.next) mount.next({ kind: 'failed', mount: mount.number, message });
+      else {
+        abortConnection(this.#native, mount.device, this.#log);
+        this.#drop(mount);
+      }
+    }
+  }
+
+  #byDevice(device: string): LiveMount | undefined {
+    for (const mount of this.#all.values()) if (mount.device === device) return mount;
+    return undefined;
+  }
+}

@@ -1,0 +1,76 @@
+/** Questions about paths, asked by name. Paths are latin1, one character per byte. */
+import { accessSync, realpathSync, statSync } from 'node:fs';
+import { E } from '../base/errno.js';
+
+/** The form Node's fs functions take without decoding. */
+export const bytes = (path: string): Buffer => Buffer.from(path, 'latin1');
+
+/** Identity of a file for as long as it is referenced: "st_dev:st_ino", exact. */
+export type FileId = string;
+
+export interface Found {
+  readonly id: FileId;
+  /** st_dev, exact. */
+  readonly device: string;
+  readonly isDirectory: boolean;
+}
+
+/** The positive errno of what a Node fs function threw; anything else is a bug and goes on. */
+export function errnoOf(error: unknown): number {
+  if (error instanceof Error && 'errno' in error && typeof error.errno === 'number') {
+    return Math.abs(error.errno);
+  }
+  throw error;
+}
+
+/** stat(2), following symlinks; a positive errno when it fails. */
+export function look(path: string): Found | number {
+  try {
+    const info = statSync(bytes(path), { bigint: true });
+    return {
+      id: `${info.dev}:${info.ino}`,
+      device: `${info.dev}`,
+      isDirectory: info.isDirectory(),
+    };
+  } catch (error) {
+    return errnoOf(error);
+  }
+}
+
+/** access(2); 0 or a positive errno. */
+export function mayAccess(path: string, mode: number): number {
+  try {
+    accessSync(bytes(path), mode);
+    return 0;
+  } catch (error) {
+    return errnoOf(error);
+  }
+}
+
+/** realpath(3); a positive errno when it fails. Asks nothing of the file system mounted at `path`. */
+export function realpath(path: string): string | number {
+  try {
+    return realpathSync.native(bytes(path), { encoding: 'latin1' });
+  } catch (error) {
+    return errnoOf(error);
+  }
+}
+
+/**
+ * The identities of a directory and of everything above it up to the root: what it lies in. By
+ * identity and not by name, so that symlinks and bind mounts of a parent do not hide an overlap.
+ */
+export function enclosing(path: string): ReadonlySet<FileId> {
+  const ids = new Set<FileId>();
+  const resolved = realpath(path);
+  if (typeof resolved === 'number') return ids;
+  for (let at = resolved; ; at = at.slice(0, at.lastIndexOf('/'))) {
+    const found = look(at === '' ? '/' : at);
+    // EACCES and the like: what cannot be seen cannot be compared.
+    if (typeof found !== 'number') ids.add(found.id);
+    if (at === '' || at === '/') return ids;
+  }
+}
+
+/** True for the errno values that say "there is nothing here". */
+export const isMissing = (errno: number): boolean => errno === E.ENOENT || errno === E.ENOTDIR;
