@@ -173,6 +173,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("backingUsed", Napi::Function::New(env, backingUsed, "backingUsed", thread));
   exports.Set("counters", Napi::Function::New(env, counters, "counters", thread));
   exports.Set("arena", Napi::Function::New<arena>(env, "arena"));
+  exports.Set("arenaGrow", Napi::Function::New<arenaGrow>(env, "arenaGrow"));
   exports.Set("arenaFd", Napi::Function::New<arenaFd>(env, "arenaFd"));
   exports.Set("arenaFree", Napi::Function::New<arenaFree>(env, "arenaFree"));
   exports.Set("arenaTrim", Napi::Function::New<arenaTrim>(env, "arenaTrim"));

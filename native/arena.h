@@ -7,6 +7,8 @@ namespace stratafs {
 
 // (bytes) -> ArrayBuffer; throws when the memory cannot be had.
 Napi::Value arena(const Napi::CallbackInfo& info);
+// (arena, bytes) -> ArrayBuffer of the same memfd, extended.
+Napi::Value arenaGrow(const Napi::CallbackInfo& info);
 // (arena) -> descriptor or -errno.
 Napi::Value arenaFd(const Napi::CallbackInfo& info);
 // (arena) -> 0 or -errno; unmaps and closes at once, and detaches the array buffer.

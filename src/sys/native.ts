@@ -194,13 +194,24 @@ export interface Native {
   wake(fd: number): number;
 
   // --- arena -------------------------------------------------------------------------------
-  /** A memfd of `bytes`, mapped shared; the mapping goes when the array buffer is collected. */
+  /**
+   * A memfd of `bytes` (at most 2^32; sparse: pages exist when touched), mapped shared. Throws when
+   * it cannot be made. The mapping goes when the array buffer is collected and the event loop turns,
+   * which it does not in a thread that sits in `next`: arenaFree does it at once.
+   */
   arena(bytes: number): ArrayBuffer;
   /**
    * Extends the memfd behind `buffer` to `bytes` and maps it whole once more: the result shows the
-   * same memory; `buffer` stays valid until it is collected.
+   * same memory; `buffer` stays valid until it is freed or collected. Throws as `arena` does.
    */
   arenaGrow(buffer: ArrayBuffer, bytes: number): ArrayBuffer;
+  /** The memfd behind an arena, or -EBADF; it stays the arena's. */
+  arenaFd(buffer: ArrayBuffer): number;
+  /**
+   * Unmaps this mapping now, and closes the memfd when it was the last one; the buffer is detached
+   * (its views become empty).
+   */
+  arenaFree(buffer: ArrayBuffer): number;
   /** Gives the pages wholly inside [from, to) of an arena back (MADV_REMOVE). */
   arenaTrim(buffer: ArrayBuffer, from: number, to: number): number;
 
