@@ -216,8 +216,8 @@ function main(): void {
   const operations = { ...reading(layers, upper), ...changing(layers), ...naming(layers) };
   const fuse = new Fuse(mountpoint, operations, {
     // The package knows no names for these libfuse options; without them it writes 4 KiB at a
-    // time, invents inode numbers and asks for every missing name again.
-    fsname: 'fuse-native-union,big_writes,use_ino,negative_timeout=3600',
+    // time and asks for every missing name again. (Not use_ino: a copy-up would change st_ino.)
+    fsname: 'fuse-native-union,big_writes,negative_timeout=3600',
     defaultPermissions: true,
     kernelCache: true,
     entryTimeout: 3600,

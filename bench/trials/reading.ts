@@ -11,19 +11,26 @@ export const TAR_TO_NOWHERE = ['tar', '-cf', '/dev/zero'];
 const TOUCH_FIND = ['find', '/etc/hostname', '-ls'];
 const TOUCH_TAR = [...TAR_TO_NOWHERE, '-C', '/etc', 'hostname'];
 
-/** One cold run, one to warm up, then the median of a few warm ones. */
+/**
+ * The median of the cold runs, one run to warm up, the median of a few warm ones. Only the first
+ * cold run finds a server that knows nothing; the others are for work that the disk dominates.
+ */
 function coldAndWarm(
   context: Context,
   id: string,
   root: string,
   tool: readonly string[],
   touch: readonly string[],
+  coldRuns = 1,
 ): Record<string, number> {
-  context.cold(touch);
-  const [cold = NaN] = context.client(root, 'exec', '1', ...tool);
+  const cold: number[] = [];
+  for (let run = 0; run < coldRuns; run++) {
+    context.cold(touch);
+    cold.push(...context.client(root, 'exec', '1', ...tool));
+  }
   context.client(root, 'exec', '1', ...tool);
   const warm = context.client(root, 'exec', context.quick ? '1' : '3', ...tool);
-  return { [`${id}.cold`]: cold / MS, [`${id}.warm`]: median(warm) / MS };
+  return { [`${id}.cold`]: median(cold) / MS, [`${id}.warm`]: median(warm) / MS };
 }
 
 const find: Trial = {
@@ -83,7 +90,7 @@ const sequentialRead: Trial = {
   run: (context) => {
     const tool = ['dd', `if=${join('big', 'data')}`, 'of=/dev/null', 'bs=1M', 'status=none'];
     const touch = ['dd', 'if=/etc/hostname', 'of=/dev/null', 'status=none'];
-    return { values: coldAndWarm(context, 'read', context.tree(), tool, touch) };
+    return { values: coldAndWarm(context, 'read', context.tree(), tool, touch, 3) };
   },
 };
 
