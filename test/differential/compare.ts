@@ -1,0 +1,177 @@
+/**
+ * Runs the same operations on two drivers over identical copies of the layers, and says how they
+ * differ: in the answers, in the merged trees afterwards, in what became of the lowers, and in what
+ * each driver sees when it mounts the other's upper.
+ */
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Client, Result } from '../support/client.js';
+import { type Driver, type Stack, withMount } from '../support/mount.js';
+import { scratch } from '../support/run.js';
+import { type Manifest, build, differences, manifest, manifestOf } from '../support/tree.js';
+import { ACCEPTED, comparable } from './accepted.js';
+import type { Layers } from './layers.js';
+import { type Operation, showOperation } from './operations.js';
+
+export interface Pair {
+  /** The driver under test. */
+  readonly subject: Driver;
+  readonly reference: Driver;
+}
+
+export interface Difference {
+  readonly where: 'answer' | 'tree' | 'lowers' | 'swap';
+  /** Of the operation, when it is an answer that differs. */
+  readonly index?: number;
+  readonly text: string;
+}
+
+interface Side {
+  readonly driver: Driver;
+  readonly stack: Stack;
+  readonly mountpoint: string;
+  readonly lowersBefore: readonly Manifest[];
+}
+
+/** What one driver answered, and the merged tree it showed at the end. */
+interface Outcome {
+  readonly answers: readonly string[];
+  readonly tree: Manifest;
+}
+
+async function prepare(top: string, driver: Driver, layers: Layers): Promise<Side> {
+  const at = (name: string): string => {
+    const path = join(top, name);
+    mkdirSync(path, { recursive: true });
+    return path;
+  };
+  const lowers = layers.lowers.map((_, index) => at(`lower${index}`));
+  const stack = { lowers, upper: at('upper'), work: at('work') };
+  await Promise.all([
+    ...layers.lowers.map((entries, index) => build(lowers[index] ?? '', entries)),
+    build(stack.upper, layers.upper),
+  ]);
+  const lowersBefore = await Promise.all(lowers.map(manifestOf));
+  // A level of its own around the mountpoint: links that lead one level up end there.
+  return { driver, stack, mountpoint: at('around/mnt'), lowersBefore };
+}
+
+function shown(operation: Operation, result: Result, started: number): string {
+  return result.errno ?? `ok ${comparable(operation, result.words, started)}`;
+}
+
+/** The tree with present times as one class. */
+async function comparableTree(client: Client, driver: Driver, started: number): Promise<Manifest> {
+  const tree = await manifest(client);
+  const plain = new Map<string, ReadonlyMap<string, string>>();
+  for (const [path, fields] of tree) {
+    const copy = new Map(fields);
+    // Kernel overlayfs lists another d_ino than st_ino for an upper directory that has no origin
+    // yet (it writes one when it first looks the directory up). We must not.
+    if (driver !== 'stratafs') copy.delete('d_ino');
+    const seconds = Number(fields.get('mtime'));
+    if (seconds >= started && seconds < started + 86_400) {
+      copy.set('mtime', 'now');
+      copy.delete('ns');
+    }
+    plain.set(path, copy);
+  }
+  return plain;
+}
+
+async function perform(
+  side: Side,
+  operations: readonly Operation[],
+  started: number,
+): Promise<Outcome> {
+  return withMount(side.driver, side.stack, side.mountpoint, async (client) => {
+    const results = await Promise.all(
+      operations.map(([name, ...words]) => client.call(name, ...words)),
+    );
+    await client.must('ident', 0, 0);
+    const tree = await comparableTree(client, side.driver, started);
+    const answers = results.map((result, i) => shown(operations[i] ?? [''], result, started));
+    return { answers, tree };
+  });
+}
+
+function compareAnswers(
+  operations: readonly Operation[],
+  subject: Outcome,
+  reference: Outcome,
+): { difference?: Difference; diverged: boolean } {
+  for (const [index, operation] of operations.entries()) {
+    const a = subject.answers[index] ?? '';
+    const b = reference.answers[index] ?? '';
+    if (a === b) continue;
+    const accepted = ACCEPTED.find((rule) => rule.matches(operation, a, b));
+    if (accepted === undefined) {
+      const text = `${index}: ${showOperation(operation)}\n  subject:   ${a}\n  reference: ${b}`;
+      return { difference: { where: 'answer', index, text }, diverged: true };
+    }
+    if (accepted.diverges) return { diverged: true };
+  }
+  return { diverged: false };
+}
+
+async function lowersChanged(side: Side): Promise<Difference[]> {
+  const after = await Promise.all(side.stack.lowers.map(manifestOf));
+  return after.flatMap((tree, index) =>
+    differences(side.lowersBefore[index] ?? new Map(), tree).map(
+      (line): Difference => ({ where: 'lowers', text: `${side.driver}, lower ${index}: ${line}` }),
+    ),
+  );
+}
+
+/** `driver` mounts what `side` wrote and must see what `side` saw. */
+async function swapped(
+  driver: Driver,
+  side: Side,
+  seen: Manifest,
+  started: number,
+): Promise<Difference[]> {
+  const tree = await withMount(driver, side.stack, side.mountpoint, (client) =>
+    comparableTree(client, driver, started),
+  );
+  return differences(seen, tree).map((line): Difference => {
+    return {
+      where: 'swap',
+      text: `${side.driver} wrote (left), ${driver} mounted (right): ${line}`,
+    };
+  });
+}
+
+async function compareSides(
+  subject: Side,
+  reference: Side,
+  operations: readonly Operation[],
+): Promise<Difference[]> {
+  const started = Math.floor(Date.now() / 1000) - 1;
+  const mine = await perform(subject, operations, started);
+  const theirs = await perform(reference, operations, started);
+  const found: Difference[] = [];
+  const { difference, diverged } = compareAnswers(operations, mine, theirs);
+  if (difference !== undefined) found.push(difference);
+  if (!diverged)
+    for (const text of differences(mine.tree, theirs.tree)) found.push({ where: 'tree', text });
+  found.push(...(await lowersChanged(subject)), ...(await lowersChanged(reference)));
+  found.push(...(await swapped(reference.driver, subject, mine.tree, started)));
+  found.push(...(await swapped(subject.driver, reference, theirs.tree, started)));
+  return found;
+}
+
+/** Empty when the two drivers did the same. Leaves nothing behind. */
+export async function compare(
+  pair: Pair,
+  layers: Layers,
+  operations: readonly Operation[],
+): Promise<Difference[]> {
+  const top = scratch('differential');
+  try {
+    const subject = await prepare(join(top, 'subject'), pair.subject, layers);
+    const reference = await prepare(join(top, 'reference'), pair.reference, layers);
+    return await compareSides(subject, reference, operations);
+  } finally {
+    rmSync(top, { recursive: true, force: true });
+  }
+}

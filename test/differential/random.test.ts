@@ -1,0 +1,104 @@
+/**
+ * Random sequences of operations on stratafs and on kernel overlayfs.
+ *
+ * STRATAFS_SEED (first seed), STRATAFS_COUNT (sequences) and STRATAFS_LENGTH (operations each)
+ * repeat a failure or search longer; STRATAFS_PAIR ("kernel,fuse-overlayfs") compares others.
+ */
+import process from 'node:process';
+import { describe, expect, test } from 'vitest';
+import type { Driver } from '../support/mount.js';
+import { has } from '../support/needs.js';
+import { type Difference, type Pair, compare } from './compare.js';
+import { someLayers } from './layers.js';
+import { showOperation, someOperations } from './operations.js';
+import { Random } from './random.js';
+import { type Case, shrink } from './shrink.js';
+
+function setting(name: string, otherwise: number): number {
+  return Number(process.env[name] ?? otherwise);
+}
+
+const FIRST = setting('STRATAFS_SEED', 1);
+const COUNT = setting('STRATAFS_COUNT', 100);
+const LENGTH = setting('STRATAFS_LENGTH', 60);
+const SHRINK_SECONDS = setting('STRATAFS_SHRINK', 30);
+const BATCH = 10;
+
+function pairUnderTest(): Pair {
+  const [subject = 'stratafs', reference = 'kernel'] = (process.env['STRATAFS_PAIR'] ?? '')
+    .split(',')
+    .filter((name) => name !== '') as Driver[];
+  return { subject, reference };
+}
+
+function caseOf(seed: number): Case {
+  const random = new Random(seed);
+  return { layers: someLayers(random), operations: someOperations(random, LENGTH) };
+}
+
+function show({ layers, operations }: Case, found: readonly Difference[]): string {
+  const entries = [...layers.lowers, layers.upper].map((layer, index) => {
+    const name = index < layers.lowers.length ? `lower ${index}` : 'upper';
+    return `${name}:\n${layer.map((entry) => `    ${JSON.stringify(entry)}`).join('\n')}`;
+  });
+  return [
+    ...found.slice(0, 12).map((difference) => `${difference.where}: ${difference.text}`),
+    ...entries,
+    'operations:',
+    ...operations.map((operation) => `    ${showOperation(operation)}`),
+  ].join('\n');
+}
+
+/** An error here is a mount that hangs or dies: say which sequence it was. */
+async function differencesOf(pair: Pair, start: Case, seed: number): Promise<Difference[]> {
+  try {
+    return await compare(pair, start.layers, start.operations);
+  } catch (error) {
+    throw new Error(`STRATAFS_SEED=${seed} STRATAFS_COUNT=1\n${show(start, [])}`, { cause: error });
+  }
+}
+
+/** A candidate that cannot be built (an entry without its parent) is not a smaller case. */
+async function failsAs(pair: Pair, candidate: Case, where: Difference['where']): Promise<boolean> {
+  try {
+    const found = await compare(pair, candidate.layers, candidate.operations);
+    return found.some((difference) => difference.where === where);
+  } catch {
+    return false;
+  }
+}
+
+/** Fails with the smallest case that still shows a difference of the same kind. */
+async function check(pair: Pair, seed: number): Promise<void> {
+  const start = caseOf(seed);
+  const found = await differencesOf(pair, start, seed);
+  const first = found.at(0);
+  if (first === undefined) return;
+  const small = await shrink(
+    start,
+    (candidate) => failsAs(pair, candidate, first.where),
+    SHRINK_SECONDS,
+  );
+  const again = await differencesOf(pair, small, seed);
+  expect.fail(
+    `STRATAFS_SEED=${seed} STRATAFS_COUNT=1: ${first.text}\nsmallest case:\n${show(small, again)}`,
+  );
+}
+
+const pair = pairUnderTest();
+const ready = has({
+  root: true,
+  fuse: true,
+  kernelOverlay: true,
+  programs: ['gcc'],
+  stratafs: pair.subject === 'stratafs' || pair.reference === 'stratafs',
+});
+
+describe.skipIf(!ready)(`${pair.subject} and ${pair.reference} agree on random operations`, () => {
+  for (let from = FIRST; from < FIRST + COUNT; from += BATCH) {
+    const to = Math.min(from + BATCH, FIRST + COUNT);
+    test(`seeds ${from} to ${to - 1}`, async () => {
+      for (let seed = from; seed < to; seed++) await check(pair, seed);
+    });
+  }
+});
