@@ -212,6 +212,10 @@ bool startHost(const Place& place, off_t& logStart) {
     if (errno == EWOULDBLOCK) return false;
     fail("cannot lock " + place.lock + ": " + errorText(errno));
   }
+  // An ending host removes its lock file: this one then locks nobody out, the next try makes
+  // another.
+  struct stat held {};
+  if (fstat(lock.get(), &held) != 0 || held.st_nlink == 0) return false;
   const Fd listener = listenAt(place.socket);
   // A log that cannot be written is done without: /dev/null then.
   const Fd log(

@@ -125,9 +125,8 @@ int unmount(const std::vector<std::string>& args) {
     if (error == EBUSY) {
       fail(path + " is busy: end what uses it, or detach it with stratafs unmount --lazy");
     }
-    if (error != EPERM || !fusermount(path, lazy)) {
-      fail("cannot unmount " + path + ": " + errorText(error));
-    }
+    if (error != EPERM) fail("cannot unmount " + path + ": " + errorText(error));
+    if (!fusermount(path, lazy)) fail(path + " was not unmounted: fusermount3 said why, above");
   }
   // The kernel lets go before the host does: wait, so that the caller may reuse upper and workdir.
   if (!lazy) askRunning(findPlace(), "{\"ended\":" + quoteBytes(mounted.device) + "}\n", 5000);

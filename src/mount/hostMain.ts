@@ -4,7 +4,8 @@
  * and the log, descriptor 3 listening on SOCKET and descriptor 4 holding the host's lock: the lock
  * goes with the process, so there is never more than one host.
  */
-import { unlinkSync, writeSync } from 'node:fs';
+import { statSync, unlinkSync, writeSync } from 'node:fs';
+import { E, errnoName } from '../base/errno.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadNative } from '../sys/native.js';
 import { Mounts } from './mounts.js';
@@ -52,11 +53,7 @@ async function end(): Promise<void> {
   clearTimeout(timer);
   // First the name, then the socket: whoever still connects is cut off and starts the next host,
   // which waits for our lock.
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    log(`cannot remove ${path}: errno ${errnoOf(error)}`);
-  }
+  remove(path);
   server.close();
   try {
     await mounts.unmountAll();
@@ -64,8 +61,30 @@ async function end(): Promise<void> {
   } catch (error) {
     log(`while ending: ${String(error)}`);
   }
+  if (isEmpty(path.replace(/sock$/, 'log'))) remove(path.replace(/sock$/, 'log'));
+  // Last, as it is what keeps the next host waiting (the launcher checks that its lock has a name).
+  remove(path.replace(/sock$/, 'lock'));
   // Threads of mounts that are still held open sit in a read; nothing is left to wait for.
   native.exitNow(0);
+}
+
+function remove(file: string): void {
+  try {
+    unlinkSync(file);
+  } catch (error) {
+    // ENOENT: somebody tidied up, or closing the server did.
+    const errno = errnoOf(error);
+    if (errno !== E.ENOENT) log(`cannot remove ${file}: ${errnoName(errno)}`);
+  }
+}
+
+function isEmpty(file: string): boolean {
+  try {
+    return statSync(file).size === 0;
+  } catch (error) {
+    errnoOf(error);
+    return false;
+  }
 }
 
 const rest = (): void => {
