@@ -17,6 +17,8 @@ export interface Layers {
   /** Topmost first. */
   readonly lowers: readonly (readonly Entry[])[];
   readonly upper: readonly Entry[];
+  /** What is seen at first: path → is a directory. */
+  readonly seen: ReadonlyMap<string, boolean>;
 }
 
 export const DIR_NAMES = ['a', 'b', 'c'];
@@ -234,5 +236,5 @@ export function someLayers(random: Random): Layers {
     below = merged;
   }
   const [upper = [], ...lowers] = built;
-  return { lowers, upper };
+  return { lowers, upper, seen: below };
 }

@@ -24,11 +24,62 @@ export const FALLOC = { KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 } as const;
 export const UTIME_NOW = 0x3fffffff;
 export const UTIME_OMIT = 0x3ffffffe;
 
-const SLOTS = 6;
+const SLOTS = 4;
 const XATTRS = ['user.one', 'user.two', 'trusted.two', 'trusted.three', 'user.empty', 'security.x'];
 
-function slot(random: Random): number {
-  return random.below(SLOTS);
+/**
+ * What probably exists: the generator does not know how operations end, it only leans towards names
+ * and descriptors that are there, so that most operations do something.
+ */
+class State {
+  readonly random: Random;
+  private readonly files: string[] = [];
+  private readonly dirs: string[] = ['.'];
+  private readonly open: number[] = [];
+
+  constructor(random: Random, seen: ReadonlyMap<string, boolean>) {
+    this.random = random;
+    for (const [path, isDir] of seen) (isDir ? this.dirs : this.files).push(path);
+  }
+
+  private likely(from: readonly string[], percent: number): string {
+    return from.length > 0 && this.random.chance(percent)
+      ? this.random.pick(from)
+      : somePath(this.random);
+  }
+  any(): string {
+    return this.likely(this.random.chance(60) ? this.files : this.dirs.slice(1), 60);
+  }
+  file(): string {
+    return this.likely(this.files, 75);
+  }
+  dir(): string {
+    return this.likely(this.dirs, 75);
+  }
+  /** A name for something new, most often in a directory that is there. */
+  fresh(isDir: boolean): string {
+    const [name = 'f'] = somePath(this.random).split('/').slice(-1);
+    const parent = this.random.pick(this.dirs);
+    const path =
+      this.random.chance(40) || parent.split('/').length > 2
+        ? somePath(this.random)
+        : parent === '.'
+          ? name
+          : `${parent}/${name}`;
+    (isDir ? this.dirs : this.files).push(path);
+    return path;
+  }
+  /** A slot to open something in. */
+  slot(): number {
+    const slot = this.random.below(SLOTS);
+    this.open.push(slot);
+    return slot;
+  }
+  opened(): number {
+    return this.open.length > 0 && this.random.chance(90)
+      ? this.random.pick(this.open.slice(-SLOTS))
+      : this.random.below(SLOTS);
+  }
 }
 
 function openFlags(random: Random): number {
@@ -42,18 +93,19 @@ function openFlags(random: Random): number {
   return flags | O.NONBLOCK;
 }
 
-/** Opens, changes and closes in one go, so that most changes meet a file that exists. */
-function change(random: Random): Operation[] {
-  const at = slot(random);
+/** Opens, changes and closes in one go. */
+function change(state: State): Operation[] {
+  const at = SLOTS;
   return [
-    ['open', at, somePath(random), O.RDWR | O.NONBLOCK, 0],
-    ...dataChange(random, at),
+    ['open', at, state.file(), O.RDWR | O.NONBLOCK, 0],
+    ...dataChange(state, at),
     ['fstat', at],
     ['close', at],
   ];
 }
 
-function dataChange(random: Random, at: number): Operation[] {
+function dataChange(state: State, at: number): Operation[] {
+  const { random } = state;
   const offset = random.below(20_000);
   const length = 1 + random.below(9000);
   switch (random.below(6)) {
@@ -72,7 +124,7 @@ function dataChange(random: Random, at: number): Operation[] {
       return [['fallocate', at, mode, offset, length]];
     }
     case 3:
-      return [['copyrange', at, random.below(5000), slot(random), offset, length]];
+      return [['copyrange', at, random.below(5000), state.opened(), offset, length]];
     default:
       return [['fill', at, offset, length, random.below(1000)]];
   }
@@ -95,21 +147,22 @@ function look(random: Random, at: number): Operation[] {
   }
 }
 
-function tmpfile(random: Random): Operation[] {
-  const at = slot(random);
-  const parent = random.pick(['.', 'a', 'b/c', 'a/b']);
+function tmpfile(state: State): Operation[] {
+  const { random } = state;
+  const at = state.slot();
   return [
-    ['open', at, parent, O.TMPFILE | O.RDWR, random.pick(MODES)],
+    ['open', at, state.dir(), O.TMPFILE | O.RDWR, random.pick(MODES)],
     ['fill', at, 0, random.below(5000), random.below(1000)],
-    ['linkfd', at, somePath(random)],
+    ['linkfd', at, state.fresh(false)],
     ['fstat', at],
   ];
 }
 
 /** Removes a name whose file is open, and looks at what is left. */
-function orphan(random: Random): Operation[] {
-  const at = slot(random);
-  const path = somePath(random);
+function orphan(state: State): Operation[] {
+  const { random } = state;
+  const at = state.slot();
+  const path = state.file();
   return [
     ['open', at, path, O.RDWR | O.NONBLOCK, 0],
     ['unlink', path],
@@ -127,55 +180,75 @@ function times(random: Random): Word[] {
   return [sec(), ns(), sec(), ns()];
 }
 
-type Maker = (random: Random) => Operation[];
-const one =
-  (make: (random: Random) => Operation): Maker =>
-  (random) => [make(random)];
+type Maker = (state: State, random: Random) => Operation[];
+
+function one(make: (state: State, random: Random) => Operation): Maker {
+  return (state, random) => [make(state, random)];
+}
+
+function renaming(flags: number): Maker {
+  return one((s, r) => {
+    const from = s.any();
+    return ['rename', from, r.chance(60) ? s.fresh(r.chance(40)) : s.any(), flags];
+  });
+}
+
+function opening(state: State, random: Random): Operation[] {
+  const flags = openFlags(random);
+  const path = (flags & O.CREAT) !== 0 && random.chance(60) ? state.fresh(false) : state.file();
+  return [['open', state.slot(), path, flags, random.pick(MODES)]];
+}
 
 const MAKERS: readonly (readonly [number, Maker])[] = [
-  [10, one((r) => ['open', slot(r), somePath(r), openFlags(r), r.pick(MODES)])],
-  [3, one((r) => ['close', slot(r)])],
+  [9, opening],
+  [3, one((s) => ['close', s.opened()])],
   [10, change],
-  [6, (r) => dataChange(r, slot(r))],
-  [6, (r) => look(r, slot(r))],
+  [6, (s) => dataChange(s, s.opened())],
+  [6, (s, r) => look(r, s.opened())],
   [4, orphan],
   [2, tmpfile],
-  [7, one((r) => ['mkdir', somePath(r), r.pick([0o755, 0o700, 0o777, 0o2775])])],
-  [6, one((r) => ['rmdir', somePath(r)])],
-  [7, one((r) => ['unlink', somePath(r)])],
-  [9, one((r) => ['rename', somePath(r), somePath(r), 0])],
-  [3, one((r) => ['rename', somePath(r), somePath(r), RENAME.NOREPLACE])],
-  [4, one((r) => ['rename', somePath(r), somePath(r), RENAME.EXCHANGE])],
-  [5, one((r) => ['link', somePath(r), somePath(r)])],
-  [3, one((r) => ['symlink', r.pick(LINK_TARGETS), somePath(r)])],
-  [2, one((r) => ['mknod', somePath(r), 0o010000 | r.pick(MODES), 0, 0])],
-  [2, one((r) => ['mknod', somePath(r), 0o020000 | r.pick(MODES), 1, r.pick([3, 5])])],
-  [1, one((r) => ['mknod', somePath(r), 0o140000 | r.pick(MODES), 0, 0])],
-  [5, one((r) => ['chmod', somePath(r), r.pick(MODES)])],
-  [4, one((r) => ['chown', somePath(r), r.pick([-1, ...OWNERS]), r.pick([-1, ...OWNERS])])],
-  [4, one((r) => ['utimens', somePath(r), ...times(r)])],
-  [2, one((r) => ['truncate', somePath(r), r.below(12_000)])],
+  [7, one((s, r) => ['mkdir', s.fresh(true), r.pick([0o755, 0o700, 0o777, 0o2775])])],
+  [6, one((s) => ['rmdir', s.dir()])],
+  [7, one((s) => ['unlink', s.file()])],
+  [9, renaming(0)],
+  [3, renaming(RENAME.NOREPLACE)],
+  [4, renaming(RENAME.EXCHANGE)],
+  [5, one((s) => ['link', s.file(), s.fresh(false)])],
+  [3, one((s, r) => ['symlink', r.pick(LINK_TARGETS), s.fresh(false)])],
+  [2, one((s, r) => ['mknod', s.fresh(false), 0o010000 | r.pick(MODES), 0, 0])],
+  [2, one((s, r) => ['mknod', s.fresh(false), 0o020000 | r.pick(MODES), 1, r.pick([3, 5])])],
+  [1, one((s, r) => ['mknod', s.fresh(false), 0o140000 | r.pick(MODES), 0, 0])],
+  [6, one((s, r) => ['chmod', s.any(), r.pick(MODES)])],
+  [4, one((s, r) => ['chown', s.any(), r.pick([-1, ...OWNERS]), r.pick([-1, ...OWNERS])])],
+  [4, one((s, r) => ['utimens', s.any(), ...times(r)])],
+  [3, one((s, r) => ['truncate', s.file(), r.below(12_000)])],
   [
     4,
-    one((r) => ['setxattr', somePath(r), r.pick(XATTRS), `v${r.below(99)}`, r.pick([0, 0, 1, 2])]),
+    one((s, r) => ['setxattr', s.any(), r.pick(XATTRS), `v${r.below(99)}`, r.pick([0, 0, 1, 2])]),
   ],
-  [3, one((r) => ['removexattr', somePath(r), r.pick(XATTRS)])],
-  [2, one((r) => ['getxattr', somePath(r), r.pick(XATTRS)])],
-  [2, one((r) => ['listxattr', somePath(r)])],
-  [4, one((r) => ['lstat', somePath(r)])],
-  [2, one((r) => ['stat', somePath(r)])],
-  [4, one((r) => ['readdir', r.chance(30) ? '.' : somePath(r)])],
-  [2, one((r) => ['readlink', somePath(r)])],
-  [2, one((r) => ['access', somePath(r), r.below(8)])],
-  [1, one((r) => ['fsync', slot(r)])],
+  [3, one((s, r) => ['removexattr', s.any(), r.pick(XATTRS)])],
+  [2, one((s, r) => ['getxattr', s.any(), r.pick(XATTRS)])],
+  [2, one((s) => ['listxattr', s.any()])],
+  [4, one((s) => ['lstat', s.any()])],
+  [2, one((s) => ['stat', s.any()])],
+  [4, one((s) => ['readdir', s.dir()])],
+  [2, one((s) => ['readlink', s.file()])],
+  [2, one((s, r) => ['access', s.any(), r.below(8)])],
+  [1, one((s) => ['fsync', s.opened()])],
   [1, one(() => ['statfs', '.'])],
-  [2, one((r) => ['ident', ...(r.chance(60) ? [0, 0] : [1000, 1000])] as Operation)],
-  [1, one((r) => ['umask', r.pick([0, 0o022, 0o077])])],
+  [2, one((_, r) => (r.chance(70) ? ['ident', 0, 0] : ['ident', 1000, 1000]))],
+  [1, one((_, r) => ['umask', r.pick([0, 0o022, 0o077])])],
 ];
 
-export function someOperations(random: Random, count: number): Operation[] {
+/** At least `count` operations on what the layers show (`seen`: path → is a directory). */
+export function someOperations(
+  random: Random,
+  seen: ReadonlyMap<string, boolean>,
+  count: number,
+): Operation[] {
+  const state = new State(random, seen);
   const list: Operation[] = [];
-  while (list.length < count) list.push(...random.weighted(MAKERS)(random));
+  while (list.length < count) list.push(...random.weighted(MAKERS)(state, random));
   return list;
 }
 

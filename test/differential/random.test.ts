@@ -33,7 +33,8 @@ function pairUnderTest(): Pair {
 
 function caseOf(seed: number): Case {
   const random = new Random(seed);
-  return { layers: someLayers(random), operations: someOperations(random, LENGTH) };
+  const layers = someLayers(random);
+  return { layers, operations: someOperations(random, layers.seen, LENGTH) };
 }
 
 function show({ layers, operations }: Case, found: readonly Difference[]): string {
