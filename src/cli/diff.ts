@@ -1,7 +1,7 @@
 /** `stratafs diff MNT|UPPER`: what the upper changes, from the upper alone. */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
-import { diffUpper } from '../layer/diff.js';
+import { diffUpper } from '../overlay/diff.js';
 import { liveMounts, type Served } from '../mount/client.js';
 import { look } from '../mount/paths.js';
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../sys/constants.js';

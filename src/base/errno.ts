@@ -1,0 +1,34 @@
+import { constants } from 'node:os';
+import { getSystemErrorMap } from 'node:util';
+
+/** errno values of this machine, positive (man 3 errno). */
+export const E = {
+  ...constants.errno,
+  ENODATA: 61,
+  EUCLEAN: 117,
+  ESTALE: 116,
+  EDQUOT: 122,
+  ENOTSUPP: 524,
+} as const;
+
+const names = new Map<number, string>();
+for (const [code, [name]] of getSystemErrorMap()) names.set(-code, name);
+names.set(117, 'EUCLEAN');
+
+/** `ENOENT` for 2 or -2; `errno N` for what has no name here. */
+export function errnoName(code: number): string {
+  const positive = Math.abs(code);
+  return names.get(positive) ?? `errno ${positive}`;
+}
+
+/** A sentence fragment for messages: `no such file or directory (ENOENT)`. */
+export function errnoText(code: number): string {
+  const positive = Math.abs(code);
+  const entry = getSystemErrorMap().get(-positive);
+  return entry ? `${entry[1]} (${entry[0]})` : errnoName(positive);
+}
+
+/** A failure a user can do something about: the message is one clear sentence. */
+export class UserError extends Error {
+  override readonly name = 'UserError';
+}

@@ -1,0 +1,129 @@
+/** READDIR and READDIRPLUS: the merged listing in cookie order. */
+import { COOKIE_DOT, COOKIE_DOTDOT } from '../base/hash.js';
+import { DT_DIR, dtype } from '../base/mode.js';
+import type { DirIndex } from '../overlay/dirIndex.js';
+import { Found } from '../overlay/hit.js';
+import { nodeOfHit, parentOf, resolve } from '../overlay/lookup.js';
+import { indexOf } from '../overlay/readdir.js';
+import { DIRENT, DIRENTPLUS, ENTRY_OUT, READ_IN } from '../protocol/layout.js';
+import { MAX_IO } from '../sys/memory.js';
+import { STAT_A } from '../sys/sys.js';
+import { encodeEntry } from './encode.js';
+import { BODY, REPLY, type Session, word } from './session.js';
+
+export const onReaddir = (s: Session, node: number): number => list(s, node, false);
+export const onReaddirplus = (s: Session, node: number): number => list(s, node, true);
+
+function list(s: Session, node: number, plus: boolean): number {
+  const index = indexOf(s.ov, node);
+  if (typeof index === 'number') return index;
+  const cookie = s.ov.sys.u64(BODY + READ_IN.offset);
+  const end = REPLY + Math.min(word(s, READ_IN.size_), MAX_IO);
+  let at = REPLY;
+  if (cookie < COOKIE_DOT) at = addDot(s, node, '.', COOKIE_DOT, at, end, plus);
+  if (cookie < COOKIE_DOTDOT) {
+    at = addDot(s, parentOf(s.ov, node), '..', COOKIE_DOTDOT, at, end, plus);
+  }
+  const order = index.order();
+  for (let i = index.after(cookie); i < order.length; i++) {
+    const name = order[i];
+    const slot = index.slot(name);
+    if (slot === undefined) continue;
+    const size = recordSize(name, plus);
+    if (at + size > end) break;
+    const added = plus
+      ? addPlus(s, node, name, index.cookie(i), at)
+      : addPlain(s, node, name, index, slot, index.cookie(i), at);
+    if (added) at += size;
+  }
+  return at - REPLY;
+}
+
+const recordSize = (name: string, plus: boolean): number =>
+  ((plus ? DIRENTPLUS.size : DIRENT.size) + name.length + 7) & ~7;
+
+/** "." or "..", which carry no lookup. */
+function addDot(
+  s: Session,
+  node: number,
+  name: string,
+  cookie: number,
+  at: number,
+  end: number,
+  plus: boolean,
+): number {
+  const size = recordSize(name, plus);
+  if (at + size > end) return at;
+  const { u32 } = s.ov.sys;
+  if (plus) u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
+  const { table } = s.ov;
+  const dirent = plus ? at + DIRENTPLUS.dirent : at;
+  writeDirent(s, dirent, table.inoLo(node), table.inoHi(node), cookie, DT_DIR, name);
+  return at + size;
+}
+
+/** False when the entry vanished: it is left out. */
+function addPlus(s: Session, parent: number, name: string, cookie: number, at: number): boolean {
+  const { ov } = s;
+  let node = ov.table.byName(parent, name);
+  if (node !== 0) {
+    if (ov.stat(node, STAT_A) < 0) return false;
+  } else {
+    if (resolve(ov, parent, name) < 0) return false;
+    if (ov.hit.found === Found.None || ov.hit.found === Found.UpperWhiteout) return false;
+    node = nodeOfHit(ov, parent, name);
+  }
+  ov.table.remember(node);
+  encodeEntry(ov, node, STAT_A, at);
+  const type = dtype(ov.table.mode(node));
+  const { table } = ov;
+  const dirent = at + DIRENTPLUS.dirent;
+  writeDirent(s, dirent, table.inoLo(node), table.inoHi(node), cookie, type, name);
+  return true;
+}
+
+function addPlain(
+  s: Session,
+  parent: number,
+  name: string,
+  index: DirIndex,
+  slot: number,
+  cookie: number,
+  at: number,
+): boolean {
+  if (!index.inoKnown(slot)) {
+    const known = s.ov.table.byName(parent, name);
+    if (known !== 0) {
+      const { table } = s.ov;
+      index.put(name, index.type(slot), index.source(slot), table.inoLo(known), table.inoHi(known));
+    } else {
+      if (resolve(s.ov, parent, name) < 0) return false;
+      const { inoLo, inoHi } = s.ov.hit;
+      index.put(name, index.type(slot), index.source(slot), inoLo, inoHi);
+    }
+  }
+  writeDirent(s, at, index.inoLo(slot), index.inoHi(slot), cookie, index.type(slot), name);
+  return true;
+}
+
+function writeDirent(
+  s: Session,
+  at: number,
+  inoLo: number,
+  inoHi: number,
+  cookie: number,
+  type: number,
+  name: string,
+): void {
+  const { u32, u8 } = s.ov.sys;
+  const o = at >> 2;
+  u32[o] = inoLo;
+  u32[o + 1] = inoHi;
+  u32[o + DIRENT.off / 4] = cookie >>> 0;
+  u32[o + DIRENT.off / 4 + 1] = Math.floor(cookie / 0x1_0000_0000);
+  u32[o + DIRENT.namelen / 4] = name.length;
+  u32[o + DIRENT.type / 4] = type;
+  s.ov.sys.put(name, at + DIRENT.size);
+  const from = at + DIRENT.size + name.length;
+  u8.fill(0, from, (from + 7) & ~7);
+}

@@ -1,0 +1,96 @@
+/** The attribute structs of replies, filled from a struct statx by copying words: no 64-bit value becomes a JavaScript number. */
+import type { Overlay } from '../overlay/overlay.js';
+import { shownNlink } from '../overlay/attr.js';
+import { ATTR, ATTR_OUT, ENTRY_OUT, STATX, STATX_OUT } from '../protocol/layout.js';
+
+/** Seconds that names and attributes stay valid: practically for ever, since nothing changes behind the mount's back. */
+export const FOREVER = 0x7fff_ffff;
+
+/** fuse_attr at `out` of `node`, whose statx is at `stat`. */
+export function encodeAttr(ov: Overlay, node: number, stat: number, out: number): void {
+  const { u32 } = ov.sys;
+  const s = stat >> 2;
+  const o = out >> 2;
+  u32[o + ATTR.ino / 4] = ov.table.inoLo(node);
+  u32[o + ATTR.ino / 4 + 1] = ov.table.inoHi(node);
+  for (let i = 0; i < 4; i++) u32[o + ATTR.size_ / 4 + i] = u32[s + STATX.size_ / 4 + i]; // size, blocks
+  copyTime(u32, s + STATX.atime / 4, o + ATTR.atime / 4, o + ATTR.atimensec / 4);
+  copyTime(u32, s + STATX.mtime / 4, o + ATTR.mtime / 4, o + ATTR.mtimensec / 4);
+  copyTime(u32, s + STATX.ctime / 4, o + ATTR.ctime / 4, o + ATTR.ctimensec / 4);
+  u32[o + ATTR.mode / 4] = ov.sys.statMode(stat);
+  u32[o + ATTR.nlink / 4] = shownNlink(ov, node, stat);
+  u32[o + ATTR.uid / 4] = u32[s + STATX.uid / 4];
+  u32[o + ATTR.gid / 4] = u32[s + STATX.gid / 4];
+  u32[o + ATTR.rdev / 4] = encodeDev(u32[s + STATX.rdev_major / 4], u32[s + STATX.rdev_minor / 4]);
+  u32[o + ATTR.blksize / 4] = u32[s + STATX.blksize / 4];
+  u32[o + ATTR.flags / 4] = 0;
+}
+
+function copyTime(u32: Uint32Array, from: number, sec: number, nsec: number): void {
+  u32[sec] = u32[from];
+  u32[sec + 1] = u32[from + 1];
+  u32[nsec] = u32[from + 2];
+}
+
+/** new_encode_dev of the kernel: 12 bits of major, 20 of minor. */
+export const encodeDev = (major: number, minor: number): number =>
+  ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
+
+export const devMajor = (dev: number): number => (dev >>> 8) & 0xfff;
+export const devMinor = (dev: number): number => (dev & 0xff) | ((dev >>> 12) & 0xfff00);
+
+/** fuse_attr_out at `out`; returns its size. */
+export function encodeAttrOut(ov: Overlay, node: number, stat: number, out: number): number {
+  const { u32 } = ov.sys;
+  const o = out >> 2;
+  u32[o] = FOREVER;
+  u32[o + 1] = 0;
+  u32[o + 2] = 0;
+  u32[o + 3] = 0;
+  encodeAttr(ov, node, stat, out + ATTR_OUT.attr);
+  return ATTR_OUT.size;
+}
+
+/** fuse_entry_out at `out`; returns its size. */
+export function encodeEntry(ov: Overlay, node: number, stat: number, out: number): number {
+  const { u32 } = ov.sys;
+  const o = out >> 2;
+  u32[o] = node;
+  u32[o + 1] = 0;
+  u32[o + ENTRY_OUT.generation / 4] = ov.table.generation(node);
+  u32[o + ENTRY_OUT.generation / 4 + 1] = 0;
+  fillValidity(u32, o);
+  encodeAttr(ov, node, stat, out + ENTRY_OUT.attr);
+  return ENTRY_OUT.size;
+}
+
+/** A fuse_entry_out without a node: the name does not exist, and the kernel may remember that. */
+export function encodeNegative(ov: Overlay, out: number): number {
+  const { u32 } = ov.sys;
+  u32.fill(0, out >> 2, (out + ENTRY_OUT.size) >> 2);
+  fillValidity(u32, out >> 2);
+  return ENTRY_OUT.size;
+}
+
+function fillValidity(u32: Uint32Array, o: number): void {
+  u32[o + ENTRY_OUT.entry_valid / 4] = FOREVER;
+  u32[o + ENTRY_OUT.entry_valid / 4 + 1] = 0;
+  u32[o + ENTRY_OUT.attr_valid / 4] = FOREVER;
+  u32[o + ENTRY_OUT.attr_valid / 4 + 1] = 0;
+  u32[o + ENTRY_OUT.entry_valid_nsec / 4] = 0;
+  u32[o + ENTRY_OUT.attr_valid_nsec / 4] = 0;
+}
+
+/** fuse_statx_out at `out`: fuse_statx is struct statx up to dev_minor, the rest is spare. */
+export function encodeStatxOut(ov: Overlay, node: number, stat: number, out: number): number {
+  const { u32, u8 } = ov.sys;
+  u32.fill(0, out >> 2, (out + STATX_OUT.size) >> 2);
+  u32[out >> 2] = FOREVER;
+  const body = out + STATX_OUT.stat;
+  u8.copyWithin(body, stat, stat + STATX.dev_minor + 4);
+  const o = body >> 2;
+  u32[o + STATX.ino / 4] = ov.table.inoLo(node);
+  u32[o + STATX.ino / 4 + 1] = ov.table.inoHi(node);
+  u32[o + STATX.nlink / 4] = shownNlink(ov, node, stat);
+  return STATX_OUT.size;
+}

@@ -1,0 +1,159 @@
+/**
+ * An engine thread: a worker that serves mounts from one loop. It never returns to its event loop
+ * while it lives; the host reaches it through its message port and the loop's eventfd
+ * (messages.ts).
+ */
+import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
+import { UserError } from '../base/errno.js';
+import { FdCache } from '../overlay/fdCache.js';
+import { openOverlay } from '../overlay/open.js';
+import { log } from '../sys/log.js';
+import { NEXT_ENDED, NEXT_WAKE } from '../sys/native.js';
+import { Sys } from '../sys/sys.js';
+import { dispatch } from './dispatch.js';
+import type { FromEngine, ToEngine } from './messages.js';
+import type { Session } from './session.js';
+import { statsOf } from './stats.js';
+
+/** Of the process's descriptors, a thread's cache may take this share; the rest is for other threads, layers and devices. */
+const FD_SHARE = 5;
+const FD_LEAST = 64;
+
+class EngineThread {
+  readonly #sys = new Sys();
+  readonly #port: MessagePort;
+  readonly #fds: FdCache;
+  readonly #prepared = new Map<number, Session>();
+  readonly #bySlot: (Session | undefined)[] = [];
+  readonly #byMount = new Map<number, Session>();
+  #stopping = false;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+    const limit = this.#sys.native.raiseNofile();
+    this.#fds = new FdCache(this.#sys.native, Math.max(FD_LEAST, Math.floor(limit / FD_SHARE)));
+    this.#sys.native.umask(0);
+    this.#post({ kind: 'ready', wakeFd: this.#sys.native.wakeFd() });
+  }
+
+  #post(message: FromEngine): void {
+    this.#port.postMessage(message);
+  }
+
+  /** The loop: reply to the last request, wait for the next. */
+  run(): void {
+    const { native } = this.#sys;
+    let slot = 0;
+    let length = 0;
+    while (!this.#stopping) {
+      const next = native.next(slot, length);
+      length = 0;
+      if (next >= 0) {
+        const session = this.#bySlot[next];
+        slot = next;
+        if (session) length = this.#serve(session);
+      } else if (next === NEXT_WAKE) {
+        this.#takeMessages();
+      } else if (next <= NEXT_ENDED) {
+        this.#ended(NEXT_ENDED - next);
+      } else {
+        log(`the request loop failed with ${next}`);
+      }
+    }
+  }
+
+  #serve(session: Session): number {
+    const greeted = session.minor !== 0;
+    const length = dispatch(session);
+    if (!greeted && session.minor !== 0) this.#post({ kind: 'live', mount: session.mount });
+    return length;
+  }
+
+  #takeMessages(): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port) as { message: ToEngine } | undefined;
+      if (!received) return;
+      this.#take(received.message);
+    }
+  }
+
+  #take(message: ToEngine): void {
+    switch (message.kind) {
+      case 'prepare':
+        this.#prepare(message.mount, message);
+        return;
+      case 'serve':
+        this.#attach(message.mount, message.deviceFd);
+        return;
+      case 'abandon':
+        this.#abandon(message.mount);
+        return;
+      case 'stats': {
+        const session = this.#byMount.get(message.mount);
+        if (session) {
+          const stats = statsOf(session, this.#fds.size);
+          this.#post({ kind: 'stats', query: message.query, stats });
+        }
+        return;
+      }
+      case 'stop':
+        this.#stopping = true;
+    }
+  }
+
+  #prepare(mount: number, { spec }: Extract<ToEngine, { kind: 'prepare' }>): void {
+    try {
+      const ov = openOverlay(this.#sys, spec, this.#fds);
+      this.#prepared.set(mount, { ov, mount, slot: -1, setxattrExt: false, minor: 0 });
+      const devices = [...ov.layers].map((layer) => layer.dev.toString());
+      this.#post({ kind: 'prepared', mount, devices });
+    } catch (error) {
+      this.#post({ kind: 'failed', mount, message: reason(error) });
+    }
+  }
+
+  #attach(mount: number, deviceFd: number): void {
+    const session = this.#prepared.get(mount);
+    if (!session) return;
+    this.#prepared.delete(mount);
+    const { native } = this.#sys;
+    const slot = native.attach(deviceFd);
+    if (slot < 0) {
+      session.ov.close();
+      native.close(deviceFd);
+      this.#post({ kind: 'failed', mount, message: `cannot serve the mount: error ${slot}` });
+      return;
+    }
+    session.slot = slot;
+    session.ov.setBacking = (node, fd, writable) => {
+      native.setBacking(slot, node, fd, writable);
+    };
+    this.#bySlot[slot] = session;
+    this.#byMount.set(mount, session);
+  }
+
+  #abandon(mount: number): void {
+    this.#prepared.get(mount)?.ov.close();
+    this.#prepared.delete(mount);
+    this.#post({ kind: 'ended', mount });
+  }
+
+  #ended(slot: number): void {
+    const session = this.#bySlot[slot];
+    this.#sys.native.detach(slot);
+    this.#bySlot[slot] = undefined;
+    if (!session) return;
+    this.#byMount.delete(session.mount);
+    session.ov.setBacking = () => undefined;
+    session.ov.close();
+    this.#post({ kind: 'ended', mount: session.mount });
+  }
+}
+
+function reason(error: unknown): string {
+  if (error instanceof UserError) return error.message;
+  log(error instanceof Error ? String(error.stack) : String(error));
+  return `the mount failed: ${String(error)}`;
+}
+
+if (parentPort) new EngineThread(parentPort).run();

@@ -1,0 +1,131 @@
+/** Requests about names: lookup, create, remove, rename, link. */
+import { E } from '../base/errno.js';
+import { isChr, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../base/mode.js';
+import { create, createTmpfile, type Make } from '../overlay/create.js';
+import { Found } from '../overlay/hit.js';
+import { link } from '../overlay/link.js';
+import { nodeOfHit, resolve } from '../overlay/lookup.js';
+import { rmdir, unlink } from '../overlay/remove.js';
+import { rename } from '../overlay/rename.js';
+import {
+  CREATE_IN,
+  ENTRY_OUT,
+  LINK_IN,
+  MKDIR_IN,
+  MKNOD_IN,
+  OPEN_OUT,
+  RENAME2_IN,
+  RENAME_IN,
+} from '../protocol/layout.js';
+import { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, RESOLVE_LAYER } from '../sys/constants.js';
+import { STAT_A } from '../sys/sys.js';
+import { devMajor, devMinor, encodeEntry, encodeNegative } from './encode.js';
+import { callerGid, callerUid, nameAt, REPLY, type Session, word } from './session.js';
+
+export function onLookup(s: Session, parent: number): number {
+  const { ov } = s;
+  const name = nameAt(s, 0);
+  const known = ov.table.byName(parent, name);
+  if (known !== 0) {
+    const code = ov.stat(known, STAT_A);
+    return code < 0 ? code : entry(s, known);
+  }
+  const code = resolve(ov, parent, name);
+  if (code < 0) return code;
+  if (ov.hit.found === Found.None || ov.hit.found === Found.UpperWhiteout) {
+    return encodeNegative(ov, REPLY);
+  }
+  return entry(s, nodeOfHit(ov, parent, name));
+}
+
+/** The reply that gives the kernel one more lookup of `node`, whose statx is at STAT_A. */
+function entry(s: Session, node: number): number {
+  s.ov.table.remember(node);
+  return encodeEntry(s.ov, node, STAT_A, REPLY);
+}
+
+/** Creates and answers with the entry. */
+function made(
+  s: Session,
+  parent: number,
+  name: string,
+  mode: number,
+  umask: number,
+  make: Make,
+): number {
+  const caller = { uid: callerUid(s), gid: callerGid(s), umask };
+  const node = create(s.ov, { parent, name, mode, caller, make });
+  return node < 0 ? node : entry(s, node);
+}
+
+export function onMknod(s: Session, parent: number): number {
+  const { native } = s.ov.sys;
+  const mode = word(s, MKNOD_IN.mode) & 0xffff;
+  const rdev = word(s, MKNOD_IN.rdev);
+  // A 0:0 device would be a whiteout, not an object (ovl_mknod).
+  if (isChr(mode) && rdev === 0) return -E.EPERM;
+  const make: Make = (dir, name, masked) =>
+    native.mknodat(dir, name, masked, devMajor(rdev), devMinor(rdev));
+  return made(s, parent, nameAt(s, MKNOD_IN.size), mode, word(s, MKNOD_IN.umask), make);
+}
+
+export function onMkdir(s: Session, parent: number): number {
+  const mode = (word(s, MKDIR_IN.mode) & ~S_IFMT & 0xffff) | S_IFDIR;
+  const make: Make = (dir, name, masked) => s.ov.sys.native.mkdirat(dir, name, masked & 0o7777);
+  return made(s, parent, nameAt(s, MKDIR_IN.size), mode, word(s, MKDIR_IN.umask), make);
+}
+
+export function onSymlink(s: Session, parent: number): number {
+  const name = nameAt(s, 0);
+  const target = nameAt(s, name.length + 1);
+  const make: Make = (dir, at) => s.ov.sys.native.symlinkat(target, dir, at);
+  return made(s, parent, name, S_IFLNK | 0o777, 0, make);
+}
+
+/** O_TMPFILE. The reply carries an open file; RELEASE will follow, and means nothing here. */
+export function onTmpfile(s: Session, parent: number): number {
+  const { ov } = s;
+  const { native, u32 } = ov.sys;
+  const caller = { uid: callerUid(s), gid: callerGid(s), umask: word(s, CREATE_IN.umask) };
+  const make: Make = (dir, name, mode) => {
+    const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    const fd = native.openat2(dir, name, flags, mode & 0o7777, RESOLVE_LAYER);
+    return fd < 0 ? fd : native.close(fd);
+  };
+  const mode = (word(s, CREATE_IN.mode) & 0o7777) | S_IFREG;
+  const node = createTmpfile(ov, parent, mode, caller, make);
+  if (node < 0) return node;
+  const size = entry(s, node);
+  u32.fill(0, (REPLY + size) >> 2, (REPLY + size + OPEN_OUT.size) >> 2);
+  u32[(REPLY + size + OPEN_OUT.open_flags) >> 2] = FOPEN_KEEP_CACHE;
+  return ENTRY_OUT.size + OPEN_OUT.size;
+}
+
+const FOPEN_KEEP_CACHE = 1 << 1;
+
+export const onUnlink = (s: Session, parent: number): number => unlink(s.ov, parent, nameAt(s, 0));
+
+export const onRmdir = (s: Session, parent: number): number => rmdir(s.ov, parent, nameAt(s, 0));
+
+export const onRename = (s: Session, parent: number): number =>
+  renameNames(s, parent, word(s, RENAME_IN.newdir), RENAME_IN.size, 0);
+
+export const onRename2 = (s: Session, parent: number): number =>
+  renameNames(s, parent, word(s, RENAME2_IN.newdir), RENAME2_IN.size, word(s, RENAME2_IN.flags));
+
+function renameNames(
+  s: Session,
+  parent: number,
+  newParent: number,
+  at: number,
+  flags: number,
+): number {
+  const name = nameAt(s, at);
+  return rename(s.ov, parent, name, newParent, nameAt(s, at + name.length + 1), flags);
+}
+
+export function onLink(s: Session, parent: number): number {
+  const node = word(s, LINK_IN.oldnodeid);
+  const code = link(s.ov, node, parent, nameAt(s, LINK_IN.size));
+  return code < 0 ? code : entry(s, node);
+}

@@ -1,0 +1,219 @@
+/** Requests about one node: attributes, xattrs, data, ioctl. */
+import { E } from '../base/errno.js';
+import { type AttrChange, setattr } from '../overlay/attr.js';
+import * as io from '../overlay/io.js';
+import * as xattrs from '../overlay/xattr.js';
+import { FSYNC_FDATASYNC, WRITE_KILL_SUIDGID } from '../protocol/flags.js';
+import {
+  COMPAT_SETXATTR_IN_SIZE,
+  COPY_FILE_RANGE_IN,
+  FALLOCATE_IN,
+  FSYNC_IN,
+  GETXATTR_IN,
+  IN_HEADER,
+  IOCTL_IN,
+  IOCTL_OUT,
+  KSTATFS,
+  LSEEK_IN,
+  READ_IN,
+  SETATTR_IN,
+  SETXATTR_IN,
+  STATX_IN,
+  WRITE_IN,
+} from '../protocol/layout.js';
+import {
+  FS_IOC_FSGETXATTR,
+  FS_IOC_FSSETXATTR,
+  FS_IOC_GETFLAGS,
+  FS_IOC_SETFLAGS,
+  STATX_BASIC_STATS,
+  STATX_BTIME,
+} from '../sys/constants.js';
+import { IN, MAX_IO } from '../sys/memory.js';
+import { SMALL, STAT_A, XATTR_MAX } from '../sys/sys.js';
+import { encodeAttrOut, encodeStatxOut } from './encode.js';
+import { BODY, callerUid, nameAt, REPLY, type Session, word } from './session.js';
+
+function attrs(s: Session, node: number): number {
+  const code = s.ov.stat(node, STAT_A);
+  return code < 0 ? code : encodeAttrOut(s.ov, node, STAT_A, REPLY);
+}
+
+export const onGetattr = attrs;
+
+export function onStatx(s: Session, node: number): number {
+  const mask = (word(s, STATX_IN.sx_mask) | STATX_BASIC_STATS) & (STATX_BASIC_STATS | STATX_BTIME);
+  const code = s.ov.stat(node, STAT_A, mask);
+  return code < 0 ? code : encodeStatxOut(s.ov, node, STAT_A, REPLY);
+}
+
+export function onSetattr(s: Session, node: number): number {
+  const { view } = s.ov.sys;
+  const seconds = (offset: number): number => Number(view.getBigInt64(BODY + offset, true));
+  const change: AttrChange = {
+    valid: word(s, SETATTR_IN.valid),
+    sizeLo: word(s, SETATTR_IN.size_),
+    sizeHi: word(s, SETATTR_IN.size_ + 4),
+    atime: seconds(SETATTR_IN.atime),
+    atimeNsec: word(s, SETATTR_IN.atimensec),
+    mtime: seconds(SETATTR_IN.mtime),
+    mtimeNsec: word(s, SETATTR_IN.mtimensec),
+    mode: word(s, SETATTR_IN.mode),
+    uid: word(s, SETATTR_IN.uid),
+    gid: word(s, SETATTR_IN.gid),
+  };
+  const code = setattr(s.ov, node, change);
+  return code < 0 ? code : attrs(s, node);
+}
+
+export function onReadlink(s: Session, node: number): number {
+  const { ov } = s;
+  const dir = ov.realDir(node);
+  if (dir < 0) return dir;
+  return ov.sys.native.readlinkat(dir, ov.realName(node), REPLY, MAX_IO);
+}
+
+export function onRead(s: Session, node: number): number {
+  const size = Math.min(word(s, READ_IN.size_), MAX_IO);
+  return io.read(s.ov, node, REPLY, size, word(s, READ_IN.offset), word(s, READ_IN.offset + 4));
+}
+
+export function onWrite(s: Session, node: number): number {
+  const size = Math.min(word(s, WRITE_IN.size_), MAX_IO);
+  const lo = word(s, WRITE_IN.offset);
+  const hi = word(s, WRITE_IN.offset + 4);
+  const kill = (word(s, WRITE_IN.write_flags) & WRITE_KILL_SUIDGID) !== 0;
+  const written = io.write(s.ov, node, BODY + WRITE_IN.size, size, lo, hi, kill);
+  return written < 0 ? written : reply32(s, written);
+}
+
+/** A reply of one u32 and its padding. */
+function reply32(s: Session, value: number): number {
+  const { u32 } = s.ov.sys;
+  u32[REPLY >> 2] = value;
+  u32[(REPLY >> 2) + 1] = 0;
+  return 8;
+}
+
+export function onStatfs(s: Session): number {
+  const code = io.statfs(s.ov, SMALL);
+  if (code < 0) return code;
+  const { u32 } = s.ov.sys;
+  const o = REPLY >> 2;
+  u32.fill(0, o, o + KSTATFS.size / 4);
+  // struct statfs: type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen, frsize (8 bytes each)
+  const f = SMALL >> 2;
+  for (let i = 0; i < 10; i++) u32[o + i] = u32[f + 4 + i];
+  u32[o + KSTATFS.bsize / 4] = u32[f + 2];
+  u32[o + KSTATFS.namelen / 4] = u32[f + 16];
+  u32[o + KSTATFS.frsize / 4] = u32[f + 18];
+  return KSTATFS.size;
+}
+
+export function onFsync(s: Session, node: number): number {
+  // Without durability the kernel need not ask again (it takes ENOSYS for success).
+  if (!s.ov.durable) return -E.ENOSYS;
+  return io.fsync(s.ov, node, (word(s, FSYNC_IN.fsync_flags) & FSYNC_FDATASYNC) !== 0);
+}
+
+export function onSetxattr(s: Session, node: number): number {
+  const header = s.setxattrExt ? SETXATTR_IN.size : COMPAT_SETXATTR_IN_SIZE;
+  const size = word(s, SETXATTR_IN.size_);
+  const ext = s.setxattrExt ? word(s, SETXATTR_IN.setxattr_flags) : 0;
+  const key = nameAt(s, header);
+  const value = BODY + header + key.length + 1;
+  if (size > XATTR_MAX) return -E.E2BIG;
+  return xattrs.setxattr(s.ov, node, key, value, size, word(s, SETXATTR_IN.flags), ext);
+}
+
+export function onGetxattr(s: Session, node: number): number {
+  const size = Math.min(word(s, GETXATTR_IN.size_), XATTR_MAX);
+  const length = xattrs.getxattr(s.ov, node, nameAt(s, GETXATTR_IN.size), REPLY, size);
+  return length < 0 || size !== 0 ? length : reply32(s, length);
+}
+
+export function onListxattr(s: Session, node: number): number {
+  const size = word(s, GETXATTR_IN.size_);
+  const list = xattrs.listxattr(s.ov, node, callerUid(s) === 0);
+  if (typeof list === 'number') return list;
+  if (size === 0) return reply32(s, list.length);
+  return list.length > size ? -E.ERANGE : s.ov.sys.put(list, REPLY);
+}
+
+export const onRemovexattr = (s: Session, node: number): number =>
+  xattrs.removexattr(s.ov, node, nameAt(s, 0));
+
+export function onFallocate(s: Session, node: number): number {
+  const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];
+  const mode = word(s, FALLOCATE_IN.mode);
+  const code = io.fallocate(s.ov, node, mode, pair(FALLOCATE_IN.offset), pair(FALLOCATE_IN.length));
+  return Math.min(code, 0);
+}
+
+export function onLseek(s: Session, node: number): number {
+  const lo = word(s, LSEEK_IN.offset);
+  const hi = word(s, LSEEK_IN.offset + 4);
+  const code = io.lseek(s.ov, node, lo, hi, word(s, LSEEK_IN.whence), REPLY);
+  return code < 0 ? code : 8;
+}
+
+export function onCopyFileRange(s: Session, node: number): number {
+  const copied = copyRange(s, node);
+  return copied < 0 ? copied : reply32(s, copied);
+}
+
+/** The form of 7.45: the count has 64 bits. */
+export const onCopyFileRange64 = onCopyFileRange;
+
+function copyRange(s: Session, node: number): number {
+  const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];
+  const [lo, hi] = pair(COPY_FILE_RANGE_IN.len);
+  return io.copyFileRange(
+    s.ov,
+    node,
+    pair(COPY_FILE_RANGE_IN.off_in),
+    word(s, COPY_FILE_RANGE_IN.nodeid_out),
+    pair(COPY_FILE_RANGE_IN.off_out),
+    lo + hi * 0x1_0000_0000,
+  );
+}
+
+/** What overlayfs answers: inode flags and project attributes, of the real object (ovl_fileattr_get/set). */
+const IOCTLS = new Map<number, { readonly size: number; readonly changes: boolean }>([
+  [FS_IOC_GETFLAGS, { size: 4, changes: false }],
+  [FS_IOC_SETFLAGS, { size: 4, changes: true }],
+  [FS_IOC_FSGETXATTR, { size: 28, changes: false }],
+  [FS_IOC_FSSETXATTR, { size: 28, changes: true }],
+]);
+
+export function onIoctl(s: Session, node: number): number {
+  const { u8, u32 } = s.ov.sys;
+  const command = word(s, IOCTL_IN.cmd);
+  const known = IOCTLS.get(command);
+  if (!known) return -E.ENOTTY;
+  const room = word(s, IOCTL_IN.out_size);
+  const given = Math.min(word(s, IOCTL_IN.in_size), 256);
+  u8.fill(0, SMALL, SMALL + 256);
+  u8.copyWithin(SMALL, BODY + IOCTL_IN.size, BODY + IOCTL_IN.size + given);
+  const code = io.ioctl(s.ov, node, command, SMALL, known.changes);
+  if (code < 0) return code;
+  u32.fill(0, REPLY >> 2, (REPLY + IOCTL_OUT.size) >> 2);
+  const out = known.changes ? 0 : Math.min(room, known.size);
+  u8.copyWithin(REPLY + IOCTL_OUT.size, SMALL, SMALL + out);
+  return IOCTL_OUT.size + out;
+}
+
+/** Lookups given back: one node, or many. */
+export function onForget(s: Session, node: number): number {
+  s.ov.table.forget(node, word(s, 0), word(s, 4), s.ov.dropped);
+  return 0;
+}
+
+export function onBatchForget(s: Session): number {
+  const { u32 } = s.ov.sys;
+  const count = word(s, 0);
+  for (let i = 0, at = (IN + IN_HEADER.size + 8) >> 2; i < count; i++, at += 4) {
+    s.ov.table.forget(u32[at], u32[at + 2], u32[at + 3], s.ov.dropped);
+  }
+  return 0;
+}

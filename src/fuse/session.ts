@@ -1,0 +1,28 @@
+/** One mount as the engine thread serves it. */
+import type { Overlay } from '../overlay/overlay.js';
+import { IN, OUT } from '../sys/memory.js';
+import { IN_HEADER, OUT_HEADER } from '../protocol/layout.js';
+
+export interface Session {
+  readonly ov: Overlay;
+  /** The host's number for the mount. */
+  readonly mount: number;
+  slot: number;
+  setxattrExt: boolean;
+  /** Protocol minor version; 0 before INIT. */
+  minor: number;
+}
+
+/** Where a request's own struct begins, and where a reply's body goes. */
+export const BODY = IN + IN_HEADER.size;
+export const REPLY = OUT + OUT_HEADER.size;
+
+/** The caller's ids, from the request's header. */
+export const callerUid = (s: Session): number => s.ov.sys.u32[(IN + IN_HEADER.uid) >> 2];
+export const callerGid = (s: Session): number => s.ov.sys.u32[(IN + IN_HEADER.gid) >> 2];
+
+/** A word of the request's struct. */
+export const word = (s: Session, offset: number): number => s.ov.sys.u32[(BODY + offset) >> 2];
+
+/** The NUL-terminated name `offset` bytes into the request's body. */
+export const nameAt = (s: Session, offset: number): string => s.ov.sys.cstring(BODY + offset);

@@ -1,0 +1,52 @@
+/** Reads the raw entries of one directory of one layer. */
+import { DT_UNKNOWN, dtype } from '../base/mode.js';
+import {
+  AT_SYMLINK_NOFOLLOW,
+  O_DIRECTORY,
+  O_RDONLY,
+  RESOLVE_LAYER,
+  STATX_TYPE,
+} from '../sys/constants.js';
+import { DENTS, DENTS_SIZE, STAT_C, type Sys } from '../sys/sys.js';
+
+/** linux_dirent64: u64 ino, i64 off, u16 reclen, u8 type, name. */
+const D_RECLEN = 16;
+const D_TYPE = 18;
+const D_NAME = 19;
+
+export type EntryVisitor = (name: string, type: number, inoLo: number, inoHi: number) => void;
+
+/**
+ * Calls `visit` for every entry of the directory behind `dirfd` (O_PATH is enough) but "." and "..",
+ * with its d_type (asked by statx where the file system does not tell) and d_ino. The visitor may
+ * make system calls, but none that reads a directory. Returns 0 or -errno.
+ */
+export function readEntries(sys: Sys, dirfd: number, visit: EntryVisitor): number {
+  const { native } = sys;
+  const fd = native.openat2(dirfd, '.', O_RDONLY | O_DIRECTORY, 0, RESOLVE_LAYER);
+  if (fd < 0) return fd;
+  try {
+    for (;;) {
+      const bytes = native.getdents64(fd, DENTS, DENTS_SIZE);
+      if (bytes <= 0) return bytes;
+      visitBlock(sys, dirfd, bytes, visit);
+    }
+  } finally {
+    native.close(fd);
+  }
+}
+
+function visitBlock(sys: Sys, dirfd: number, bytes: number, visit: EntryVisitor): void {
+  const { u8, u16, u32 } = sys;
+  for (let at = DENTS; at < DENTS + bytes; at += u16[(at + D_RECLEN) >> 1]) {
+    const name = sys.cstring(at + D_NAME);
+    if (name === '.' || name === '..') continue;
+    let type = u8[at + D_TYPE];
+    if (type === DT_UNKNOWN) {
+      const known = sys.native.statx(dirfd, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, STAT_C);
+      if (known < 0) continue; // removed meanwhile: it is not an entry any more
+      type = dtype(sys.statMode(STAT_C));
+    }
+    visit(name, type, u32[at >> 2], u32[(at >> 2) + 1]);
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * One layer: a directory tree, held by descriptors of its root. Where the kernel lets us, a lower's
+ * root is a private clone of the layer's mount (open_tree), as kernel overlayfs makes one with
+ * clone_private_mount: nothing mounted inside the layer shows, reads leave no atime, and nothing can
+ * be written through it. The upper is opened as it is: its objects move to and from the workdir,
+ * which must be reached through the same mount.
+ */
+import { display } from '../base/bytes.js';
+import { E, errnoText, UserError } from '../base/errno.js';
+import { isDir } from '../base/mode.js';
+import { STATX } from '../protocol/layout.js';
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  FS_IOC_GETFSUUID,
+  MOUNT_ATTR__ATIME,
+  MOUNT_ATTR_NOATIME,
+  MOUNT_ATTR_RDONLY,
+  O_DIRECTORY,
+  O_PATH,
+  O_RDONLY,
+  OPEN_TREE_CLONE,
+  STATX_BASIC_STATS,
+} from '../sys/constants.js';
+import { SMALL, STAT_A, type Sys } from '../sys/sys.js';
+
+export interface Layer {
+  /** Names the layer in the inode table; never a position. Above 0. */
+  readonly id: number;
+  /** For messages. */
+  readonly path: string;
+  readonly writable: boolean;
+  /** O_PATH descriptor of the root. */
+  readonly root: number;
+  /** Readable descriptor of the root: file handles are opened against it. */
+  readonly anchor: number;
+  /** st_dev of the root; an object with another one lies on a submounted or nested volume. */
+  readonly dev: number;
+  /** Inode number of the root. */
+  readonly inoLo: number;
+  readonly inoHi: number;
+  /** The file system's UUID, 16 bytes as latin1; zeros where the kernel does not tell (before 6.9). */
+  readonly uuid: string;
+}
+
+/** Opens the layer at `path` (absolute). Throws a UserError with one sentence. */
+export function openLayer(sys: Sys, path: string, id: number, writable: boolean): Layer {
+  const root = openRoot(sys, path, writable);
+  try {
+    const found = sys.native.statx(root, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_A);
+    if (found < 0) throw refused(path, found);
+    if (!isDir(sys.statMode(STAT_A))) {
+      throw new UserError(`layer ${display(path)} is not a directory; give a directory`);
+    }
+    const w = (STAT_A + STATX.ino) >> 2;
+    const stat = { dev: sys.statDev(STAT_A), inoLo: sys.u32[w], inoHi: sys.u32[w + 1] };
+    const anchor = sys.native.openat2(root, '.', O_RDONLY | O_DIRECTORY, 0, 0);
+    if (anchor < 0) throw refused(path, anchor);
+    return { id, path, writable, root, anchor, ...stat, uuid: fsUuid(sys, anchor) };
+  } catch (error) {
+    sys.native.close(root);
+    throw error;
+  }
+}
+
+export function closeLayer(sys: Sys, layer: Layer): void {
+  sys.native.close(layer.anchor);
+  sys.native.close(layer.root);
+}
+
+function openRoot(sys: Sys, path: string, writable: boolean): number {
+  const { native } = sys;
+  if (!writable) {
+    const clone = native.openTree(AT_FDCWD, path, OPEN_TREE_CLONE);
+    if (clone >= 0) return restrictClone(sys, path, clone);
+    // EPERM: no CAP_SYS_ADMIN; EINVAL: the mount may not be cloned (its namespace is another one).
+    if (clone !== -E.EPERM && clone !== -E.EINVAL) throw refused(path, clone);
+  }
+  const root = native.openat2(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
+  if (root < 0) throw refused(path, root);
+  return root;
+}
+
+function restrictClone(sys: Sys, path: string, clone: number): number {
+  const set = MOUNT_ATTR_NOATIME | MOUNT_ATTR_RDONLY;
+  const restricted = sys.native.mountSetattr(clone, set, MOUNT_ATTR__ATIME);
+  // EPERM: atime or other flags are locked in this user namespace; the clone serves without them.
+  if (restricted >= 0 || restricted === -E.EPERM) return clone;
+  sys.native.close(clone);
+  throw refused(path, restricted);
+}
+
+function fsUuid(sys: Sys, anchor: number): string {
+  const known = sys.native.ioctl(anchor, FS_IOC_GETFSUUID, SMALL) >= 0;
+  return known && sys.u8[SMALL] === 16 ? sys.text(SMALL + 1, 16) : '\0'.repeat(16);
+}
+
+function refused(path: string, code: number): UserError {
+  return new UserError(`cannot open layer ${display(path)}: ${errnoText(code)}`);
+}

@@ -1,0 +1,136 @@
+/** Attributes: what stat shows of a node, and SETATTR. */
+import { E } from '../base/errno.js';
+import { isDir, isLnk, S_ISGID, S_ISUID, S_IXGRP } from '../base/mode.js';
+import { Fattr } from '../protocol/flags.js';
+import { STATX } from '../protocol/layout.js';
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../sys/constants.js';
+import { STAT_A } from '../sys/sys.js';
+import { copyUp } from './copyUp.js';
+import { F_ORPHAN, F_TMPFILE, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import type { Overlay } from './overlay.js';
+
+/**
+ * The link count to show for `node`, whose statx is at `at`. A merged directory shows 1: counting
+ * its subdirectories is not worth it, and find takes 1 for "unknown" (ovl_getattr). The name an
+ * orphan has in the workdir does not count.
+ */
+export function shownNlink(ov: Overlay, node: number, at: number): number {
+  const { table } = ov;
+  const nlink = ov.sys.u32[(at + STATX.nlink) >> 2];
+  if (!isDir(ov.sys.statMode(at))) {
+    return table.has(node, F_ORPHAN | F_UNLINKED | F_TMPFILE) ? Math.max(0, nlink - 1) : nlink;
+  }
+  if (ov.isGone(node)) return 0;
+  const lowers = ov.lowers.count(table.lower(node));
+  const merged = table.has(node, F_UPPER) ? lowers > 0 : lowers > 1;
+  return merged ? 1 : nlink;
+}
+
+/** The fields of a SETATTR request. Seconds are signed; `size` as halves of an unsigned 64-bit number. */
+export interface AttrChange {
+  valid: number;
+  sizeLo: number;
+  sizeHi: number;
+  atime: number;
+  atimeNsec: number;
+  mtime: number;
+  mtimeNsec: number;
+  mode: number;
+  uid: number;
+  gid: number;
+}
+
+const CHANGES =
+  Fattr.MODE |
+  Fattr.UID |
+  Fattr.GID |
+  Fattr.SIZE |
+  Fattr.ATIME |
+  Fattr.MTIME |
+  Fattr.ATIME_NOW |
+  Fattr.MTIME_NOW |
+  Fattr.KILL_SUIDGID;
+
+/** Applies a change; the new attributes are then read by the caller. Returns 0 or -errno. */
+export function setattr(ov: Overlay, node: number, change: AttrChange): number {
+  const { valid } = change;
+  if ((valid & CHANGES) === 0) return 0;
+  if (!ov.upper) return -E.EROFS;
+  const truncates = (valid & Fattr.SIZE) !== 0;
+  const limit = truncates ? change.sizeLo + change.sizeHi * 0x1_0000_0000 : Infinity;
+  let code = copyUp(ov, node, limit);
+  if (code < 0) return code;
+  const target = targetOf(ov, node);
+  if (target.dir < 0) return target.dir;
+  if ((valid & (Fattr.UID | Fattr.GID)) !== 0) code = changeOwner(ov, target, change);
+  if (code >= 0 && truncates) code = truncate(ov, node, change);
+  if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0) code = killSetIds(ov, node);
+  if (code >= 0 && (valid & Fattr.MODE) !== 0) code = changeMode(ov, node, target, change.mode);
+  if (code >= 0 && (valid & (Fattr.ATIME | Fattr.MTIME)) !== 0) {
+    code = changeTimes(ov, target, change);
+  }
+  return code;
+}
+
+/** An object as the *at calls take it. */
+interface Target {
+  readonly dir: number;
+  readonly name: string;
+  readonly flags: number;
+}
+
+function targetOf(ov: Overlay, node: number): Target {
+  if (isDir(ov.table.mode(node))) {
+    return { dir: ov.upperDir(node), name: '', flags: AT_EMPTY_PATH };
+  }
+  return { dir: ov.realDir(node), name: ov.realName(node), flags: AT_SYMLINK_NOFOLLOW };
+}
+
+/** chown(2) itself clears set-id bits and capabilities of files, as a FUSE_HANDLE_KILLPRIV_V2 server must. */
+function changeOwner(ov: Overlay, target: Target, change: AttrChange): number {
+  const uid = (change.valid & Fattr.UID) !== 0 ? change.uid : -1;
+  const gid = (change.valid & Fattr.GID) !== 0 ? change.gid : -1;
+  return ov.sys.native.fchownat(target.dir, target.name, uid, gid, target.flags);
+}
+
+function changeMode(ov: Overlay, node: number, target: Target, mode: number): number {
+  if (isLnk(ov.table.mode(node))) return -E.EOPNOTSUPP;
+  const code = ov.sys.native.fchmodat(target.dir, target.name, mode & 0o7777);
+  if (code >= 0) ov.table.setMode(node, (ov.table.mode(node) & ~0o7777) | (mode & 0o7777));
+  return code;
+}
+
+function truncate(ov: Overlay, node: number, change: AttrChange): number {
+  const fd = ov.file(node);
+  return fd < 0 ? fd : ov.sys.native.ftruncate(fd, change.sizeLo, change.sizeHi);
+}
+
+function changeTimes(ov: Overlay, target: Target, change: AttrChange): number {
+  const { valid } = change;
+  const time = (given: number, now: number, nsec: number): number => {
+    if ((valid & given) === 0) return UTIME_OMIT;
+    return (valid & now) !== 0 ? UTIME_NOW : nsec;
+  };
+  return ov.sys.native.utimensat(
+    target.dir,
+    target.name,
+    change.atime,
+    time(Fattr.ATIME, Fattr.ATIME_NOW, change.atimeNsec),
+    change.mtime,
+    time(Fattr.MTIME, Fattr.MTIME_NOW, change.mtimeNsec),
+    target.flags,
+  );
+}
+
+/**
+ * Clears set-user-id, and set-group-id of a group-executable file, after a write or truncation by
+ * somebody without CAP_FSETID (setattr_should_drop_suidgid). Capabilities go by the write itself.
+ */
+export function killSetIds(ov: Overlay, node: number): number {
+  const code = ov.stat(node, STAT_A);
+  if (code < 0) return code;
+  const mode = ov.sys.statMode(STAT_A);
+  let kept = mode & ~S_ISUID;
+  if ((mode & S_IXGRP) !== 0) kept &= ~S_ISGID;
+  return kept === mode ? 0 : changeMode(ov, node, targetOf(ov, node), kept);
+}

@@ -1,0 +1,252 @@
+/**
+ * Copy-up: a lower object becomes an upper one at its first change. Plan (stat, parents), execute
+ * (a complete copy in the workdir: data, owner, xattrs, mode, times; synced), commit (one rename
+ * publishes it, then the inode table). A failure before the rename leaves nothing but a removed
+ * temporary file. (fs/overlayfs/copy_up.c)
+ */
+import { E } from '../base/errno.js';
+import { dtype, isDir, isLnk, isReg, S_IFMT } from '../base/mode.js';
+import { encodeOrigin } from '../layer/origin.js';
+import { isPrivate, mustCopy } from '../layer/xattrs.js';
+import { STATX } from '../protocol/layout.js';
+import {
+  AT_EMPTY_PATH,
+  AT_SYMLINK_NOFOLLOW,
+  O_CREAT,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_WRONLY,
+  RENAME_NOREPLACE,
+  RESOLVE_LAYER,
+  STATX_BASIC_STATS,
+  STATX_INO,
+} from '../sys/constants.js';
+import {
+  DENTS,
+  DENTS_SIZE,
+  STAT_A,
+  STAT_B,
+  type Sys,
+  XATTR,
+  XATTR_LIST,
+  XATTR_MAX,
+} from '../sys/sys.js';
+import { FROM_UPPER } from './dirIndex.js';
+import { F_IMPURE, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import { orphanName, type Overlay } from './overlay.js';
+
+/** `limit`: copy at most so many bytes of data (a truncation follows). */
+const ALL = Infinity;
+
+/** Makes sure that `node` has an upper object; parents first. Returns 0 or -errno. */
+export function copyUp(ov: Overlay, node: number, limit: number = ALL): number {
+  const { table } = ov;
+  if (table.has(node, F_UPPER)) return 0;
+  if (!ov.upper || !ov.work) return -E.EROFS;
+  if (!table.has(node, F_UNLINKED)) {
+    const parents = copyUp(ov, table.parent(node));
+    if (parents < 0) return parents;
+  }
+  return copyUpOne(ov, node, limit);
+}
+
+/** What is copied: the lower object's descriptor and name; its statx is at STAT_A. */
+interface Source {
+  readonly dir: number;
+  readonly name: string;
+  readonly mode: number;
+  /** A file of several names parts from the others: it gets no origin, and its own inode number. */
+  readonly linked: boolean;
+}
+
+function copyUpOne(ov: Overlay, node: number, limit: number): number {
+  const work = ov.workDir();
+  const plan = planSource(ov, node);
+  if (typeof plan === 'number') return plan;
+  const { native } = ov.sys;
+  const temp = ov.work?.tempName() ?? '';
+  let code = makeTemp(ov, plan, work, temp, limit);
+  if (code >= 0) code = decorate(ov, node, plan, work, temp);
+  if (code >= 0 && ov.durable && isReg(plan.mode)) code = syncFile(ov.sys, work, temp);
+  if (code >= 0) code = native.statx(work, temp, AT_SYMLINK_NOFOLLOW, STATX_INO, STAT_B);
+  if (code >= 0) code = publish(ov, node, work, temp);
+  if (code < 0) {
+    discard(ov.sys, work, temp);
+    return code;
+  }
+  commit(ov, node, plan);
+  return 0;
+}
+
+function planSource(ov: Overlay, node: number): Source | number {
+  const code = ov.stat(node, STAT_A);
+  if (code < 0) return code;
+  const mode = ov.sys.statMode(STAT_A);
+  if (isDir(mode)) return { dir: ov.realDirOf(node), name: '', mode, linked: false };
+  const linked = ov.sys.u32[(STAT_A + STATX.nlink) >> 2] > 1;
+  return { dir: ov.realDir(node), name: ov.realName(node), mode, linked };
+}
+
+function makeTemp(ov: Overlay, from: Source, work: number, temp: string, limit: number): number {
+  const { native, u32 } = ov.sys;
+  if (isReg(from.mode)) return copyFile(ov.sys, from, work, temp, limit);
+  if (isDir(from.mode)) return native.mkdirat(work, temp, 0o700);
+  if (isLnk(from.mode)) {
+    const length = native.readlinkat(from.dir, from.name, DENTS, DENTS_SIZE);
+    return length < 0 ? length : native.symlinkat(ov.sys.text(DENTS, length), work, temp);
+  }
+  const w = STAT_A >> 2;
+  const major = u32[w + STATX.rdev_major / 4];
+  const minor = u32[w + STATX.rdev_minor / 4];
+  return native.mknodat(work, temp, from.mode & S_IFMT, major, minor);
+}
+
+function copyFile(sys: Sys, from: Source, work: number, temp: string, limit: number): number {
+  const { native } = sys;
+  const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+  const out = native.openat2(work, temp, flags, 0o600, RESOLVE_LAYER);
+  if (out < 0) return out;
+  try {
+    const size = Math.min(limit, sys.u64(STAT_A + STATX.size_));
+    if (size === 0) return 0;
+    const source = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+    const data = native.openat2(from.dir, from.name, source, 0, RESOLVE_LAYER);
+    if (data < 0) return data;
+    try {
+      const w = (STAT_A + STATX.size_) >> 2;
+      const whole = size > limit - 1 && limit !== ALL;
+      return whole
+        ? native.copyData(data, out, limit >>> 0, Math.floor(limit / 0x1_0000_0000))
+        : native.copyData(data, out, sys.u32[w], sys.u32[w + 1]);
+    } finally {
+      native.close(data);
+    }
+  } finally {
+    native.close(out);
+  }
+}
+
+/** Owner, xattrs, mode and times, in the order in which none undoes another (chown drops capabilities and set-id bits). */
+function decorate(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
+  const { native, u32 } = ov.sys;
+  const w = STAT_A >> 2;
+  const uid = u32[w + STATX.uid / 4];
+  const gid = u32[w + STATX.gid / 4];
+  let code = native.fchownat(work, temp, uid, gid, AT_SYMLINK_NOFOLLOW);
+  if (code >= 0) code = copyXattrs(ov.sys, from, work, temp);
+  if (code >= 0 && !from.linked) code = writeOrigin(ov, node, from, work, temp);
+  if (code >= 0 && !isLnk(from.mode)) code = native.fchmodat(work, temp, from.mode & 0o7777);
+  return code < 0 ? code : setTimes(ov.sys, STAT_A, work, temp, AT_SYMLINK_NOFOLLOW);
+}
+
+function setTimes(sys: Sys, stat: number, dir: number, name: string, flags: number): number {
+  const { view } = sys;
+  const [a, m] = [stat + STATX.atime, stat + STATX.mtime];
+  return sys.native.utimensat(
+    dir,
+    name,
+    Number(view.getBigInt64(a, true)),
+    view.getUint32(a + 8, true),
+    Number(view.getBigInt64(m, true)),
+    view.getUint32(m + 8, true),
+    flags,
+  );
+}
+
+function copyXattrs(sys: Sys, from: Source, work: number, temp: string): number {
+  const { native } = sys;
+  const bytes = native.listxattr(from.dir, from.name, XATTR_LIST, XATTR_MAX);
+  // EOPNOTSUPP: the layer's file system has no xattrs, so there are none to copy.
+  if (bytes <= 0) return bytes === -E.EOPNOTSUPP ? 0 : bytes;
+  for (const key of sys.text(XATTR_LIST, bytes - 1).split('\0')) {
+    if (isPrivate(key)) continue;
+    const size = native.getxattr(from.dir, from.name, key, XATTR, XATTR_MAX);
+    if (size === -E.ENODATA) continue; // listed, but not ours to read (security modules)
+    const code = size < 0 ? size : native.setxattr(work, temp, key, XATTR, size, 0);
+    if (code >= 0 || (code === -E.EOPNOTSUPP && !mustCopy(key))) continue;
+    return code;
+  }
+  return 0;
+}
+
+function writeOrigin(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
+  const { sys, table } = ov;
+  const lower = table.lower(node);
+  const place = isDir(from.mode) ? ov.lowers.place(lower, 0) : lower;
+  const layer = ov.layer(ov.lowers.layerOf(place));
+  const length = encodeOrigin(sys, layer, from.dir, from.name);
+  if (length === 0) return 0;
+  const code = sys.native.setxattr(work, temp, `${ov.markPrefix}origin`, XATTR, length, 0);
+  // user.* xattrs do not exist on symlinks and devices: such a copy has no origin.
+  return code === -E.EPERM || code === -E.EOPNOTSUPP ? 0 : code;
+}
+
+/** Syncs the data of a file in the workdir. */
+function syncFile(sys: Sys, work: number, temp: string): number {
+  const { native } = sys;
+  const fd = native.openat2(work, temp, O_RDONLY | O_NOFOLLOW, 0, RESOLVE_LAYER);
+  if (fd < 0) return fd;
+  const code = native.fsync(fd);
+  native.close(fd);
+  return code;
+}
+
+/** The rename that makes the copy the object; the parent keeps its times (ovl_copy_up_one). */
+function publish(ov: Overlay, node: number, work: number, temp: string): number {
+  const { native } = ov.sys;
+  const { table } = ov;
+  if (table.has(node, F_UNLINKED)) {
+    return native.renameat2(work, temp, work, orphanName(node), RENAME_NOREPLACE);
+  }
+  const parent = table.parent(node);
+  const dir = ov.upperDir(parent);
+  if (dir < 0) return dir;
+  const marked = markImpure(ov, parent);
+  if (marked < 0) return marked;
+  const ino = [ov.sys.u32[(STAT_B + STATX.ino) >> 2], ov.sys.u32[((STAT_B + STATX.ino) >> 2) + 1]];
+  const known = native.statx(dir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_B);
+  if (known < 0) return known;
+  const moved = native.renameat2(work, temp, dir, table.name(node), RENAME_NOREPLACE);
+  if (moved < 0) return moved;
+  setTimes(ov.sys, STAT_B, dir, '', AT_EMPTY_PATH); // best effort, as the kernel's
+  ov.sys.u32[(STAT_B + STATX.ino) >> 2] = ino[0];
+  ov.sys.u32[((STAT_B + STATX.ino) >> 2) + 1] = ino[1];
+  return 0;
+}
+
+/** Marks an upper directory as one whose entries may have an origin (ovl_set_impure). */
+export function markImpure(ov: Overlay, node: number): number {
+  const { table } = ov;
+  if (table.has(node, F_IMPURE)) return 0;
+  const dir = ov.upperDir(node);
+  if (dir < 0) return dir;
+  ov.sys.put('y', XATTR);
+  const code = ov.sys.native.setxattr(dir, '', `${ov.markPrefix}impure`, XATTR, 1, 0);
+  if (code < 0) return code;
+  table.set(node, F_IMPURE);
+  return 0;
+}
+
+/** The inode number of the new upper object is at STAT_B. */
+function commit(ov: Overlay, node: number, from: Source): void {
+  const { sys, table, upper } = ov;
+  ov.copyUps++;
+  table.set(node, F_UPPER);
+  if (table.has(node, F_UNLINKED)) table.set(node, F_ORPHAN);
+  if (isDir(from.mode)) return;
+  const w = (STAT_B + STATX.ino) >> 2;
+  table.setKey(node, upper?.id ?? 0, sys.u32[w], sys.u32[w + 1]);
+  if (from.linked) table.setIno(node, sys.u32[w], sys.u32[w + 1]);
+  ov.dropFile(node);
+  ov.dropLowerPlace(node);
+  if (table.has(node, F_UNLINKED)) return;
+  const index = ov.indexes.get(table.parent(node));
+  index?.put(table.name(node), dtype(from.mode), FROM_UPPER, table.inoLo(node), table.inoHi(node));
+}
+
+function discard(sys: Sys, work: number, temp: string): void {
+  // ENOENT: it was never made. A directory is still empty.
+  if (sys.native.unlinkat(work, temp, 0) === -E.EISDIR) sys.native.unlinkat(work, temp, 0x200);
+}

@@ -1,0 +1,263 @@
+/**
+ * Creating objects. One choreography for all kinds: the parent is copied up, the object is made in
+ * place (the upper's file system applies set-group-id and default ACLs), or, where a whiteout
+ * stands at the name, made ready in the workdir and moved over it (ovl_create_upper,
+ * ovl_create_over_whiteout).
+ */
+import { E } from '../base/errno.js';
+import { dtype, isDir, isLnk, S_ISGID, S_ISUID } from '../base/mode.js';
+import { isDeviceWhiteout } from '../layer/whiteout.js';
+import { STATX } from '../protocol/layout.js';
+import {
+  AT_EMPTY_PATH,
+  AT_REMOVEDIR,
+  AT_SYMLINK_NOFOLLOW,
+  RENAME_EXCHANGE,
+  STATX_BASIC_STATS,
+  STATX_TYPE,
+} from '../sys/constants.js';
+import { STAT_A, STAT_B, XATTR, XATTR_MAX } from '../sys/sys.js';
+import { copyUp } from './copyUp.js';
+import { FROM_UPPER } from './dirIndex.js';
+import {
+  F_ACL_DEFAULT,
+  F_ACL_KNOWN,
+  F_ORPHAN,
+  F_TMPFILE,
+  F_UNLINKED,
+  F_UPPER,
+} from './inodeTable.js';
+import { xinoHi } from './lookup.js';
+import { orphanName, type Overlay } from './overlay.js';
+
+const DEFAULT_ACL = 'system.posix_acl_default';
+
+/** Who asks, from the request's header, and the process's umask. */
+export interface Caller {
+  readonly uid: number;
+  readonly gid: number;
+  readonly umask: number;
+}
+
+/** Makes the object at a free name with mode `mode`; returns >= 0 or -errno. */
+export type Make = (dirfd: number, name: string, mode: number) => number;
+
+export interface Creation {
+  readonly parent: number;
+  readonly name: string;
+  /** Type and permissions as asked for. */
+  readonly mode: number;
+  readonly caller: Caller;
+  readonly make: Make;
+}
+
+/** Creates an object and its node; its statx is at STAT_A. Returns the node or -errno. */
+export function create(ov: Overlay, creation: Creation): number {
+  const { parent, name } = creation;
+  const up = copyUp(ov, parent);
+  if (up < 0) return up;
+  const dir = ov.upperDir(parent);
+  if (dir < 0) return dir;
+  const mode = maskedMode(ov, parent, creation);
+  let opaque = false;
+  let code = creation.make(dir, name, mode);
+  if (code >= 0) {
+    code = finishInPlace(ov, creation, dir, mode);
+    opaque = isDir(mode) && ov.lowers.count(ov.table.lower(parent)) > 0;
+    // An optimization, allowed to fail: lookups then need not look below (ovl_create_upper).
+    if (code >= 0 && opaque) setOpaque(ov, dir, name);
+  } else if (code === -E.EEXIST) {
+    code = createOverWhiteout(ov, creation, dir, mode);
+  }
+  if (code >= 0) {
+    code = ov.sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+  }
+  return code < 0 ? code : adopt(ov, parent, name);
+}
+
+/** The umask does not apply below a default ACL (man 5 acl); symlinks have no mode of their own. */
+function maskedMode(ov: Overlay, parent: number, creation: Creation): number {
+  const { mode, caller } = creation;
+  return isLnk(mode) || hasDefaultAcl(ov, parent) ? mode : mode & ~caller.umask;
+}
+
+function hasDefaultAcl(ov: Overlay, dir: number): boolean {
+  const { table } = ov;
+  if (!table.has(dir, F_ACL_KNOWN)) {
+    const fd = ov.upperDir(dir);
+    const found = fd >= 0 && ov.sys.native.getxattr(fd, '', DEFAULT_ACL, XATTR, 0) > 0;
+    table.set(dir, found ? F_ACL_KNOWN | F_ACL_DEFAULT : F_ACL_KNOWN);
+  }
+  return table.has(dir, F_ACL_DEFAULT);
+}
+
+/** Owner and set-id bits of an object made at its final name. A failure takes it away again. */
+function finishInPlace(ov: Overlay, creation: Creation, dir: number, mode: number): number {
+  const { caller, name, parent } = creation;
+  const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
+  const code = own(ov, dir, name, mode, caller.uid, inherits ? -1 : caller.gid);
+  if (code < 0) ov.sys.native.unlinkat(dir, name, isDir(mode) ? AT_REMOVEDIR : 0);
+  return code;
+}
+
+function own(
+  ov: Overlay,
+  dir: number,
+  name: string,
+  mode: number,
+  uid: number,
+  gid: number,
+): number {
+  const { native } = ov.sys;
+  if (uid === ov.uid && (gid === -1 || gid === ov.gid)) return 0;
+  const code = native.fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+  // chown drops set-id bits of files; a new file gets them back.
+  if (code < 0 || isLnk(mode) || isDir(mode) || (mode & (S_ISUID | S_ISGID)) === 0) return code;
+  return native.fchmodat(dir, name, mode & 0o7777);
+}
+
+function createOverWhiteout(ov: Overlay, creation: Creation, dir: number, mode: number): number {
+  const { native } = ov.sys;
+  const { name } = creation;
+  const found = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+  if (found < 0) return found;
+  if (!isDeviceWhiteout(ov.sys, STAT_B)) return -E.EEXIST;
+  const stage = makeStage(ov, creation.parent, dir);
+  if (typeof stage === 'number') return stage;
+  const { fd: at, temp } = stage;
+  let code = creation.make(at, temp, mode);
+  if (code >= 0) {
+    code = own(ov, at, temp, mode, creation.caller.uid, stage.gid ?? creation.caller.gid);
+    if (code >= 0 && isDir(mode)) code = setOpaque(ov, at, temp);
+    if (code >= 0) code = replaceWhiteout(ov, at, temp, dir, name, isDir(mode));
+    if (code < 0) native.unlinkat(at, temp, isDir(mode) ? AT_REMOVEDIR : 0);
+  }
+  stage.end();
+  return code;
+}
+
+/** Where an object is made ready. `gid`: the group it inherits from a set-group-id parent. */
+interface Stage {
+  readonly fd: number;
+  readonly temp: string;
+  readonly gid: number | undefined;
+  readonly end: () => void;
+}
+
+/**
+ * The workdir itself, or, below a parent that passes on a group or a default ACL, a directory in
+ * the workdir that passes on the same: the file system then applies both exactly.
+ */
+function makeStage(ov: Overlay, parent: number, parentDir: number): Stage | number {
+  const { native, u32 } = ov.sys;
+  const work = ov.workDir();
+  const temp = ov.work?.tempName() ?? '';
+  const acl = hasDefaultAcl(ov, parent);
+  const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
+  if (!acl && !inherits) return { fd: work, temp, gid: undefined, end: () => undefined };
+  let code = native.statx(parentDir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_B);
+  if (code < 0) return code;
+  const gid = u32[(STAT_B + STATX.gid) >> 2];
+  const stage = ov.work?.tempName() ?? '';
+  code = native.mkdirat(work, stage, 0o700);
+  if (code < 0) return code;
+  const end = (): void => {
+    native.unlinkat(work, stage, AT_REMOVEDIR);
+  };
+  const fd = native.openat2(work, stage, 0o10000000 | 0o200000, 0, 0);
+  code = fd < 0 ? fd : native.fchownat(fd, '', -1, inherits ? gid : -1, AT_EMPTY_PATH);
+  if (code >= 0 && inherits) code = native.fchmodat(work, stage, 0o2700);
+  if (code >= 0 && acl) code = copyDefaultAcl(ov, parentDir, fd);
+  if (code < 0) {
+    if (fd >= 0) native.close(fd);
+    end();
+    return code;
+  }
+  const finish = (): void => {
+    native.close(fd);
+    end();
+  };
+  return { fd, temp, gid: inherits ? gid : undefined, end: finish };
+}
+
+function copyDefaultAcl(ov: Overlay, from: number, to: number): number {
+  const { native } = ov.sys;
+  const size = native.getxattr(from, '', DEFAULT_ACL, XATTR, XATTR_MAX);
+  return size < 0 ? size : native.setxattr(to, '', DEFAULT_ACL, XATTR, size, 0);
+}
+
+/** Moves a finished object over the whiteout at `name`: a directory cannot replace a file, so they change places. */
+function replaceWhiteout(
+  ov: Overlay,
+  from: number,
+  temp: string,
+  dir: number,
+  name: string,
+  asDir: boolean,
+): number {
+  const { native } = ov.sys;
+  if (!asDir) return native.renameat2(from, temp, dir, name, 0);
+  const code = native.renameat2(from, temp, dir, name, RENAME_EXCHANGE);
+  return code < 0 ? code : native.unlinkat(from, temp, 0);
+}
+
+/** Marks an upper directory opaque (ovl_set_opaque). */
+export function setOpaque(ov: Overlay, dir: number, name: string): number {
+  ov.sys.put('y', XATTR);
+  return ov.sys.native.setxattr(dir, name, `${ov.markPrefix}opaque`, XATTR, 1, 0);
+}
+
+/** The node of a fresh upper object whose statx is at STAT_A, and its place in the parent's index. */
+function adopt(ov: Overlay, parent: number, name: string): number {
+  const { sys, table } = ov;
+  const mode = sys.statMode(STAT_A);
+  const w = (STAT_A + STATX.ino) >> 2;
+  const layer = ov.upper?.id ?? 0;
+  const node = table.create(parent, name, mode);
+  table.set(node, F_UPPER);
+  if (!isDir(mode)) table.setKey(node, layer, sys.u32[w], sys.u32[w + 1]);
+  table.setIno(node, sys.u32[w], xinoHi(ov, layer, sys.u32[w + 1]));
+  const index = ov.indexes.get(parent);
+  index?.put(name, dtype(mode), FROM_UPPER, table.inoLo(node), table.inoHi(node));
+  return node;
+}
+
+/** O_TMPFILE: an orphan from birth, which LINK may give a name. Returns the node or -errno. */
+export function createTmpfile(
+  ov: Overlay,
+  parent: number,
+  mode: number,
+  caller: Caller,
+  make: Make,
+): number {
+  const up = copyUp(ov, parent);
+  if (up < 0) return up;
+  const { native } = ov.sys;
+  const work = ov.workDir();
+  const node = ov.table.create(parent, '', mode);
+  const name = orphanName(node);
+  const masked = hasDefaultAcl(ov, parent) ? mode : mode & ~caller.umask;
+  let code = make(work, name, masked);
+  if (code >= 0) {
+    const gid = (ov.table.mode(parent) & S_ISGID) !== 0 ? groupOf(ov, parent) : caller.gid;
+    code = own(ov, work, name, masked, caller.uid, gid);
+    if (code >= 0) code = native.statx(work, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+    if (code < 0) native.unlinkat(work, name, 0);
+  }
+  if (code < 0) {
+    ov.table.release(node, ov.dropped);
+    return code;
+  }
+  const w = (STAT_A + STATX.ino) >> 2;
+  const layer = ov.upper?.id ?? 0;
+  ov.table.set(node, F_UPPER | F_ORPHAN | F_TMPFILE | F_UNLINKED);
+  ov.table.setKey(node, layer, ov.sys.u32[w], ov.sys.u32[w + 1]);
+  ov.table.setIno(node, ov.sys.u32[w], xinoHi(ov, layer, ov.sys.u32[w + 1]));
+  return node;
+}
+
+function groupOf(ov: Overlay, dir: number): number {
+  const fd = ov.upperDir(dir);
+  const code = ov.sys.native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_TYPE, STAT_B);
+  return code < 0 ? -1 : ov.sys.u32[(STAT_B + STATX.gid) >> 2];
+}

@@ -1,0 +1,141 @@
+/** Data of regular files. Most READs and WRITEs never come here: the session answers them on the node's backing. */
+import { E } from '../base/errno.js';
+import { isDir } from '../base/mode.js';
+import { O_DIRECTORY, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
+import { copyUp } from './copyUp.js';
+import { killSetIds } from './attr.js';
+import { F_UPPER } from './inodeTable.js';
+import type { Overlay } from './overlay.js';
+
+/** Bytes one COPY_FILE_RANGE request copies at most: the caller comes again, others get their turn. */
+const COPY_STEP = 64 << 20;
+
+/** Reads to `at`; returns the bytes read or -errno. */
+export function read(
+  ov: Overlay,
+  node: number,
+  at: number,
+  size: number,
+  lo: number,
+  hi: number,
+): number {
+  const fd = ov.file(node);
+  return fd < 0 ? fd : ov.sys.native.pread(fd, at, size, lo, hi);
+}
+
+/** The upper file's descriptor, after copy-up; -errno. */
+function writable(ov: Overlay, node: number): number {
+  const up = copyUp(ov, node);
+  return up < 0 ? up : ov.file(node);
+}
+
+/** Writes `size` bytes at `at`; returns the bytes written or -errno. */
+export function write(
+  ov: Overlay,
+  node: number,
+  at: number,
+  size: number,
+  lo: number,
+  hi: number,
+  killIds: boolean,
+): number {
+  const fd = writable(ov, node);
+  if (fd < 0) return fd;
+  const written = ov.sys.native.pwrite(fd, at, size, lo, hi);
+  if (written < 0 || !killIds) return written;
+  const killed = killSetIds(ov, node);
+  return killed < 0 ? killed : written;
+}
+
+export function fallocate(
+  ov: Overlay,
+  node: number,
+  mode: number,
+  off: readonly [number, number],
+  length: readonly [number, number],
+): number {
+  const fd = writable(ov, node);
+  if (fd < 0) return fd;
+  return ov.sys.native.fallocate(fd, mode, off[0], off[1], length[0], length[1]);
+}
+
+/** SEEK_DATA and SEEK_HOLE; the offset lands at `at`. */
+export function lseek(
+  ov: Overlay,
+  node: number,
+  lo: number,
+  hi: number,
+  whence: number,
+  at: number,
+): number {
+  const fd = ov.file(node);
+  return fd < 0 ? fd : ov.sys.native.lseek(fd, lo, hi, whence, at);
+}
+
+/** Copies between two files of the mount; returns the bytes copied (maybe fewer than asked) or -errno. */
+export function copyFileRange(
+  ov: Overlay,
+  from: number,
+  fromOff: readonly [number, number],
+  to: number,
+  toOff: readonly [number, number],
+  length: number,
+): number {
+  const out = writable(ov, to);
+  if (out < 0) return out;
+  const input = ov.file(from);
+  if (input < 0) return input;
+  const step = Math.min(length, COPY_STEP);
+  const { native } = ov.sys;
+  return native.copyFileRange(input, fromOff[0], fromOff[1], out, toOff[0], toOff[1], step);
+}
+
+/** fsync of a file or directory. What is only in a lower is on disk already. */
+export function fsync(ov: Overlay, node: number, dataOnly: boolean): number {
+  if (!ov.durable || !ov.table.has(node, F_UPPER)) return 0;
+  const { native } = ov.sys;
+  if (!isDir(ov.table.mode(node))) {
+    const fd = ov.file(node);
+    if (fd < 0) return fd;
+    return dataOnly ? native.fdatasync(fd) : native.fsync(fd);
+  }
+  return withDir(ov, node, (fd) => native.fsync(fd));
+}
+
+/** ioctl with a pointer to `at` on the real object; `changes`: on the upper one. */
+export function ioctl(
+  ov: Overlay,
+  node: number,
+  request: number,
+  at: number,
+  changes: boolean,
+): number {
+  if (changes) {
+    if (!ov.upper) return -E.EROFS;
+    const up = copyUp(ov, node);
+    if (up < 0) return up;
+  }
+  const { native } = ov.sys;
+  if (isDir(ov.table.mode(node))) return withDir(ov, node, (fd) => native.ioctl(fd, request, at));
+  const fd = ov.file(node);
+  return fd < 0 ? fd : native.ioctl(fd, request, at);
+}
+
+function withDir(ov: Overlay, node: number, use: (fd: number) => number): number {
+  const dir = ov.realDirOf(node);
+  if (dir < 0) return dir;
+  const { native } = ov.sys;
+  const fd = native.openat2(dir, '.', O_RDONLY | O_DIRECTORY, 0, RESOLVE_LAYER);
+  if (fd < 0) return fd;
+  try {
+    return use(fd);
+  } finally {
+    native.close(fd);
+  }
+}
+
+/** statfs of the upper, or of the topmost lower: struct statfs lands at `at`. */
+export function statfs(ov: Overlay, at: number): number {
+  const layer = ov.upper ?? ov.layers.next().value;
+  return layer ? ov.sys.native.fstatfs(layer.root, at) : -E.EIO;
+}

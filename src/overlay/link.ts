@@ -1,0 +1,53 @@
+/** Hard links. The file is copied up; the new name is another link of the upper file (ovl_link). */
+import { E } from '../base/errno.js';
+import { dtype } from '../base/mode.js';
+import { isDeviceWhiteout } from '../layer/whiteout.js';
+import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
+import { STAT_A, STAT_B } from '../sys/sys.js';
+import { copyUp, markImpure } from './copyUp.js';
+import { FROM_UPPER } from './dirIndex.js';
+import { F_IMPURE, F_ORPHAN, F_TMPFILE } from './inodeTable.js';
+import type { Overlay } from './overlay.js';
+
+/** Links `node` to (parent, name); its new statx is at STAT_A. Returns 0 or -errno. */
+export function link(ov: Overlay, node: number, parent: number, name: string): number {
+  const { table } = ov;
+  let code = copyUp(ov, node);
+  if (code >= 0) code = copyUp(ov, parent);
+  if (code < 0) return code;
+  const dir = ov.upperDir(parent);
+  if (dir < 0) return dir;
+  const impure = !table.has(node, F_ORPHAN) && table.has(table.parent(node), F_IMPURE);
+  if (impure) code = markImpure(ov, parent);
+  if (code >= 0) code = linkUpper(ov, node, dir, name);
+  if (code < 0) return code;
+  if (table.has(node, F_ORPHAN)) {
+    ov.work?.removeOrphan(ov.realName(node), false);
+    table.clear(node, F_ORPHAN | F_TMPFILE);
+    table.rename(node, parent, name, ov.dropped);
+  } else {
+    table.addAlias(node, parent, name);
+  }
+  ov.indexes
+    .get(parent)
+    ?.put(name, dtype(table.mode(node)), FROM_UPPER, table.inoLo(node), table.inoHi(node));
+  return ov.stat(node, STAT_A);
+}
+
+/** The link itself; over a whiteout it is made in the workdir and moved there. */
+function linkUpper(ov: Overlay, node: number, dir: number, name: string): number {
+  const { native } = ov.sys;
+  const from = ov.realDir(node);
+  if (from < 0) return from;
+  const code = native.linkat(from, ov.realName(node), dir, name, 0);
+  if (code !== -E.EEXIST) return code;
+  const found = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+  if (found < 0) return found;
+  if (!isDeviceWhiteout(ov.sys, STAT_B)) return -E.EEXIST;
+  const temp = ov.work?.tempName() ?? '';
+  const made = native.linkat(from, ov.realName(node), ov.workDir(), temp, 0);
+  if (made < 0) return made;
+  const moved = native.renameat2(ov.workDir(), temp, dir, name, 0);
+  if (moved < 0) native.unlinkat(ov.workDir(), temp, 0);
+  return moved;
+}

@@ -1,0 +1,99 @@
+/**
+ * Where lower objects lie. A place is one directory of one layer: (layer id, parent place, name). A
+ * directory node has a stack of places, topmost first; another lower node has the place of the
+ * directory that holds it. Places are counted, because a node can move away from the parent it was
+ * found under. All in the arena.
+ */
+import type { Arena } from './arena.js';
+
+const P_LAYER = 0;
+const P_PARENT = 1;
+const P_NAME = 2;
+const P_REFS = 3;
+const PLACE_BYTES = 16;
+const XWHITEOUTS = 0x8000_0000;
+
+export class LowerTable {
+  readonly #arena: Arena;
+
+  constructor(arena: Arena) {
+    this.#arena = arena;
+  }
+
+  // --- places ------------------------------------------------------------------------------
+  /** A new place with one reference; `parent` 0 and no name for a layer's root. */
+  addPlace(layer: number, parent: number, name: string, xwhiteouts: boolean): number {
+    const nameUnit = parent === 0 ? 0 : this.#arena.putName(name);
+    const unit = this.#arena.alloc(PLACE_BYTES);
+    const at = unit << 2;
+    const u32 = this.#arena.u32;
+    u32[at + P_LAYER] = xwhiteouts ? layer | XWHITEOUTS : layer;
+    u32[at + P_PARENT] = parent;
+    u32[at + P_NAME] = nameUnit;
+    u32[at + P_REFS] = 1;
+    if (parent !== 0) this.hold(parent);
+    return unit;
+  }
+
+  hold(place: number): void {
+    this.#arena.u32[(place << 2) + P_REFS]++;
+  }
+
+  /** Gives a reference back; `ended` is told of every place that goes. */
+  releasePlace(place: number, ended: (place: number) => void): void {
+    const u32 = this.#arena.u32;
+    for (let current = place; current !== 0; ) {
+      const at = current << 2;
+      if (--u32[at + P_REFS] > 0) return;
+      ended(current);
+      const parent = u32[at + P_PARENT];
+      if (u32[at + P_NAME] !== 0) this.#arena.freeName(u32[at + P_NAME]);
+      this.#arena.free(current, PLACE_BYTES);
+      current = parent;
+    }
+  }
+
+  layerOf(place: number): number {
+    return this.#arena.u32[(place << 2) + P_LAYER] & ~XWHITEOUTS;
+  }
+
+  /** The directory is marked as one that may hold xwhiteouts. */
+  mayHoldXWhiteouts(place: number): boolean {
+    return (this.#arena.u32[(place << 2) + P_LAYER] & XWHITEOUTS) !== 0;
+  }
+
+  parentOf(place: number): number {
+    return this.#arena.u32[(place << 2) + P_PARENT];
+  }
+
+  nameOf(place: number): string {
+    return this.#arena.name(this.#arena.u32[(place << 2) + P_NAME]);
+  }
+
+  // --- stacks ------------------------------------------------------------------------------
+  /** Stores a stack; takes over the caller's references. 0 for an empty one. */
+  addStack(places: readonly number[]): number {
+    if (places.length === 0) return 0;
+    const unit = this.#arena.alloc(4 + places.length * 4);
+    const at = unit << 2;
+    const u32 = this.#arena.u32;
+    u32[at] = places.length;
+    for (let i = 0; i < places.length; i++) u32[at + 1 + i] = places[i];
+    return unit;
+  }
+
+  releaseStack(stack: number, ended: (place: number) => void): void {
+    if (stack === 0) return;
+    const count = this.count(stack);
+    for (let i = 0; i < count; i++) this.releasePlace(this.place(stack, i), ended);
+    this.#arena.free(stack, 4 + count * 4);
+  }
+
+  count(stack: number): number {
+    return stack === 0 ? 0 : this.#arena.u32[stack << 2];
+  }
+
+  place(stack: number, index: number): number {
+    return this.#arena.u32[(stack << 2) + 1 + index];
+  }
+}

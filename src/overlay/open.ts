@@ -1,0 +1,64 @@
+/** Opens what a mount is made of. Nothing is left open or half made when it fails. */
+import { UserError } from '../base/errno.js';
+import { closeLayer, type Layer, openLayer } from '../layer/layer.js';
+import { dirMarks } from '../layer/whiteout.js';
+import { ROOT } from '../protocol/flags.js';
+import { STAT_A, type Sys } from '../sys/sys.js';
+import type { FdCache } from './fdCache.js';
+import { F_IMPURE, F_UPPER } from './inodeTable.js';
+import { isImpure, xinoHi } from './lookup.js';
+import { Overlay } from './overlay.js';
+import type { OverlaySpec } from './spec.js';
+import { openWorkdir, type Workdir } from './workdir.js';
+
+/** Throws a UserError with one sentence. */
+export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay {
+  const layers: Layer[] = [];
+  let upper: Layer | undefined;
+  let work: Workdir | undefined;
+  try {
+    let id = 1;
+    if (spec.upper !== undefined) {
+      const top = openLayer(sys, spec.upper, id++, !spec.readOnly);
+      layers.push(top);
+      if (!spec.readOnly) upper = top;
+    }
+    for (const path of spec.lowers) layers.push(openLayer(sys, path, id++, false));
+    if (upper) {
+      if (spec.work === undefined)
+        throw new UserError('upperdir needs a workdir; give workdir=DIR');
+      work = openWorkdir(sys, spec.work, upper.root, spec.durability === 'volatile');
+    }
+    const overlay = new Overlay({ sys, spec, layers, upper, work, fds });
+    addRoot(overlay, layers);
+    return overlay;
+  } catch (error) {
+    work?.close();
+    for (const layer of layers) closeLayer(sys, layer);
+    throw error;
+  }
+}
+
+/** The root merges the roots of all layers, down to the first opaque one. */
+function addRoot(ov: Overlay, layers: readonly Layer[]): void {
+  const places: number[] = [];
+  let opaque = false;
+  for (const layer of layers) {
+    if (opaque) break;
+    const marks = dirMarks(ov.sys, layer.root, '', layer !== ov.upper);
+    if (typeof marks === 'number') throw new UserError(`cannot read the marks of ${layer.path}`);
+    opaque = marks.opaque;
+    if (layer !== ov.upper) places.push(ov.lowers.addPlace(layer.id, 0, '', marks.xwhiteouts));
+  }
+  const { table } = ov;
+  table.setLower(ROOT, ov.lowers.addStack(places));
+  if (ov.upper) {
+    table.set(ROOT, F_UPPER);
+    if (isImpure(ov, ROOT)) table.set(ROOT, F_IMPURE);
+  }
+  // The root shows the topmost layer's number, also when that is the upper (ovl_get_root).
+  const first = layers[0];
+  table.setIno(ROOT, first.inoLo, xinoHi(ov, first.id, first.inoHi));
+  ov.stat(ROOT, STAT_A);
+  table.setMode(ROOT, ov.sys.statMode(STAT_A));
+}

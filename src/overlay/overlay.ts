@@ -1,0 +1,263 @@
+/**
+ * One mounted overlay: its layers, its inode table and how an object of it is reached by
+ * descriptors. Everything else in this folder is functions over this state. See README.md here for
+ * the contract of atomicity.
+ */
+import { E } from '../base/errno.js';
+import { isDir } from '../base/mode.js';
+import { ROOT } from '../protocol/flags.js';
+import { closeLayer, type Layer } from '../layer/layer.js';
+import { TRUSTED, USER } from '../layer/xattrs.js';
+import {
+  AT_EMPTY_PATH,
+  AT_SYMLINK_NOFOLLOW,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+  O_RDWR,
+  RESOLVE_LAYER,
+  STATX_BASIC_STATS,
+} from '../sys/constants.js';
+import type { Sys } from '../sys/sys.js';
+import { DirIndexes } from './dirIndex.js';
+import { type FdCache, FdKind } from './fdCache.js';
+import { F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
+import { Hit } from './hit.js';
+import { LowerTable } from './lowers.js';
+import type { OverlaySpec } from './spec.js';
+import type { Workdir } from './workdir.js';
+
+/** The session's side of a node's data descriptor: `next` answers READ and WRITE with it. fd -1: none. */
+export type SetBacking = (node: number, fd: number, writable: boolean) => void;
+
+export interface OverlayParts {
+  readonly sys: Sys;
+  readonly spec: OverlaySpec;
+  /** All of them, the upper included. */
+  readonly layers: readonly Layer[];
+  readonly upper: Layer | undefined;
+  readonly work: Workdir | undefined;
+  readonly fds: FdCache;
+}
+
+export class Overlay {
+  readonly sys: Sys;
+  readonly spec: OverlaySpec;
+  readonly upper: Layer | undefined;
+  readonly work: Workdir | undefined;
+  readonly table: InodeTable;
+  readonly lowers: LowerTable;
+  readonly indexes = new DirIndexes();
+  readonly hit = new Hit();
+  /** Layers lie on more than one file system: inode numbers carry the file system's number. */
+  readonly xino: ReadonlyMap<number, number> | undefined;
+  setBacking: SetBacking = () => undefined;
+  copyUps = 0;
+  /** Whom the engine's own files belong to. */
+  readonly uid = process.geteuid?.() ?? 0;
+  readonly gid = process.getegid?.() ?? 0;
+  readonly #layers = new Map<number, Layer>();
+  readonly #fds: FdCache;
+  readonly #owner: number;
+
+  constructor(parts: OverlayParts) {
+    this.sys = parts.sys;
+    this.spec = parts.spec;
+    this.upper = parts.upper;
+    this.work = parts.work;
+    this.table = new InodeTable(parts.sys.native);
+    this.lowers = new LowerTable(this.table.arena);
+    this.#fds = parts.fds;
+    this.#owner = parts.fds.register((node) => {
+      this.setBacking(node, -1, false);
+    });
+    for (const layer of parts.layers) this.#layers.set(layer.id, layer);
+    this.xino = fileSystems(parts.layers, parts.upper);
+  }
+
+  get layers(): IterableIterator<Layer> {
+    return this.#layers.values();
+  }
+
+  /** Copy-up, renames and the like reach the disk before they are answered. */
+  get durable(): boolean {
+    return this.spec.durability === 'sync';
+  }
+
+  /** Where our marks are written: `trusted.` where we may, else `user.`. */
+  get markPrefix(): string {
+    return this.work?.trusted === false ? USER : TRUSTED;
+  }
+
+  layer(id: number): Layer {
+    const layer = this.#layers.get(id);
+    if (!layer) throw new Error(`no layer ${id}`);
+    return layer;
+  }
+
+  // --- descriptors -------------------------------------------------------------------------
+  /** O_PATH descriptor of a node's directory in the upper, or -errno. */
+  upperDir(node: number): number {
+    if (node === ROOT) return this.upper?.root ?? -E.EROFS;
+    const cached = this.#fds.get(this.#owner, FdKind.UpperDir, node);
+    if (cached !== undefined) return cached;
+    const { table } = this;
+    if (!table.has(node, F_UPPER)) return -E.EIO;
+    const orphan = table.has(node, F_ORPHAN);
+    const parent = orphan ? this.workDir() : this.upperDir(table.parent(node));
+    if (parent < 0) return parent;
+    const name = orphan ? orphanName(node) : table.name(node);
+    return this.#keepDir(FdKind.UpperDir, node, parent, name);
+  }
+
+  /** O_PATH descriptor of a lower directory, or -errno. */
+  lowerDir(place: number): number {
+    const { lowers } = this;
+    const parent = lowers.parentOf(place);
+    if (parent === 0) return this.layer(lowers.layerOf(place)).root;
+    const cached = this.#fds.get(this.#owner, FdKind.LowerDir, place);
+    if (cached !== undefined) return cached;
+    const above = this.lowerDir(parent);
+    if (above < 0) return above;
+    return this.#keepDir(FdKind.LowerDir, place, above, lowers.nameOf(place));
+  }
+
+  #keepDir(kind: FdKind, id: number, parent: number, name: string): number {
+    const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
+    const fd = this.sys.native.openat2(parent, name, flags, 0, RESOLVE_LAYER);
+    if (fd >= 0) this.#fds.put(this.#owner, kind, id, fd);
+    return fd;
+  }
+
+  /** The workdir's directory of temporary and orphaned objects. */
+  workDir(): number {
+    return this.work?.dir ?? -E.EROFS;
+  }
+
+  /**
+   * The real object of a node that is not a directory: its directory's descriptor is returned (or
+   * -errno), its name is `realName(node)`.
+   */
+  realDir(node: number): number {
+    const { table } = this;
+    if (table.has(node, F_ORPHAN)) return this.workDir();
+    if (table.has(node, F_UPPER)) return this.upperDir(table.parent(node));
+    return this.lowerDir(table.lower(node));
+  }
+
+  realName(node: number): string {
+    return this.table.has(node, F_ORPHAN) ? orphanName(node) : this.table.name(node);
+  }
+
+  /** The real directory of a directory node: the upper one, else the topmost lower one. */
+  realDirOf(node: number): number {
+    const { table, lowers } = this;
+    if (table.has(node, F_UPPER)) return this.upperDir(node);
+    return this.lowerDir(lowers.place(table.lower(node), 0));
+  }
+
+  /** statx of the node's real object at `at`; 0 or -errno. */
+  stat(node: number, at: number, mask: number = STATX_BASIC_STATS): number {
+    const { native } = this.sys;
+    if (isDir(this.table.mode(node))) {
+      const dir = this.realDirOf(node);
+      return dir < 0 ? dir : native.statx(dir, '', AT_EMPTY_PATH, mask, at);
+    }
+    const dir = this.realDir(node);
+    if (dir < 0) return dir;
+    return native.statx(dir, this.realName(node), AT_SYMLINK_NOFOLLOW, mask, at);
+  }
+
+  /**
+   * The data descriptor of a regular file, kept and made the session's backing; -errno on failure.
+   * An upper file is opened for reading and writing. O_NONBLOCK, so that a layer that changed under
+   * us (a FIFO where a file was) cannot block the engine.
+   */
+  file(node: number): number {
+    const cached = this.#fds.get(this.#owner, FdKind.File, node);
+    if (cached !== undefined) return cached;
+    const dir = this.realDir(node);
+    if (dir < 0) return dir;
+    const name = this.realName(node);
+    const upper = this.table.has(node, F_UPPER);
+    const fd = this.#openData(dir, name, upper);
+    if (fd < 0) return fd;
+    this.#fds.put(this.#owner, FdKind.File, node, fd);
+    this.setBacking(node, fd, upper);
+    return fd;
+  }
+
+  #openData(dir: number, name: string, upper: boolean): number {
+    const { native } = this.sys;
+    const flags = (upper ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK;
+    return native.openat2(dir, name, flags, 0, RESOLVE_LAYER);
+  }
+
+  dropFile(node: number): void {
+    this.#fds.drop(this.#owner, FdKind.File, node);
+  }
+
+  // --- life --------------------------------------------------------------------------------
+  /** Called for each node that ends: everything kept for it goes, an orphan leaves the disk. */
+  readonly dropped = (node: number): void => {
+    const { table } = this;
+    this.#fds.drop(this.#owner, FdKind.File, node);
+    const dir = isDir(table.mode(node));
+    if (dir) {
+      this.#fds.drop(this.#owner, FdKind.UpperDir, node);
+      this.indexes.drop(node);
+    }
+    const lower = table.lower(node);
+    if (lower !== 0) {
+      if (dir) this.lowers.releaseStack(lower, this.#placeEnded);
+      else this.lowers.releasePlace(lower, this.#placeEnded);
+      table.setLower(node, 0);
+    }
+    if (table.has(node, F_ORPHAN)) this.work?.removeOrphan(orphanName(node), dir);
+  };
+
+  readonly #placeEnded = (place: number): void => {
+    this.#fds.drop(this.#owner, FdKind.LowerDir, place);
+  };
+
+  /** A lower object's data is no longer this node's: forgets its place. */
+  dropLowerPlace(node: number): void {
+    const place = this.table.lower(node);
+    if (place === 0) return;
+    this.table.setLower(node, 0);
+    this.lowers.releasePlace(place, this.#placeEnded);
+  }
+
+  /** No name leads to the node any more. */
+  isGone(node: number): boolean {
+    return this.table.has(node, F_UNLINKED | F_ORPHAN);
+  }
+
+  close(): void {
+    this.#fds.unregister(this.#owner);
+    this.work?.close();
+    for (const layer of this.#layers.values()) closeLayer(this.sys, layer);
+  }
+}
+
+/** The name in the workdir of the object of a node that has lost its names. */
+export const orphanName = (node: number): string => `#o${node.toString(16)}`;
+
+/** Layer id → number of its file system, when there is more than one; the upper's is 0 (as ovl_get_fsid numbers them). */
+function fileSystems(
+  layers: readonly Layer[],
+  upper: Layer | undefined,
+): ReadonlyMap<number, number> | undefined {
+  const numbers = new Map<number, number>();
+  const byLayer = new Map<number, number>();
+  if (upper) numbers.set(upper.dev, 0);
+  for (const layer of layers) {
+    const known = numbers.get(layer.dev);
+    const fsid = known ?? numbers.size;
+    numbers.set(layer.dev, fsid);
+    byLayer.set(layer.id, fsid);
+  }
+  return numbers.size > 1 ? byLayer : undefined;
+}

@@ -1,0 +1,117 @@
+/**
+ * Removing names. Nothing is ever copied up for it: a lower object gets a whiteout, an upper one is
+ * moved to the workdir as an orphan (its node may still be in use; it goes at FORGET), leaving a
+ * whiteout in the same step where a lower object would show through. (ovl_do_remove)
+ */
+import { E } from '../base/errno.js';
+import { isDir } from '../base/mode.js';
+import { copyUp } from './copyUp.js';
+import { Found } from './hit.js';
+import { F_ORPHAN, F_UPPER } from './inodeTable.js';
+import { nodeOfHit, resolve, resolveLowers } from './lookup.js';
+import { orphanName, type Overlay } from './overlay.js';
+import { indexOf } from './readdir.js';
+
+/** A name and what stands there. */
+export interface Place {
+  readonly parent: number;
+  readonly name: string;
+  /** 0: nothing. */
+  readonly node: number;
+  readonly dir: boolean;
+  /** A whiteout stands there in the upper. */
+  readonly whiteout: boolean;
+}
+
+/** What is at (parent, name), or -errno. */
+export function locate(ov: Overlay, parent: number, name: string): Place | number {
+  const known = ov.table.byName(parent, name);
+  if (known !== 0) {
+    return { parent, name, node: known, dir: isDir(ov.table.mode(known)), whiteout: false };
+  }
+  const code = resolve(ov, parent, name);
+  if (code < 0) return code;
+  const { found } = ov.hit;
+  const whiteout = found === Found.UpperWhiteout;
+  const node = found === Found.None || whiteout ? 0 : nodeOfHit(ov, parent, name);
+  return { parent, name, node, dir: node !== 0 && isDir(ov.hit.mode), whiteout };
+}
+
+/** A lower object would show at (parent, name) if the upper had nothing there. -errno on failure. */
+export function lowerShows(ov: Overlay, parent: number, name: string): boolean | number {
+  ov.hit.reset();
+  const code = resolveLowers(ov, parent, name);
+  return code < 0 ? code : ov.hit.found === Found.Lower;
+}
+
+export function unlink(ov: Overlay, parent: number, name: string): number {
+  const place = locate(ov, parent, name);
+  if (typeof place === 'number') return place;
+  if (place.node === 0) return -E.ENOENT;
+  if (place.dir) return -E.EISDIR;
+  return removeName(ov, place);
+}
+
+export function rmdir(ov: Overlay, parent: number, name: string): number {
+  const place = locate(ov, parent, name);
+  if (typeof place === 'number') return place;
+  if (place.node === 0) return -E.ENOENT;
+  if (!place.dir) return -E.ENOTDIR;
+  const empty = checkEmpty(ov, place.node);
+  return empty < 0 ? empty : removeName(ov, place);
+}
+
+/** 0 when the merged directory has no entries, else -ENOTEMPTY. */
+export function checkEmpty(ov: Overlay, node: number): number {
+  const index = indexOf(ov, node);
+  if (typeof index === 'number') return index;
+  return index.size === 0 ? 0 : -E.ENOTEMPTY;
+}
+
+function removeName(ov: Overlay, place: Place): number {
+  const { parent, name, node } = place;
+  const up = copyUp(ov, parent);
+  if (up < 0) return up;
+  const dir = ov.upperDir(parent);
+  if (dir < 0) return dir;
+  const code = ov.table.has(node, F_UPPER)
+    ? removeUpper(ov, place, dir)
+    : (ov.work?.whiteout(dir, name) ?? -E.EROFS);
+  if (code < 0) return code;
+  ov.indexes.get(parent)?.remove(name);
+  if (!ov.table.has(node, F_UPPER)) ov.table.detachName(node);
+  return 0;
+}
+
+function removeUpper(ov: Overlay, place: Place, dir: number): number {
+  const { parent, name, node } = place;
+  const shows = lowerShows(ov, parent, name);
+  if (typeof shows === 'number') return shows;
+  const orphan = isLastName(ov, node, parent, name) ? orphanName(node) : undefined;
+  const code = ov.work?.takeAway(dir, name, orphan, shows) ?? -E.EROFS;
+  if (code < 0) return code;
+  forgetName(ov, node, parent, name);
+  return 0;
+}
+
+/** True when no other name of the node is known: the object must be kept under an orphan name. */
+export function isLastName(ov: Overlay, node: number, parent: number, name: string): boolean {
+  const { table } = ov;
+  return !table.hasOtherName(node, parent, name);
+}
+
+/** The upper object of `node` no longer is at (parent, name): another name takes over, or it is an orphan now. */
+export function forgetName(ov: Overlay, node: number, parent: number, name: string): void {
+  const { table } = ov;
+  if (!table.isCanonical(node, parent, name)) {
+    table.removeAlias(node, parent, name, ov.dropped);
+    return;
+  }
+  const alias = table.takeAlias(node);
+  if (alias) {
+    table.rename(node, alias.parent, alias.name, ov.dropped);
+    return;
+  }
+  table.detachName(node);
+  table.set(node, F_ORPHAN);
+}

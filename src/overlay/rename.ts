@@ -1,0 +1,204 @@
+/**
+ * Rename, in three steps: plan (what stands at both names, what shows below them), execute (copy-up,
+ * marks, one renameat2 on the upper), commit (inode table and indexes). A directory that has lowers
+ * cannot move: EXDEV, as kernel overlayfs with redirect_dir=off (ovl_can_move).
+ */
+import { E, errnoName } from '../base/errno.js';
+import { dtype } from '../base/mode.js';
+import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../sys/constants.js';
+import { log } from '../sys/log.js';
+import { copyUp, markImpure } from './copyUp.js';
+import { setOpaque } from './create.js';
+import { FROM_UPPER } from './dirIndex.js';
+import { F_IMPURE, F_UPPER } from './inodeTable.js';
+import { orphanName, type Overlay } from './overlay.js';
+import { checkEmpty, forgetName, isLastName, locate, lowerShows, type Place } from './remove.js';
+
+interface Plan {
+  readonly from: Place;
+  readonly to: Place;
+  readonly exchange: boolean;
+  /** Directory descriptors in the upper. */
+  readonly fromDir: number;
+  readonly toDir: number;
+  /** A lower object shows at the name once the upper has nothing there. */
+  readonly fromShows: boolean;
+  readonly toShows: boolean;
+}
+
+export function rename(
+  ov: Overlay,
+  parent: number,
+  name: string,
+  newParent: number,
+  newName: string,
+  flags: number,
+): number {
+  // RENAME_WHITEOUT is refused as ovl_rename does: a whiteout in an overlay is no object of it.
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) return -E.EINVAL;
+  const from = locate(ov, parent, name);
+  if (typeof from === 'number') return from;
+  const to = locate(ov, newParent, newName);
+  if (typeof to === 'number') return to;
+  const allowed = check(ov, from, to, flags);
+  if (allowed < 0) return allowed;
+  const exchange = (flags & RENAME_EXCHANGE) !== 0;
+  const plan = prepare(ov, from, to, exchange);
+  if (typeof plan === 'number') return plan;
+  const code = exchange ? executeExchange(ov, plan) : executeMove(ov, plan);
+  if (code < 0) return code;
+  ov.table.release(from.node, ov.dropped);
+  if (to.node !== 0) ov.table.release(to.node, ov.dropped);
+  return 0;
+}
+
+function check(ov: Overlay, from: Place, to: Place, flags: number): number {
+  if (from.node === 0) return -E.ENOENT;
+  if ((flags & RENAME_NOREPLACE) !== 0 && to.node !== 0) return -E.EEXIST;
+  if (!canMove(ov, from)) return -E.EXDEV;
+  if ((flags & RENAME_EXCHANGE) !== 0) {
+    if (to.node === 0) return -E.ENOENT;
+    return canMove(ov, to) ? 0 : -E.EXDEV;
+  }
+  if (to.node === 0) return 0;
+  if (from.dir && !to.dir) return -E.ENOTDIR;
+  if (!from.dir && to.dir) return -E.EISDIR;
+  return to.dir ? checkEmpty(ov, to.node) : 0;
+}
+
+function canMove(ov: Overlay, place: Place): boolean {
+  if (!place.dir) return true;
+  return ov.table.has(place.node, F_UPPER) && ov.table.lower(place.node) === 0;
+}
+
+/** Copy-ups and the marks that must be there before the names change. */
+function prepare(ov: Overlay, from: Place, to: Place, exchange: boolean): Plan | number {
+  let code = copyUp(ov, from.node);
+  if (code >= 0) code = copyUp(ov, to.parent);
+  if (code >= 0 && exchange) code = copyUp(ov, to.node);
+  if (code < 0) return code;
+  const fromDir = ov.upperDir(from.parent);
+  if (fromDir < 0) return fromDir;
+  const toDir = ov.upperDir(to.parent);
+  if (toDir < 0) return toDir;
+  const fromShows = lowerShows(ov, from.parent, from.name);
+  if (typeof fromShows === 'number') return fromShows;
+  const toShows = lowerShows(ov, to.parent, to.name);
+  if (typeof toShows === 'number') return toShows;
+  if (from.dir && (toShows || hasLowers(ov, to.parent))) {
+    code = setOpaque(ov, fromDir, from.name);
+  }
+  if (code >= 0 && exchange && to.dir && (fromShows || hasLowers(ov, from.parent))) {
+    code = setOpaque(ov, toDir, to.name);
+  }
+  if (code >= 0 && ov.table.has(from.parent, F_IMPURE)) code = markImpure(ov, to.parent);
+  if (code >= 0 && exchange && ov.table.has(to.parent, F_IMPURE)) {
+    code = markImpure(ov, from.parent);
+  }
+  return code < 0 ? code : { from, to, exchange, fromDir, toDir, fromShows, toShows };
+}
+
+const hasLowers = (ov: Overlay, dir: number): boolean => ov.table.lower(dir) !== 0;
+
+function executeExchange(ov: Overlay, plan: Plan): number {
+  const { from, to } = plan;
+  const { native } = ov.sys;
+  const code = native.renameat2(plan.fromDir, from.name, plan.toDir, to.name, RENAME_EXCHANGE);
+  if (code < 0) return code;
+  moveName(ov, from, to);
+  moveName(ov, to, from);
+  index(ov, to, from.node);
+  index(ov, from, to.node);
+  return 0;
+}
+
+function executeMove(ov: Overlay, plan: Plan): number {
+  const { from, to } = plan;
+  const cleared = clearTarget(ov, plan);
+  if (cleared < 0) return cleared;
+  const code = moveOver(ov, plan, to.whiteout || (to.dir && cleared === WHITEOUT_LEFT));
+  if (code < 0) {
+    if (to.dir && cleared === WHITEOUT_LEFT) restoreTarget(ov, plan);
+    else if (cleared === ORPHAN_LINKED) ov.work?.removeOrphan(orphanName(to.node), false);
+    return code;
+  }
+  if (to.node !== 0) {
+    if (ov.table.has(to.node, F_UPPER)) forgetName(ov, to.node, to.parent, to.name);
+    else ov.table.detachName(to.node);
+  }
+  moveName(ov, from, to);
+  ov.indexes.get(from.parent)?.remove(from.name);
+  index(ov, to, from.node);
+  return 0;
+}
+
+/** What clearTarget did. */
+const NOTHING = 0;
+const WHITEOUT_LEFT = 1;
+const ORPHAN_LINKED = 2;
+
+/**
+ * Keeps what is about to be replaced alive for those who still use it: a file gets its orphan name
+ * as a second link, so that the rename itself stays one step; an empty directory moves to the
+ * workdir, a whiteout in its place.
+ */
+function clearTarget(ov: Overlay, plan: Plan): number {
+  const { to } = plan;
+  const { node, name } = to;
+  if (node === 0 || !ov.table.has(node, F_UPPER)) return NOTHING;
+  const { native } = ov.sys;
+  if (to.dir) {
+    const away = ov.work?.takeAway(plan.toDir, name, orphanName(node), true) ?? -E.EROFS;
+    return away < 0 ? away : WHITEOUT_LEFT;
+  }
+  if (!isLastName(ov, node, to.parent, name)) return NOTHING;
+  const linked = native.linkat(plan.toDir, name, ov.workDir(), orphanName(node), 0);
+  if (linked >= 0) return ORPHAN_LINKED;
+  if (linked !== -E.EMLINK && linked !== -E.EPERM) return linked;
+  // No further link possible: the file itself moves away, and the name is free for a moment.
+  return native.renameat2(plan.toDir, name, ov.workDir(), orphanName(node), 0);
+}
+
+/** The renameat2. A directory cannot replace a whiteout, so it changes places with it. */
+function moveOver(ov: Overlay, plan: Plan, whiteoutThere: boolean): number {
+  const { from, to, fromDir, toDir, fromShows } = plan;
+  const { native } = ov.sys;
+  if (from.dir && whiteoutThere) {
+    const code = native.renameat2(fromDir, from.name, toDir, to.name, RENAME_EXCHANGE);
+    if (code < 0 || fromShows) return code;
+    return native.unlinkat(fromDir, from.name, 0);
+  }
+  const flags = fromShows ? RENAME_WHITEOUT : 0;
+  const code = native.renameat2(fromDir, from.name, toDir, to.name, flags);
+  if (code !== -E.EINVAL || !fromShows) return code;
+  // No RENAME_WHITEOUT on this file system: the whiteout follows in a second step.
+  const moved = native.renameat2(fromDir, from.name, toDir, to.name, 0);
+  return moved < 0 ? moved : (ov.work?.whiteout(fromDir, from.name) ?? -E.EROFS);
+}
+
+/** Puts an emptied target directory back after a failed rename. */
+function restoreTarget(ov: Overlay, plan: Plan): void {
+  const { to, toDir } = plan;
+  const { native } = ov.sys;
+  const orphan = orphanName(to.node);
+  const code = native.renameat2(ov.workDir(), orphan, toDir, to.name, RENAME_EXCHANGE);
+  if (code < 0) log(`cannot undo a failed rename: ${errnoName(code)}`);
+  else native.unlinkat(ov.workDir(), orphan, 0);
+}
+
+/** The node at `from` is now known as `to`. */
+function moveName(ov: Overlay, from: Place, to: Place): void {
+  const { table } = ov;
+  if (table.isCanonical(from.node, from.parent, from.name)) {
+    table.rename(from.node, to.parent, to.name, ov.dropped);
+  } else {
+    table.addAlias(from.node, to.parent, to.name);
+    table.removeAlias(from.node, from.parent, from.name, ov.dropped);
+  }
+}
+
+function index(ov: Overlay, at: Place, node: number): void {
+  const { table } = ov;
+  const type = dtype(table.mode(node));
+  ov.indexes.get(at.parent)?.put(at.name, type, FROM_UPPER, table.inoLo(node), table.inoHi(node));
+}

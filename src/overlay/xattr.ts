@@ -1,0 +1,96 @@
+/** Extended attributes of nodes: read from the real object, changed on the upper one. */
+import { E } from '../base/errno.js';
+import { isDir, S_ISGID } from '../base/mode.js';
+import { toClient, toDisk } from '../layer/xattrs.js';
+import { SETXATTR_ACL_KILL_SGID } from '../protocol/flags.js';
+import { STATX_MODE } from '../sys/constants.js';
+import { STAT_A, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
+import { copyUp } from './copyUp.js';
+import { F_ACL_DEFAULT, F_ACL_KNOWN } from './inodeTable.js';
+import type { Overlay } from './overlay.js';
+
+const ACCESS_ACL = 'system.posix_acl_access';
+const DEFAULT_ACL = 'system.posix_acl_default';
+
+function objectDir(ov: Overlay, node: number): number {
+  return isDir(ov.table.mode(node)) ? ov.realDirOf(node) : ov.realDir(node);
+}
+
+const objectName = (ov: Overlay, node: number): string =>
+  isDir(ov.table.mode(node)) ? '' : ov.realName(node);
+
+/** The value lands at `at`; returns its length (`size` 0: only that) or -errno. */
+export function getxattr(ov: Overlay, node: number, key: string, at: number, size: number): number {
+  const dir = objectDir(ov, node);
+  if (dir < 0) return dir;
+  return ov.sys.native.getxattr(dir, objectName(ov, node), toDisk(key), at, size);
+}
+
+/**
+ * The names a client sees, each followed by NUL. `privileged`: whether trusted.* is listed
+ * (ovl_can_list).
+ */
+export function listxattr(ov: Overlay, node: number, privileged: boolean): string | number {
+  const dir = objectDir(ov, node);
+  if (dir < 0) return dir;
+  const { native } = ov.sys;
+  const bytes = native.listxattr(dir, objectName(ov, node), XATTR_LIST, XATTR_MAX);
+  if (bytes <= 0) return bytes === 0 ? '' : bytes;
+  let list = '';
+  for (const key of ov.sys.text(XATTR_LIST, bytes - 1).split('\0')) {
+    const shown = toClient(key);
+    if (shown === undefined) continue;
+    if (!privileged && shown.startsWith('trusted.')) continue;
+    list += `${shown}\0`;
+  }
+  return list;
+}
+
+/** The value is `size` bytes at `at`. `ext` are FUSE_SETXATTR_* flags. Returns 0 or -errno. */
+export function setxattr(
+  ov: Overlay,
+  node: number,
+  key: string,
+  at: number,
+  size: number,
+  flags: number,
+  ext: number,
+): number {
+  if (!ov.upper) return -E.EROFS;
+  let code = copyUp(ov, node);
+  if (code < 0) return code;
+  const dir = objectDir(ov, node);
+  if (dir < 0) return dir;
+  code = ov.sys.native.setxattr(dir, objectName(ov, node), toDisk(key), at, size, flags);
+  if (code >= 0) code = aclChanged(ov, node, key, (ext & SETXATTR_ACL_KILL_SGID) !== 0);
+  return code;
+}
+
+export function removexattr(ov: Overlay, node: number, key: string): number {
+  if (!ov.upper) return -E.EROFS;
+  // A name that is not there copies nothing up (ovl_xattr_set).
+  const present = getxattr(ov, node, key, 0, 0);
+  if (present < 0) return present;
+  const up = copyUp(ov, node);
+  if (up < 0) return up;
+  const dir = objectDir(ov, node);
+  if (dir < 0) return dir;
+  const code = ov.sys.native.removexattr(dir, objectName(ov, node), toDisk(key));
+  return code < 0 ? code : aclChanged(ov, node, key, false);
+}
+
+/** An access ACL changes the mode; a default ACL what new entries get. */
+function aclChanged(ov: Overlay, node: number, key: string, killSgid: boolean): number {
+  const { table, sys } = ov;
+  if (key === DEFAULT_ACL) table.clear(node, F_ACL_KNOWN | F_ACL_DEFAULT);
+  if (key !== ACCESS_ACL) return 0;
+  const code = ov.stat(node, STAT_A, STATX_MODE);
+  if (code < 0) return code;
+  const mode = sys.statMode(STAT_A);
+  table.setMode(node, mode);
+  if (!killSgid || (mode & S_ISGID) === 0) return 0;
+  table.setMode(node, mode & ~S_ISGID);
+  const dir = objectDir(ov, node);
+  if (isDir(mode)) return sys.native.fchmodat(dir, '.', mode & 0o7777 & ~S_ISGID);
+  return sys.native.fchmodat(dir, objectName(ov, node), mode & 0o7777 & ~S_ISGID);
+}
