@@ -1,0 +1,120 @@
+import { describe, expect, it } from 'vitest';
+import { MS } from '../../../src/mount/optionTable.js';
+import { type MountPlan, planMount } from '../../../src/mount/options.js';
+
+function plan(...lists: string[]): MountPlan {
+  return planMount(lists, { cwd: '/home/me', mountpoint: 'mnt', privileged: true });
+}
+
+describe('the option list', () => {
+  it('takes layers topmost first, upperdir and workdir', () => {
+    expect(plan('lowerdir=/a:/b:/c,upperdir=/u,workdir=/w').spec).toEqual({
+      lowers: ['/a', '/b', '/c'],
+      upper: '/u',
+      work: '/w',
+      readOnly: false,
+      durability: 'sync',
+      writeback: true,
+      debug: false,
+    });
+  });
+
+  it('resolves relative paths against the directory of the caller', () => {
+    const { spec, mountpoint } = plan('lowerdir=a:../b,upperdir=u,workdir=./w');
+    expect(spec.lowers).toEqual(['/home/me/a', '/home/me/../b']);
+    expect([spec.upper, spec.work, mountpoint]).toEqual([
+      '/home/me/u',
+      '/home/me/./w',
+      '/home/me/mnt',
+    ]);
+  });
+
+  it('skips empty options, as podman 4.3.1 writes them', () => {
+    expect(plan('lowerdir=/l/A:/l/B,upperdir=/u,workdir=/w,,volatile').spec.durability).toBe(
+      'volatile',
+    );
+    expect(plan('lowerdir=/l/A,upperdir=/u,workdir=/w,').spec.lowers).toEqual(['/l/A']);
+  });
+
+  it('joins repeated lists, whatever the order of the keys', () => {
+    const { spec } = plan('workdir=/w', 'upperdir=/u', 'lowerdir=/a:/b');
+    expect([spec.lowers, spec.upper, spec.work]).toEqual([['/a', '/b'], '/u', '/w']);
+  });
+
+  it('takes a backslash before comma, colon and backslash as an escape, and no other', () => {
+    const { spec } = plan('lowerdir=/a\\:b:/c\\,d:/e\\\\f:/g\\h,upperdir=/u\\,\\:,workdir=/w');
+    expect(spec.lowers).toEqual(['/a:b', '/c,d', '/e\\f', '/g\\h']);
+    expect(spec.upper).toBe('/u,:');
+  });
+
+  it('keeps bytes that are not UTF-8', () => {
+    expect(plan('lowerdir=/a\xff\n').spec.lowers).toEqual(['/a\xff\n']);
+  });
+
+  it('takes the last of two values', () => {
+    expect(plan('lowerdir=/a,lowerdir=/b').spec.lowers).toEqual(['/b']);
+  });
+
+  it('is read-only without an upperdir, and with ro', () => {
+    expect(plan('lowerdir=/a,rw').spec.readOnly).toBe(true);
+    expect(plan('lowerdir=/a,rw').flags & MS.RDONLY).toBe(MS.RDONLY);
+    const view = plan('workdir=/w,upperdir=/u,lowerdir=/a:/b,ro,dev,suid');
+    expect([view.spec.readOnly, view.spec.upper, view.flags]).toEqual([true, '/u', MS.RDONLY]);
+    expect(plan('lowerdir=/a,upperdir=/u,ro').spec.readOnly).toBe(true);
+  });
+
+  it('turns VFS words into flags, the last one of a pair counting', () => {
+    expect(plan('lowerdir=/a,nodev,nosuid,noexec,noatime').flags).toBe(
+      MS.RDONLY | MS.NODEV | MS.NOSUID | MS.NOEXEC | MS.NOATIME,
+    );
+    expect(plan('lowerdir=/a,nodev,dev,noatime,relatime').flags).toBe(MS.RDONLY | MS.RELATIME);
+  });
+
+  it('forbids devices and set-user-ID bits without privilege unless asked', () => {
+    const context = { cwd: '/', mountpoint: '/m', privileged: false };
+    expect(planMount(['lowerdir=/a'], context).flags).toBe(MS.RDONLY | MS.NODEV | MS.NOSUID);
+    expect(planMount(['lowerdir=/a,allow_other'], context).allowOther).toBe(true);
+    expect(planMount(['lowerdir=/a'], context).allowOther).toBe(false);
+  });
+
+  it('takes propagation, as podman sends it with -v dir:/x:O', () => {
+    expect(plan('lowerdir=/a,upperdir=/u,workdir=/w,private').propagation).toBe(MS.PRIVATE);
+    expect(plan('lowerdir=/a,rslave').propagation).toBe(MS.SLAVE | MS.REC);
+  });
+
+  it('takes fsync=0, volatile and writeback=0', () => {
+    expect(plan('lowerdir=/a,fsync=0').spec.durability).toBe('fsync=0');
+    expect(plan('lowerdir=/a,fsync=0,volatile').spec.durability).toBe('volatile');
+    expect(plan('lowerdir=/a,writeback=0').spec.writeback).toBe(false);
+  });
+
+  it("ignores mount(8)'s own words and what is the case anyway", () => {
+    const words = 'defaults,auto,nofail,user,_netdev,x-systemd.automount,X-a=b,comment=c,subtype=s';
+    const off = 'default_permissions,redirect_dir=off,metacopy=off,index=off,xino=off';
+    expect(plan(`lowerdir=/a,${words},${off}`).flags).toBe(MS.RDONLY);
+  });
+
+  it('freezes the result', () => {
+    const result = plan('lowerdir=/a');
+    expect([result, result.spec, result.spec.lowers].every(Object.isFrozen)).toBe(true);
+  });
+});
+
+describe('one sentence for', () => {
+  const cases: readonly (readonly [title: string, list: string, message: string])[] = [
+    ['no layer', 'upperdir=/u,workdir=/w', 'no layer to mount: give lowerdir'],
+    ['an empty lowerdir', 'lowerdir=', 'option lowerdir needs a path'],
+    ['an upper without workdir', 'lowerdir=/a,upperdir=/u', 'upperdir /u has no workdir'],
+    ['a workdir without upper', 'lowerdir=/a,workdir=/w', 'workdir /w has no upperdir'],
+    ['an unknown option', 'lowerdir=/a,bogus=1', "unknown option 'bogus'"],
+    ['an option to come', 'lowerdir=/a,uidmapping=:0:1:2', 'is not supported yet'],
+    ['a quoted value', 'lowerdir=/a,context="a,b"', 'option context="a,b" is not supported yet'],
+    ['a feature to come', 'lowerdir=/a,redirect_dir=on', 'option redirect_dir=on is not'],
+    ['data-only layers', 'lowerdir=/a::/b', 'data-only layers (::) are not supported yet'],
+    ['a wrong switch', 'lowerdir=/a,fsync=yes', "option fsync takes 0 or 1, not 'yes'"],
+    ['a value where none belongs', 'lowerdir=/a,ro=1', 'option ro takes no value'],
+  ];
+  it.each(cases)('%s', (_, list, message) => {
+    expect(() => plan(list)).toThrow(message);
+  });
+});
