@@ -136,6 +136,6 @@ function withDir(ov: Overlay, node: number, use: (fd: number) => number): number
 
 /** statfs of the upper, or of the topmost lower: struct statfs lands at `at`. */
 export function statfs(ov: Overlay, at: number): number {
-  const layer = ov.upper ?? ov.layers.next().value;
-  return layer ? ov.sys.native.fstatfs(layer.root, at) : -E.EIO;
+  const [layer] = ov.upper ? [ov.upper] : ov.layers;
+  return ov.sys.native.fstatfs(layer.root, at);
 }

@@ -6,11 +6,11 @@
  */
 import process from 'node:process';
 import { describe, expect, test } from 'vitest';
-import type { Driver } from '../support/mount.js';
 import { has } from '../support/needs.js';
 import { type Difference, type Pair, compare } from './compare.js';
 import { someLayers } from './layers.js';
 import { showOperation, someOperations } from './operations.js';
+import { pairNeeds, pairUnderTest } from './pair.js';
 import { Random } from './random.js';
 import { type Case, shrink } from './shrink.js';
 
@@ -23,13 +23,6 @@ const COUNT = setting('STRATAFS_COUNT', 100);
 const LENGTH = setting('STRATAFS_LENGTH', 60);
 const SHRINK_SECONDS = setting('STRATAFS_SHRINK', 30);
 const BATCH = 10;
-
-function pairUnderTest(): Pair {
-  const [subject = 'stratafs', reference = 'kernel'] = (process.env['STRATAFS_PAIR'] ?? '')
-    .split(',')
-    .filter((name) => name !== '') as Driver[];
-  return { subject, reference };
-}
 
 function caseOf(seed: number): Case {
   const random = new Random(seed);
@@ -87,13 +80,7 @@ async function check(pair: Pair, seed: number): Promise<void> {
 }
 
 const pair = pairUnderTest();
-const ready = has({
-  root: true,
-  fuse: true,
-  kernelOverlay: true,
-  programs: ['gcc'],
-  stratafs: pair.subject === 'stratafs' || pair.reference === 'stratafs',
-});
+const ready = has(pairNeeds(pair));
 
 describe.skipIf(!ready)(`${pair.subject} and ${pair.reference} agree on random operations`, () => {
   for (let from = FIRST; from < FIRST + COUNT; from += BATCH) {

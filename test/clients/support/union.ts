@@ -7,7 +7,7 @@ import { stratafsBinary } from '../../support/needs.js';
 import { connectionOf, expectNothingLeft, mountsBelow } from './leftovers.js';
 import { bash, run } from './run.js';
 
-export type Driver = 'stratafs' | 'kernel';
+export type Driver = 'stratafs' | 'kernel' | 'fuse-overlayfs';
 
 export interface Union {
   readonly driver: Driver;
@@ -75,13 +75,17 @@ export async function mountUnion(
   if (driver === 'kernel') {
     const all = `${options},${KERNEL_OPTIONS}`;
     await run('mount', ['-t', 'overlay', 'overlay', '-o', all, mountpoint]);
-  } else await run(STRATAFS, ['-o', options, mountpoint], { timeout: 15_000 });
+  } else {
+    const program = driver === 'stratafs' ? STRATAFS : driver;
+    await run(program, ['-o', options, mountpoint], { timeout: 15_000 });
+  }
   return { driver, mountpoint, upper };
 }
 
 export async function unmount(union: Union): Promise<void> {
-  if (union.driver === 'kernel') await run('umount', [union.mountpoint]);
-  else await run(STRATAFS, ['unmount', union.mountpoint], { timeout: 30_000 });
+  if (union.driver === 'stratafs') {
+    await run(STRATAFS, ['unmount', union.mountpoint], { timeout: 30_000 });
+  } else await run('umount', [union.mountpoint]);
 }
 
 /** Ends every mount below `dir`, a FUSE mount that no longer answers included. */
