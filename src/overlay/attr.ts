@@ -51,10 +51,16 @@ const CHANGES =
   Fattr.MTIME_NOW |
   Fattr.KILL_SUIDGID;
 
+/** What fuse_flush_times sends. */
+const FLUSHED_TIMES = Fattr.MTIME | Fattr.CTIME | Fattr.FH | Fattr.LOCKOWNER;
+
 /** Applies a change; the new attributes are then read by the caller. Returns 0 or -errno. */
 export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   const { valid } = change;
   if ((valid & CHANGES) === 0) return 0;
+  // The writeback cache flushes the times of an inode whose link count changed. Of one that lost its
+  // last name nobody will read them, and a lower file must not be copied up for it.
+  if ((valid & ~FLUSHED_TIMES) === 0 && (valid & Fattr.CTIME) !== 0 && ov.isGone(node)) return 0;
   if (!ov.upper) return -E.EROFS;
   const truncates = (valid & Fattr.SIZE) !== 0;
   const limit = truncates ? change.sizeLo + change.sizeHi * 0x1_0000_0000 : Infinity;

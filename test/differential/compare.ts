@@ -95,23 +95,24 @@ async function perform(
   });
 }
 
+/** Every answer that differs without leave; `diverged` when the trees need not agree any more. */
 function compareAnswers(
   operations: readonly Operation[],
   subject: Outcome,
   reference: Outcome,
-): { difference?: Difference; diverged: boolean } {
+): { found: Difference[]; diverged: boolean } {
+  const found: Difference[] = [];
   for (const [index, operation] of operations.entries()) {
     const a = subject.answers[index] ?? '';
     const b = reference.answers[index] ?? '';
     if (a === b) continue;
     const accepted = ACCEPTED.find((rule) => rule.matches(operation, a, b));
-    if (accepted === undefined) {
-      const text = `${index}: ${showOperation(operation)}\n  subject:   ${a}\n  reference: ${b}`;
-      return { difference: { where: 'answer', index, text }, diverged: true };
-    }
-    if (accepted.diverges) return { diverged: true };
+    if (accepted?.diverges === true) return { found, diverged: true };
+    if (accepted !== undefined) continue;
+    const text = `${index}: ${showOperation(operation)}\n  subject:   ${a}\n  reference: ${b}`;
+    found.push({ where: 'answer', index, text });
   }
-  return { diverged: false };
+  return { found, diverged: false };
 }
 
 async function lowersChanged(side: Side): Promise<Difference[]> {
@@ -149,9 +150,7 @@ async function compareSides(
   const started = Math.floor(Date.now() / 1000) - 1;
   const mine = await perform(subject, operations, started);
   const theirs = await perform(reference, operations, started);
-  const found: Difference[] = [];
-  const { difference, diverged } = compareAnswers(operations, mine, theirs);
-  if (difference !== undefined) found.push(difference);
+  const { found, diverged } = compareAnswers(operations, mine, theirs);
   if (!diverged)
     for (const text of differences(mine.tree, theirs.tree)) found.push({ where: 'tree', text });
   found.push(...(await lowersChanged(subject)), ...(await lowersChanged(reference)));
