@@ -8,6 +8,8 @@ import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'n
 import { join } from 'node:path';
 
 const EVENT = 'events/fuse/fuse_request_send';
+/** Opcodes that kernels send but do not name in the trace. */
+const UNNAMED: Readonly<Record<string, string>> = { '0x35': 'COPY_FILE_RANGE_64' };
 /** Per CPU; an event takes about 50 bytes. */
 const BUFFER_KIB = 16_384;
 
@@ -34,7 +36,8 @@ export class RequestTrace {
   take(): Record<string, number> {
     const counts: Record<string, number> = {};
     const text = readFileSync(join(this.#instance, 'trace'), 'latin1');
-    for (const [, opcode] of text.matchAll(/ opcode \d+ \((?:FUSE_)?(\w+)\)/g)) {
+    for (const [, name] of text.matchAll(/ opcode \d+ \((?:FUSE_)?(\w+)\)/g)) {
+      const opcode = UNNAMED[name] ?? name;
       counts[opcode] = (counts[opcode] ?? 0) + 1;
     }
     this.#write('trace', '');

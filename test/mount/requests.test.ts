@@ -42,7 +42,8 @@ async function during(mounted: Mounted, work: readonly string[]): Promise<Counts
   const grown: Record<string, number> = {};
   for (const [opcode, count] of Object.entries(await counts(mounted))) {
     const more = count - (before[opcode] ?? 0);
-    if (more !== 0) grown[opcode] = more;
+    // find calls fstatfs(2) once, which no kernel answers from a cache.
+    if (more !== 0 && opcode !== 'STATFS') grown[opcode] = more;
   }
   return grown;
 }
@@ -106,6 +107,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('requests', ()
 
     test('a warm find -ls and a warm stat reach the engine with nothing', async () => {
       await during(mounted, FIND);
+      await during(mounted, STAT);
       expect(await during(mounted, FIND)).toEqual({});
       expect(await during(mounted, STAT)).toEqual({});
     });
@@ -122,6 +124,9 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('requests', ()
     });
 
     test('a stat after a close asks for attributes only with the writeback cache', async () => {
+      // The first read of a file's pages drops its cached atime: both of these are to warm up.
+      await during(mounted, OPEN_READ_CLOSE);
+      await during(mounted, STAT);
       await during(mounted, OPEN_READ_CLOSE);
       const after = await during(mounted, STAT);
       if (silentAfterClose) {
@@ -129,8 +134,10 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('requests', ()
         expect(await during(mounted, TAR)).toEqual({});
         return;
       }
-      expect(Object.keys(after).filter((opcode) => opcode !== 'GETATTR')).toEqual([]);
-      expect(after['GETATTR'] ?? 0).toBeLessThanOrEqual(FILES);
+      // stat(1) asks for the birth time too, hence STATX.
+      const { GETATTR = 0, STATX = 0, ...others } = after;
+      expect(others).toEqual({});
+      expect(GETATTR + STATX).toBeLessThanOrEqual(FILES);
       // Once for each close: the next stat is silent again.
       expect(await during(mounted, STAT)).toEqual({});
     });
