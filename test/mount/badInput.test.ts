@@ -1,0 +1,179 @@
+/** Bad input: one sentence that names the path and says what to do, exit code 1, nothing mounted. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { has, stratafsBinary } from '../support/needs.js';
+import { mustRun, type Ran, run, scratch } from '../support/run.js';
+import { mountsBelow } from '../support/staleMounts.js';
+
+interface Case {
+  readonly title: string;
+  readonly options: string;
+  /** Defaults to the good mount point. */
+  readonly at?: string;
+  readonly says: RegExp;
+}
+
+const GOOD = 'lowerdir=low,upperdir=up,workdir=work';
+
+const cases: readonly Case[] = [
+  { title: 'no lowerdir', options: 'ro', says: /no layer to mount: give lowerdir/ },
+  {
+    title: 'a missing layer',
+    options: 'lowerdir=low:gone',
+    says: /lower layer \S*\/gone does not exist/,
+  },
+  {
+    title: 'a file as layer',
+    options: 'lowerdir=file:low',
+    says: /lower layer \S*\/file is not a directory/,
+  },
+  {
+    title: 'a layer given twice',
+    options: 'lowerdir=low:other:low',
+    says: /lower layer \S*\/low is given twice/,
+  },
+  {
+    title: 'a missing upperdir',
+    options: 'lowerdir=low,upperdir=gone,workdir=work',
+    says: /upperdir \S*\/gone does not exist/,
+  },
+  {
+    title: 'a missing workdir',
+    options: 'lowerdir=low,upperdir=up,workdir=gone',
+    says: /workdir \S*\/gone does not exist/,
+  },
+  {
+    title: 'an upperdir without workdir',
+    options: 'lowerdir=low,upperdir=up',
+    says: /upperdir \S*\/up has no workdir/,
+  },
+  {
+    title: 'a workdir without upperdir',
+    options: 'lowerdir=low,workdir=work',
+    says: /workdir \S*\/work has no upperdir/,
+  },
+  {
+    title: 'a workdir on another file system',
+    options: 'lowerdir=low,upperdir=up,workdir=tmpfs/work',
+    says: /workdir \S*\/tmpfs\/work is on another file system/,
+  },
+  {
+    title: 'a workdir inside the upperdir',
+    options: 'lowerdir=low,upperdir=up,workdir=up/inside',
+    says: /workdir \S*\/up\/inside and upperdir \S*\/up overlap/,
+  },
+  {
+    title: 'one directory as upperdir and workdir',
+    options: 'lowerdir=low,upperdir=up,workdir=up',
+    says: /overlap/,
+  },
+  {
+    title: 'an upperdir inside a lower layer',
+    options: 'lowerdir=low,upperdir=low/inside,workdir=work',
+    says: /upperdir \S*\/low\/inside lies inside the lower layer \S*\/low/,
+  },
+  {
+    title: 'an upperdir inside a lower layer, through a symlink',
+    options: 'lowerdir=low,upperdir=link/inside,workdir=work',
+    says: /upperdir \S*\/link\/inside lies inside the lower layer \S*\/low/,
+  },
+  {
+    title: 'a lower layer inside the upperdir',
+    options: 'lowerdir=up/inside,upperdir=up,workdir=work',
+    says: /lower layer \S*\/up\/inside lies inside upperdir \S*\/up/,
+  },
+  {
+    title: 'a read-only upper file system',
+    options: 'lowerdir=low,upperdir=readonly/up,workdir=readonly/work',
+    says: /upperdir \S*\/readonly\/up is on a read-only file system/,
+  },
+  {
+    title: 'a workdir left by a volatile mount',
+    options: 'lowerdir=low,upperdir=up,workdir=stale',
+    says: /workdir \S*\/stale was last used by a volatile mount/,
+  },
+  {
+    title: 'a workdir with an unknown feature',
+    options: 'lowerdir=low,upperdir=up,workdir=unknown',
+    says: /workdir \S*\/unknown is marked with the unknown feature 'later'/,
+  },
+  {
+    title: 'a missing mount point',
+    options: GOOD,
+    at: 'gone',
+    says: /mount point \S*\/gone does not exist/,
+  },
+  {
+    title: 'a file as mount point',
+    options: GOOD,
+    at: 'file',
+    says: /mount point \S*\/file is not a directory/,
+  },
+  { title: 'an unknown option', options: `${GOOD},bogus`, says: /unknown option 'bogus'/ },
+  {
+    title: 'an option that is still to come',
+    options: `${GOOD},xattr_permissions=2`,
+    says: /option xattr_permissions=2 is not supported yet/,
+  },
+];
+
+describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('refuses', () => {
+  let base: string;
+
+  beforeAll(async () => {
+    base = scratch('bad-input');
+    const directories = ['low/inside', 'other', 'up/inside', 'work', 'mnt', 'tmpfs', 'readonly'];
+    for (const name of directories) mkdirSync(join(base, name), { recursive: true });
+    mkdirSync(join(base, 'stale/work/incompat/volatile'), { recursive: true });
+    mkdirSync(join(base, 'unknown/work/incompat/later'), { recursive: true });
+    writeFileSync(join(base, 'file'), '');
+    await mustRun('ln', ['-s', 'low', join(base, 'link')]);
+    for (const name of ['tmpfs', 'readonly']) {
+      await mustRun('mount', ['-t', 'tmpfs', 'test', join(base, name)]);
+      for (const sub of ['up', 'work']) mkdirSync(join(base, name, sub));
+    }
+    await mustRun('mount', ['-o', 'remount,ro', join(base, 'readonly')]);
+  });
+
+  afterAll(async () => {
+    for (const name of ['tmpfs', 'readonly']) await run('umount', [join(base, name)]);
+    rmSync(base, { recursive: true, force: true });
+  });
+
+  afterEach(() => {
+    expect(mountsBelow(join(base, 'mnt'))).toEqual([]);
+  });
+
+  const ask = (options: string, at = 'mnt'): Promise<Ran> =>
+    run(stratafsBinary(), ['-o', options, at], { cwd: base });
+
+  it.each(cases)('$title', async ({ options, at, says }) => {
+    const { code, stdout, stderr } = await ask(options, at);
+    expect(stderr).toMatch(says);
+    expect(stderr).toMatch(/^stratafs: [^\n]+\n$/);
+    expect([code, stdout]).toEqual([1, '']);
+  });
+
+  it('a layer that cannot be read', async () => {
+    // A mount whose server is gone: not even root can look into it.
+    const dead = join(base, 'dead');
+    mkdirSync(dead);
+    const server = `exec 3<>/dev/fuse; mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 x ${dead}`;
+    await mustRun('bash', ['-c', server]);
+    try {
+      const { code, stderr } = await ask('lowerdir=dead');
+      expect([code, stderr]).toEqual([
+        1,
+        expect.stringMatching(/lower layer \S*\/dead cannot be read/),
+      ]);
+    } finally {
+      await mustRun('umount', ['-l', dead]);
+    }
+  });
+
+  it('what the same directories, put right, then mount', async () => {
+    expect(await ask(GOOD)).toEqual({ code: 0, stdout: '', stderr: '' });
+    await mustRun(stratafsBinary(), ['unmount', 'mnt'], { cwd: base });
+  });
+});

@@ -1,0 +1,263 @@
+/** The command line as its users call it: people, mount(8), mount.fuse3, container engines. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { findProgram, has, stratafsBinary } from '../support/needs.js';
+import { mustRun, type Ran, run, scratch } from '../support/run.js';
+import { mountsBelow } from '../support/staleMounts.js';
+
+describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the command line', () => {
+  let base: string;
+  const at = (name: string): string => join(base, name);
+  const stratafs = (...args: string[]): Promise<Ran> => run(stratafsBinary(), args, { cwd: base });
+
+  /** The mount table's fields of the mount on `mnt`. */
+  function row(): { flags: string; type: string; source: string } {
+    const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n');
+    const fields = lines.find((line) => line.includes(` ${at('mnt')} `))?.split(' ') ?? [];
+    const dash = fields.indexOf('-');
+    return { flags: fields[5] ?? '', type: fields[dash + 1] ?? '', source: fields[dash + 2] ?? '' };
+  }
+
+  beforeAll(() => {
+    base = scratch('cli');
+  });
+
+  beforeEach(() => {
+    for (const name of ['a', 'b', 'up', 'work', 'mnt']) mkdirSync(at(name));
+    writeFileSync(at('a/top'), 'from a\n');
+    writeFileSync(at('b/top'), 'from b\n');
+    writeFileSync(at('b/below'), 'from b\n');
+  });
+
+  afterEach(async () => {
+    for (const mount of mountsBelow(base)) await run('umount', ['-l', mount]);
+    for (const name of ['a', 'b', 'up', 'work', 'mnt']) {
+      rmSync(at(name), { recursive: true, force: true });
+    }
+  });
+
+  afterAll(() => {
+    rmSync(base, { recursive: true, force: true });
+  });
+
+  const RW = 'lowerdir=a:b,upperdir=up,workdir=work';
+
+  describe('mounts as', () => {
+    const forms: readonly (readonly [title: string, args: string[]])[] = [
+      ['-o OPTS MNT', ['-o', RW, 'mnt']],
+      ['-oOPTS MNT', [`-o${RW}`, 'mnt']],
+      ['SOURCE MNT -o OPTS', ['overlay', 'mnt', '-o', RW]],
+      [
+        'MNT -o A -o B -o C',
+        ['mnt', '-o', 'workdir=work', '-o', 'upperdir=up', '-o', 'lowerdir=a:b'],
+      ],
+      [
+        'mount(8) calls its helpers',
+        ['none', 'mnt', '-sv', '-n', '-o', `rw,${RW}`, '-t', 'fuse.stratafs'],
+      ],
+      ['podman does, with an empty option', ['-o', `${RW},,fsync=0`, 'mnt']],
+    ];
+
+    it.each(forms)('%s', async (_, args) => {
+      expect(await stratafs(...args)).toEqual({ code: 0, stdout: '', stderr: '' });
+      const cat = await mustRun('cat', ['mnt/top', 'mnt/below'], { cwd: base });
+      expect(cat.stdout).toBe('from a\nfrom b\n');
+      expect(row()).toMatchObject({ type: 'fuse.stratafs', source: 'stratafs' });
+    });
+
+    it('mount -t fuse.stratafs', async () => {
+      // mount(8) looks for its helper's program on a PATH of its own.
+      const script = `mount -t tmpfs none /usr/local/bin && ln -s "$S" /usr/local/bin/stratafs
+        mount -t fuse.stratafs stratafs mnt -o ${RW},nodev && cat mnt/top && umount mnt`;
+      const ran = await run('unshare', ['-m', '--propagation', 'private', 'sh', '-c', script], {
+        cwd: base,
+        env: { ...process.env, S: stratafsBinary(), STRATAFS_GRACE: '0' },
+      });
+      expect(ran).toEqual({ code: 0, stdout: 'from a\n', stderr: '' });
+    });
+
+    it("containerd's mount.fuse3 -o ... -t PROGRAM", async () => {
+      const options = ['workdir=work', 'upperdir=up', 'lowerdir=a:b'].map((option) =>
+        option.replace('=', `=${base}/`).replace(':', `:${base}/`),
+      );
+      const args = ['overlay', at('mnt'), ...options.flatMap((option) => ['-o', option])];
+      const path = `${dirname(stratafsBinary())}:${process.env['PATH'] ?? ''}`;
+      await mustRun(findProgram('mount.fuse3') ?? '', [...args, '-t', basename(stratafsBinary())], {
+        env: { ...process.env, PATH: path },
+      });
+      expect((await mustRun('cat', [at('mnt/top')])).stdout).toBe('from a\n');
+    });
+  });
+
+  it('is read-only without upperdir, and with ro', async () => {
+    for (const options of ['lowerdir=a:b', `${RW},ro`]) {
+      expect((await stratafs('-o', options, 'mnt')).code).toBe(0);
+      expect(row().flags).toMatch(/^ro,/);
+      const touch = await run('touch', ['mnt/new'], { cwd: base });
+      expect(touch.stderr).toContain('Read-only file system');
+      expect((await stratafs('unmount', 'mnt')).code).toBe(0);
+    }
+  });
+
+  it('passes VFS flags and the source on', async () => {
+    await stratafs('-o', `${RW},nodev,nosuid,noexec,noatime,fsname=my\\,root`, 'mnt');
+    expect(row()).toMatchObject({ flags: 'rw,nosuid,nodev,noexec,noatime', source: 'my,root' });
+  });
+
+  describe('unmount', () => {
+    it('says what is wrong', async () => {
+      const says = async (...args: string[]): Promise<string> => {
+        const { code, stderr } = await stratafs('unmount', ...args);
+        expect([code, stderr]).toEqual([1, expect.stringMatching(/^stratafs: [^\n]+\n$/)]);
+        return stderr;
+      };
+      expect(await says('mnt')).toContain('is not a mount point');
+      expect(await says('/proc')).toContain('holds a proc mount, not one of stratafs');
+      expect(await says('gone')).toContain('No such file or directory');
+      expect(await says()).toContain('takes one mount point');
+    });
+
+    it('refuses a busy mount and detaches it with --lazy', async () => {
+      await stratafs('-o', RW, 'mnt');
+      const user = spawn('sleep', ['60'], { cwd: at('mnt') });
+      try {
+        expect((await stratafs('unmount', 'mnt')).stderr).toContain('is busy');
+        expect(await stratafs('unmount', '--lazy', 'mnt')).toMatchObject({ code: 0, stderr: '' });
+        expect(mountsBelow(at('mnt'))).toEqual([]);
+      } finally {
+        user.kill('SIGKILL');
+      }
+    });
+  });
+
+  describe('diff', () => {
+    /** Changes made by a process of its own; the new file's pages are still dirty. */
+    const change =
+      'echo new > new; echo more >> below; rm top; mkdir dir; printf x > "dir/$(printf "o\\377")"';
+    const lines = ['A /dir', 'A /dir/o\xff', 'A /new', 'C /below', 'D /top'];
+
+    it('tells what the upper of a live mount adds, changes and deletes', async () => {
+      await stratafs('-o', RW, 'mnt');
+      await mustRun('sh', ['-c', change], { cwd: at('mnt') });
+      const { code, stdout, stderr } = await stratafs('diff', 'mnt');
+      expect([code, stderr]).toEqual([0, '']);
+      expect(stdout.trimEnd().split('\n').sort()).toEqual(lines);
+      expect(readFileSync(at('up/new'), 'latin1')).toBe('new\n');
+      // The upper of a live mount is known by the mount, which also knows the layers.
+      expect((await stratafs('diff', 'up')).stdout).toBe(stdout);
+    });
+
+    it('prints JSON with the exact bytes of odd names', async () => {
+      await stratafs('-o', RW, 'mnt');
+      await mustRun('sh', ['-c', change], { cwd: at('mnt') });
+      const { stdout } = await stratafs('diff', '--json', 'mnt');
+      const changes = JSON.parse(stdout) as { kind: string; path: string; pathBase64?: string }[];
+      expect(changes.map(({ kind, path }) => `${kind} ${path}`).sort()).toEqual([
+        'A /dir',
+        'A /dir/o\\xff',
+        ...lines.slice(2),
+      ]);
+      const odd = changes.find(({ path }) => path.includes('xff'));
+      expect(Buffer.from(odd?.pathBase64 ?? '', 'base64').toString('latin1')).toBe('/dir/o\xff');
+    });
+
+    it('refuses what is no directory and what lies inside a mount', async () => {
+      await stratafs('-o', RW, 'mnt');
+      await mustRun('mkdir', [at('mnt/dir')]);
+      expect((await stratafs('diff', 'mnt/dir')).stderr).toContain('name the mount point');
+      expect((await stratafs('diff', 'a/top')).stderr).toContain('is not a directory');
+      expect((await stratafs('diff', 'gone')).stderr).toContain('no such file or directory');
+    });
+  });
+
+  it('lists mounts and counts requests', async () => {
+    await stratafs('-o', RW, 'mnt');
+    await mustRun('ls', ['-l', at('mnt')]);
+    expect((await stratafs('mounts')).stdout).toContain(
+      `${at('mnt')} rw lower=${at('a')}:${at('b')} upper=${at('up')}\n`,
+    );
+    const { stdout } = await stratafs('stats', 'mnt', '--json');
+    const stats = JSON.parse(stdout) as { requests: Record<string, number>; inodes: number };
+    expect(stats.requests['LOOKUP'] ?? stats.requests['READDIRPLUS']).toBeGreaterThan(0);
+    expect(stats.inodes).toBeGreaterThan(0);
+    expect((await stratafs('stats', 'a')).stderr).toContain('is not a mount point of stratafs');
+  });
+
+  describe('--foreground', () => {
+    let server: ChildProcess | undefined;
+    let errors = '';
+
+    async function serve(...flags: string[]): Promise<ChildProcess> {
+      errors = '';
+      const child = spawn(stratafsBinary(), [...flags, '-o', RW, 'mnt'], { cwd: base });
+      server = child;
+      child.stderr.setEncoding('latin1').on('data', (text: string) => (errors += text));
+      for (let i = 0; i < 200 && mountsBelow(at('mnt')).length === 0; i++) await sleep(25);
+      await mustRun('cat', [at('mnt/top')]);
+      return child;
+    }
+
+    const exit = (child: ChildProcess): Promise<number | null> =>
+      new Promise((resolve) => {
+        child.on('exit', (code) => {
+          resolve(code);
+        });
+      });
+
+    afterEach(() => {
+      server?.kill('SIGKILL');
+    });
+
+    it.each(['SIGINT', 'SIGTERM'] as const)('unmounts on %s', async (signal) => {
+      const child = await serve('--foreground');
+      const code = exit(child);
+      expect((await stratafs('mounts')).stdout).toContain(at('mnt'));
+      child.kill(signal);
+      expect(await code).toBe(0);
+      expect(mountsBelow(at('mnt'))).toEqual([]);
+    });
+
+    it('ends when the mount ends', async () => {
+      const code = exit(await serve('-f'));
+      await mustRun('umount', [at('mnt')]);
+      expect(await code).toBe(0);
+    });
+
+    it('with --debug prints a line per request', async () => {
+      const code = exit(await serve('--debug'));
+      await mustRun('umount', [at('mnt')]);
+      await code;
+      expect(errors).toMatch(/INIT[^\n]*\n(.*\n)*.*LOOKUP/);
+    });
+
+    it('fails with one sentence and without a mount', async () => {
+      const ran = await stratafs('-f', '-o', 'lowerdir=gone', 'mnt');
+      expect(ran).toMatchObject({ code: 1, stdout: '' });
+      expect(ran.stderr).toMatch(/^stratafs: lower layer \S*gone does not exist[^\n]*\n$/);
+    });
+  });
+
+  it('explains itself', async () => {
+    const help = await stratafs('--help');
+    expect(help.stdout).toContain('stratafs unmount [-l|--lazy] MNT');
+    expect(help.stdout).toContain('lowerdir=A[:B...]');
+    const version = await stratafs('--version');
+    expect(version.stdout).toMatch(/^stratafs \d+\.\d+\.\d+\n$/);
+    expect((await stratafs('nonsense')).stderr).toMatch(/^stratafs: [^\n]+\n$/);
+  });
+
+  it('works through a symlink on PATH', async () => {
+    symlinkSync(stratafsBinary(), at('link'));
+    try {
+      const ran = await run(at('link'), ['-o', RW, 'mnt'], { cwd: base });
+      expect(ran).toMatchObject({ code: 0, stderr: '' });
+      expect(existsSync(at('mnt'))).toBe(true);
+    } finally {
+      rmSync(at('link'));
+    }
+  });
+});

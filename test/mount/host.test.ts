@@ -1,0 +1,184 @@
+/**
+ * The resident host. Each test runs in a mount namespace of its own, and so with a host of its own,
+ * which the end of the namespace takes with it.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { has, stratafsBinary } from '../support/needs.js';
+import { run, scratch } from '../support/run.js';
+
+/** Shell functions for the scripts below. $S is the binary; all times are bounded. */
+const PRELUDE = `
+set -u
+# A copy of somebody else's mount would keep it alive here.
+awk '/ - fuse.stratafs / { print $5 }' /proc/self/mountinfo | xargs -r -d '\\n' umount -l
+host() { "$S" mounts --json | sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' | sort -u; }
+live() { grep -c " $PWD/.* fuse.stratafs " /proc/self/mountinfo; }
+gone() { i=0; while kill -0 "$1" 2>/dev/null; do i=$((i+1)); [ $i -lt 400 ] || return 1; sleep 0.05; done; }
+quiet() { i=0; while [ -n "$("$S" mounts)" ]; do i=$((i+1)); [ $i -lt 100 ] || return 1; sleep 0.05; done; }
+finish() { for p in $(host); do kill -TERM "$p"; gone "$p"; done; }
+trap finish EXIT
+`;
+
+describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the host', () => {
+  let base: string;
+
+  beforeAll(() => {
+    base = scratch('host');
+    for (const name of ['low', 'up', 'work', 'up2', 'work2', 'm1', 'm2', 'm3', 'm4']) {
+      mkdirSync(join(base, name));
+    }
+    writeFileSync(join(base, 'low/hello'), 'hello\n');
+  });
+
+  afterAll(() => {
+    rmSync(base, { recursive: true, force: true });
+  });
+
+  async function script(body: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
+    const { code, stdout, stderr } = await run(
+      'unshare',
+      ['-m', '--propagation', 'private', 'bash', '-c', PRELUDE + body],
+      {
+        cwd: base,
+        env: { ...process.env, S: stratafsBinary(), STRATAFS_GRACE: '1', ...env },
+        timeoutMs: 60_000,
+      },
+    );
+    expect([code, stderr]).toEqual([0, '']);
+    return stdout;
+  }
+
+  it('is one for several mounts, also when eight launchers start at once', async () => {
+    const output = await script(`
+      for i in 1 2 3 4 5 6 7 8; do mkdir -p n$i; "$S" -o lowerdir=low n$i & done; wait
+      live; host | wc -l; cat n5/hello
+      for i in 1 2 3 4 5 6 7 8; do "$S" unmount n$i; done; live || true`);
+    expect(output).toBe('8\n1\nhello\n0\n');
+  });
+
+  it('drops what it inherits: descriptors, directory, session, umask', async () => {
+    const output = await script(`
+      exec 9<low/hello; umask 077
+      "$S" -o lowerdir=low m1
+      p=$(host)
+      ls -l /proc/$p/fd | grep -c low/hello || true
+      readlink /proc/$p/cwd /proc/$p/fd/0 /proc/$p/fd/1
+      awk '/^(Umask|PPid)/ { print $2 }' /proc/$p/status
+      "$S" unmount m1`);
+    const [files, cwd, stdin, stdout, umask] = output.split('\n');
+    expect([files, cwd, stdin, stdout, umask]).toEqual([
+      '0',
+      '/',
+      '/dev/null',
+      '/dev/null',
+      '0000',
+    ]);
+  });
+
+  it('ends a grace time after its last mount and leaves no socket', async () => {
+    const output = await script(
+      `"$S" -o lowerdir=low m1; p=$(host); "$S" unmount m1; gone $p && echo ended
+       ls /run/stratafs | grep -c "$(stat -Lc %i /proc/self/ns/mnt).*sock" || true`,
+      { STRATAFS_GRACE: '0' },
+    );
+    expect(output).toBe('ended\n0\n');
+  });
+
+  it('gives a mount up whoever unmounts it, and however', async () => {
+    const output = await script(`
+      for i in 1 2 3; do "$S" -o lowerdir=low m$i; done
+      umount m1; umount -l m2; fusermount3 -u m3; live || true; quiet && echo quiet`);
+    expect(output).toBe('0\nquiet\n');
+  });
+
+  it('keeps a mount that is detached in use until it is let go', async () => {
+    const output = await script(`
+      "$S" -o lowerdir=low m1; p=$(host)
+      exec 8<m1/hello; umount -l m1; live || true; cat <&8; exec 8<&-
+      quiet && echo quiet; gone $p && echo ended`);
+    expect(output).toBe('0\nhello\nquiet\nended\n');
+  });
+
+  it('unmounts all on SIGTERM, also what is busy', async () => {
+    const output = await script(`
+      "$S" -o lowerdir=low,upperdir=up,workdir=work m1; "$S" -o lowerdir=low m2
+      echo kept > m1/kept; p=$(host); cd m2
+      kill -TERM $p; gone $p && echo ended; cd ..; live || true; cat up/kept`);
+    expect(output).toBe('ended\n0\nkept\n');
+  });
+
+  it('is replaced when it was killed', async () => {
+    const output = await script(`
+      "$S" -o lowerdir=low m1; p=$(host); kill -KILL $p; gone $p
+      "$S" -o lowerdir=low m2 && cat m2/hello
+      "$S" unmount m1 && "$S" unmount m2 && live || true`);
+    expect(output).toBe('hello\n0\n');
+  });
+
+  it('loses no request when it ends at the very moment one comes', async () => {
+    const output = await script(
+      `for i in 1 2 3 4; do (
+         for n in 1 2 3 4 5; do "$S" -o lowerdir=low m$i && "$S" unmount m$i || echo failed; done
+       ) & done; wait; live || true`,
+      { STRATAFS_GRACE: '0' },
+    );
+    expect(output).toBe('0\n');
+  });
+
+  it('refuses an upper or a workdir in use, and gives it back at once after an unmount', async () => {
+    const output = await script(`
+      opts=lowerdir=low,upperdir=up,workdir=work
+      "$S" -o $opts m1
+      "$S" -o $opts m2 2>&1 | sed "s,$PWD,,g"
+      "$S" -o lowerdir=low,upperdir=up,workdir=work2 m2 2>&1 | sed "s,$PWD,,g"
+      "$S" -o lowerdir=low,upperdir=up2,workdir=work m2 2>&1 | sed "s,$PWD,,g"
+      for i in 1 2 3 4 5; do umount m1; "$S" -o $opts m1 || echo failed; done
+      live; "$S" unmount m1`);
+    const inUse = 'is in use by the mount on /m1: unmount that first, or use another directory';
+    expect(output.split('\n')).toEqual([
+      `stratafs: upperdir /up ${inUse}`,
+      `stratafs: upperdir /up ${inUse}`,
+      `stratafs: workdir /work ${inUse}`,
+      '1',
+      '',
+    ]);
+  });
+
+  it('lets a read-only mount look at a live upper, dirty pages included', async () => {
+    const output = await script(`
+      "$S" -o lowerdir=low,upperdir=up,workdir=work m1; echo fresh > m1/fresh
+      "$S" -o ro,lowerdir=low,upperdir=up,workdir=work m2 && cat m2/fresh
+      touch m2/no 2>/dev/null || echo read-only; "$S" unmount m2; "$S" unmount m1`);
+    expect(output).toBe('fresh\nread-only\n');
+  });
+
+  it('serves mounts whose layers lie on its other mounts', async () => {
+    const output = await script(`
+      "$S" -o lowerdir=low,upperdir=up,workdir=work m1
+      "$S" -o lowerdir=m1,upperdir=up2,workdir=work2 m2
+      "$S" -o lowerdir=m2 m3; "$S" -o lowerdir=m3 m4
+      (for i in 1 2 3 4 5 6 7 8; do timeout 20 find m4 m1 m3 m2 -type f -exec cat {} + >/dev/null & done; wait)
+      cat m4/hello; for i in 4 3 2 1; do "$S" unmount m$i; done; live || true`);
+    expect(output).toBe('hello\n0\n');
+  });
+
+  it('says why it cannot start', async () => {
+    const output = await script(
+      `STRATAFS_NODE=/nonexistent/node "$S" -o lowerdir=low m1 2>&1 || echo $?; live || true`,
+    );
+    const reason = 'cannot start node (No such file or directory): install Node 20';
+    expect(output).toContain(`stratafs: the host ended before it answered (${reason}`);
+    expect(output).toMatch(/^[^\n]+\n1\n0\n$/);
+  });
+
+  it('takes paths of any bytes', async () => {
+    const output = await script(`
+      d=$(printf 'x\\377,y:\\n z'); mkdir -p "$d/l" "$d/m"; echo odd > "$d/l/odd"
+      e=$(printf 'x\\377\\\\,y\\\\:\\n z')
+      "$S" -o "lowerdir=$e/l" "$d/m" && cat "$d/m/odd"; "$S" unmount "$d/m"; live || true`);
+    expect(output).toBe('odd\n0\n');
+  });
+});
