@@ -23,24 +23,18 @@
       'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti'],
       'cflags_cc!': ['-std=gnu++17'],
     },
-  ],
-  'conditions': [
-    ['"<!(test -f native/launcher.cc && echo yes || echo no)"=="yes"', {
-      'targets': [
-        {
-          'target_name': 'stratafs',
-          'type': 'executable',
-          'sources': ['<!@(ls native/launcher*.cc)'],
-          # Engines call the launcher with a PATH of their own, on which node need not be.
-          'defines': ['STRATAFS_NODE="<!(node -p process.execPath)"'],
-          'cflags': ['-Wall', '-Wextra', '-Wshadow', '-fvisibility=hidden', '-O2'],
-          'cflags!': ['-O3', '-Wno-unused-parameter'],
-          'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti'],
-          'cflags_cc!': ['-std=gnu++17'],
-          # It runs on every mount, before anything else of ours: nothing to resolve at start.
-          'ldflags': ['-static-libstdc++', '-static-libgcc'],
-        },
-      ],
-    }],
+    {
+      'target_name': 'stratafs',
+      'type': 'executable',
+      'sources': ['<!@(ls native/launcher*.cc)'],
+      # Engines call the launcher with a PATH of their own, on which node need not be.
+      'defines': ['STRATAFS_NODE="<!(node -p process.execPath)"'],
+      'cflags': ['-Wall', '-Wextra', '-Wshadow', '-fvisibility=hidden', '-O2'],
+      'cflags!': ['-O3', '-Wno-unused-parameter'],
+      'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti'],
+      'cflags_cc!': ['-std=gnu++17'],
+      # It runs on every mount, before anything else of ours: nothing to resolve at start.
+      'ldflags': ['-static-libstdc++', '-static-libgcc'],
+    },
   ],
 }
