@@ -273,6 +273,20 @@ describe('the rest', () => {
     b.native.close(two);
   });
 
+  it.runIf(root)('mounts and unmounts by fusermount3, which hands the device over', () => {
+    const mountpoint = join(b.path, 'mnt');
+    mkdirSync(mountpoint);
+    const device = b.native.fusermount(mountpoint, 'fsname=helped', b.at);
+    if (device === -errno.ENOENT) return; // No fusermount on this machine.
+    const mounted = (): boolean => readFileSync('/proc/self/mounts', 'latin1').includes(mountpoint);
+    expect(device).toBeGreaterThan(2);
+    expect(readFileSync(`/proc/self/fdinfo/${device}`, 'latin1')).toMatch(/^flags:\s*0?2\d{6}$/m);
+    expect(mounted()).toBe(true);
+    expect(b.native.fusermountUnmount(mountpoint, false, b.at)).toBe(0);
+    expect(mounted()).toBe(false);
+    expect(b.native.close(device)).toBe(0);
+  });
+
   it('says why fusermount3 refused', () => {
     const got = b.native.fusermount(join(b.path, 'missing'), 'fsname=x', b.at);
     if (got === -errno.ENOENT) return; // No fusermount on this machine.
