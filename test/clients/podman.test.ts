@@ -10,8 +10,8 @@ import { MOUNTS, unmountBelow, withUnion } from './support/union.js';
 const PROGRAMS = ['podman', 'buildah', 'runc', 'busybox', 'debootstrap'];
 
 const CONTAINERFILE = `FROM localhost/small:1
-RUN rm /etc/opt/f1 && rm -r /etc/opt && mkdir /etc/opt && echo again > /etc/opt/f2
-RUN ln /etc/opt/f2 /etc/opt/f3 && chmod 4711 /bin/busybox && mkdir -p /srv/a/b && echo deep > /srv/a/b/c
+RUN rm /etc/opt/f1 && rm -r /etc/opt && mkdir /etc/opt && echo again > /etc/opt/f2 && ln /etc/opt/f2 /etc/opt/f3
+RUN chmod 4711 /bin/busybox && mkdir -p /srv/a/b && echo deep > /srv/a/b/c
 COPY Containerfile /srv/`;
 
 describe.skipIf(!has({ ...MOUNTS, kernelOverlay: true, programs: PROGRAMS }))(
