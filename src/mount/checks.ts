@@ -37,6 +37,11 @@ function directory(role: string, path: string, create: string): Found {
   if (typeof found === 'number') {
     const shown = `${role} ${display(path)}`;
     if (isMissing(found)) throw new UserError(`${shown} does not exist: ${create}`);
+    if (found === E.ENOTCONN) {
+      throw new UserError(
+        `${shown} cannot be read: ${errnoText(found)}; its server is gone, unmount it first`,
+      );
+    }
     throw new UserError(`${shown} cannot be read: ${errnoText(found)}`);
   }
   if (!found.isDirectory) {

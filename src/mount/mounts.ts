@@ -24,6 +24,8 @@ type Answer = Extract<FromEngine, { readonly mount: number }>;
 
 /** The layers may be on a disk that has to spin up first; INIT itself takes microseconds. */
 const STEP_TIMEOUT_MS = 90_000;
+/** How long mounts on their way may hold up the end of the process. */
+const PENDING_MS = 5000;
 
 interface LiveMount {
   readonly number: number;
@@ -48,6 +50,7 @@ export class Mounts {
   readonly #native: Native;
   readonly #pool: ThreadPool;
   readonly #all = new Map<number, LiveMount>();
+  readonly #pending = new Set<Promise<void>>();
   readonly #queries = new Map<number, PendingQuery>();
   readonly #onEnd: () => void;
   readonly #log: (line: string) => void;
@@ -87,11 +90,15 @@ export class Mounts {
     await this.#flush(checked);
     const locks = await this.#lock(plan, checked);
     const mount = this.#place(plan, checked, locks);
+    const up = this.#bringUp(mount);
+    this.#pending.add(up);
     try {
-      await this.#bringUp(mount);
+      await up;
     } catch (error) {
       this.#drop(mount);
       throw error;
+    } finally {
+      this.#pending.delete(up);
     }
     this.#pool.provide();
     const info = this.list().find(({ device }) => device === mount.device);
@@ -121,6 +128,11 @@ export class Mounts {
    * is busy is synced and detached, and ends when this process does. Resolves when all is done.
    */
   async unmountAll(): Promise<void> {
+    // One that is on its way must be seen through: cut off, it would leave a dead mount behind.
+    await Promise.race([
+      Promise.allSettled(this.#pending),
+      sleep(PENDING_MS, undefined, { ref: false }),
+    ]);
     for (const mount of [...this.#all.values()].reverse()) {
       if (mount.device === '') continue;
       let clean = true;

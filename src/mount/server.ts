@@ -23,12 +23,13 @@ export class MountServer {
   readonly #options: ServerOptions;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  #closed = false;
 
   constructor(native: Native, mounts: Mounts, options: ServerOptions) {
     this.#native = native;
     this.#mounts = mounts;
     this.#options = options;
-    this.#server = createServer((socket) => {
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => {
       this.#accept(socket);
     });
     this.#server.on('error', (error) => {
@@ -48,6 +49,7 @@ export class MountServer {
 
   /** Takes no more requests; who waits in the queue is cut off and asks the next host. */
   close(): void {
+    this.#closed = true;
     this.#server.close();
   }
 
@@ -67,9 +69,12 @@ export class MountServer {
     let text = '';
     let asked = false;
     socket.setEncoding('latin1');
+    socket.on('end', () => {
+      if (!asked) socket.destroy();
+    });
     socket.on('data', (part: string) => {
       text += part;
-      if (asked || text.length > MAX_REQUEST) {
+      if (asked || this.#closed || text.length > MAX_REQUEST) {
         socket.destroy();
         return;
       }
