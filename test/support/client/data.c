@@ -20,7 +20,8 @@ static struct {
   char* at;
   size_t length;
 } maps[SLOTS];
-static char buffer[IO_MAX];
+// Aligned for O_DIRECT.
+static char buffer[IO_MAX] __attribute__((aligned(4096)));
 
 static int status(int result) {
   return result < 0 ? errno : 0;
@@ -117,7 +118,7 @@ static int run_syncfs(const struct args* args) {
 static int run_getflags(const struct args* args) {
   int flags = 0;
   if (ioctl(slot_fd(args, 0), FS_IOC_GETFLAGS, &flags) < 0) return errno;
-  put_number(flags & FS_FL_USER_VISIBLE);
+  put_number(flags);
   return 0;
 }
 static int run_setflags(const struct args* args) {
