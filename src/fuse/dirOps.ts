@@ -11,6 +11,13 @@ import { STAT_A } from '../sys/sys.js';
 import { encodeEntry } from './encode.js';
 import { BODY, REPLY, type Session, word } from './session.js';
 
+/**
+ * Up to this many entries a directory is listed with attributes whatever the kernel asks for next
+ * (READDIRPLUS_AUTO would send a LOOKUP each); a larger one without, which the kernel allows: it
+ * then looks up what it needs.
+ */
+const PLUS_MAX = 4096;
+
 export const onReaddir = (s: Session, node: number): number => list(s, node, false);
 export const onReaddirplus = (s: Session, node: number): number => list(s, node, true);
 
@@ -31,9 +38,15 @@ function list(s: Session, node: number, plus: boolean): number {
     if (slot === undefined) continue;
     const size = recordSize(name, plus);
     if (at + size > end) break;
-    const added = plus
-      ? addPlus(s, node, name, index.cookie(i), at)
-      : addPlain(s, node, name, index, slot, index.cookie(i), at);
+    let added: boolean;
+    if (!plus) {
+      added = addPlain(s, node, name, index, slot, index.cookie(i), at);
+    } else if (index.size <= PLUS_MAX) {
+      added = addPlus(s, node, name, index.cookie(i), at);
+    } else {
+      s.ov.sys.u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
+      added = addPlain(s, node, name, index, slot, index.cookie(i), at + DIRENTPLUS.dirent);
+    }
     if (added) at += size;
   }
   return at - REPLY;

@@ -3,7 +3,7 @@ import { E } from '../base/errno.js';
 import { type AttrChange, setattr } from '../overlay/attr.js';
 import * as io from '../overlay/io.js';
 import * as xattrs from '../overlay/xattr.js';
-import { FSYNC_FDATASYNC, WRITE_KILL_SUIDGID } from '../protocol/flags.js';
+import { FSYNC_FDATASYNC, WRITE_CACHE, WRITE_KILL_SUIDGID } from '../protocol/flags.js';
 import {
   COMPAT_SETXATTR_IN_SIZE,
   COPY_FILE_RANGE_IN,
@@ -83,7 +83,8 @@ export function onWrite(s: Session, node: number): number {
   const lo = word(s, WRITE_IN.offset);
   const hi = word(s, WRITE_IN.offset + 4);
   const kill = (word(s, WRITE_IN.write_flags) & WRITE_KILL_SUIDGID) !== 0;
-  const written = io.write(s.ov, node, BODY + WRITE_IN.size, size, lo, hi, kill);
+  const cached = (word(s, WRITE_IN.write_flags) & WRITE_CACHE) !== 0;
+  const written = io.write(s.ov, node, BODY + WRITE_IN.size, size, lo, hi, kill, cached);
   return written < 0 ? written : reply32(s, written);
 }
 

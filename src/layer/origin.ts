@@ -24,8 +24,7 @@ const HANDLE_MAX = 128;
 export function encodeOrigin(sys: Sys, layer: Layer, dirfd: number, name: string): number {
   const { u8, u32 } = sys;
   u32[SMALL >> 2] = HANDLE_MAX;
-  const flags = name === '' ? AT_EMPTY_PATH : 0;
-  if (sys.native.nameToHandleAt(dirfd, name, SMALL, flags) < 0) return 0;
+  if (sys.native.nameToHandleAt(dirfd, name, SMALL, 0) < 0) return 0;
   const bytes = u32[SMALL >> 2];
   const length = HEADER + bytes;
   u8[XATTR] = 0;

@@ -60,7 +60,7 @@ export function dotHidden(name: string): string | undefined {
   return hidden === '' || hidden.startsWith(WH_PREFIX) ? undefined : hidden;
 }
 
-/** Reads the marks of directory `name` (empty: `dirfd` itself); `dotForms` for lower layers. An errno (negative) when the marks cannot be read. */
+/** Reads the marks of directory `name` (".": `dirfd` itself); `dotForms` for lower layers. An errno (negative) when the marks cannot be read. */
 export function dirMarks(
   sys: Sys,
   dirfd: number,
@@ -78,7 +78,7 @@ export function dirMarks(
     if (!noXattr(value)) return value;
   }
   if (!dotForms) return PLAIN;
-  const path = name === '' ? WH_OPAQUE : `${name}/${WH_OPAQUE}`;
+  const path = `${name}/${WH_OPAQUE}`;
   const found = sys.native.statx(dirfd, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, STAT_C);
   return found === 0 ? OPAQUE : PLAIN;
 }

@@ -1,7 +1,9 @@
 /** Asking the processes that serve mounts, over their sockets; nothing here touches a mount. */
+import { existsSync, unlinkSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import type { MountStats } from '../fuse/messages.js';
-import { allSockets } from './runtime.js';
+import { errnoOf } from './paths.js';
+import { allSockets, hostSocket } from './runtime.js';
 import type { MountInfo, Request } from './wire.js';
 
 const TIMEOUT_MS = 30_000;
@@ -42,10 +44,26 @@ export async function liveMounts(): Promise<Served[]> {
   const answers = await Promise.all(
     allSockets().map(async (socket) => {
       const mounts = (await request(socket, { query: 'mounts' })) as MountInfo[] | undefined;
+      if (!mounts) removeStale(socket);
       return (mounts ?? []).map((mount): Served => ({ ...mount, socket }));
     }),
   );
   return answers.flat();
+}
+
+/**
+ * Removes the socket of a foreground process that was killed. The host's own stays: only who holds
+ * the host's lock may replace it.
+ */
+function removeStale(socket: string): void {
+  const pid = /-(\d+)\.sock$/.exec(socket.slice(hostSocket().length - '.sock'.length))?.[1];
+  if (pid === undefined || existsSync(`/proc/${pid}`)) return;
+  try {
+    unlinkSync(socket);
+  } catch (error) {
+    // ENOENT: another command was faster. Anything else is no reason not to answer this one.
+    errnoOf(error);
+  }
 }
 
 /** Counters of a live mount; undefined when it has ended. */

@@ -1,7 +1,7 @@
 /** `--foreground`: serves one mount in this process, until it is unmounted or told to end. */
 import { unlinkSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { UserError } from '../base/errno.js';
+import { E, UserError } from '../base/errno.js';
 import { loadNative } from '../sys/native.js';
 import { deferred } from './deferred.js';
 import { Mounts } from './mounts.js';
@@ -44,7 +44,11 @@ export async function serveForeground(plan: MountPlan): Promise<never> {
     onQuiet: () => undefined,
     log,
   });
-  if (socket !== '') server.listen({ path: socket });
+  if (socket !== '') {
+    // One of an earlier process with this pid, which was killed.
+    removeSocket(socket, log);
+    server.listen({ path: socket });
+  }
   await done.promise;
   server.close();
   await Promise.race([mounts.stop(), sleep(STOP_MS)]);
@@ -56,8 +60,8 @@ function removeSocket(path: string, log: (line: string) => void): void {
   try {
     unlinkSync(path);
   } catch (error) {
-    // ENOENT: closing the server has removed it.
+    // ENOENT: there was none, or closing the server has removed it.
     const errno = errnoOf(error);
-    if (errno !== 2) log(`cannot remove ${path}: errno ${errno}`);
+    if (errno !== E.ENOENT) log(`cannot remove ${path}: errno ${errno}`);
   }
 }

@@ -51,6 +51,11 @@ export class Arena {
     this.u32[H_BUMP] = 1;
   }
 
+  /** Unmaps the memory; nothing of it may be used afterwards. */
+  close(): void {
+    this.#native.arenaFree(this.#buffer);
+  }
+
   /** Bytes handed out to live blocks. */
   get used(): number {
     return this.u32[H_USED] * UNIT;
@@ -153,7 +158,9 @@ export class Arena {
     if (end > this.#buffer.byteLength) {
       let size = this.#buffer.byteLength;
       while (size < end) size *= 2;
-      this.#buffer = this.#native.arenaGrow(this.#buffer, size);
+      const smaller = this.#buffer;
+      this.#buffer = this.#native.arenaGrow(smaller, size);
+      this.#native.arenaFree(smaller);
       this.u32 = new Uint32Array(this.#buffer);
       this.u8 = new Uint8Array(this.#buffer);
     }

@@ -84,7 +84,7 @@ function planSource(ov: Overlay, node: number): Source | number {
   const code = ov.stat(node, STAT_A);
   if (code < 0) return code;
   const mode = ov.sys.statMode(STAT_A);
-  if (isDir(mode)) return { dir: ov.realDirOf(node), name: '', mode, linked: false };
+  if (isDir(mode)) return { dir: ov.realDirOf(node), name: '.', mode, linked: false };
   const linked = ov.sys.u32[(STAT_A + STATX.nlink) >> 2] > 1;
   return { dir: ov.realDir(node), name: ov.realName(node), mode, linked };
 }
@@ -223,7 +223,7 @@ export function markImpure(ov: Overlay, node: number): number {
   const dir = ov.upperDir(node);
   if (dir < 0) return dir;
   ov.sys.put('y', XATTR);
-  const code = ov.sys.native.setxattr(dir, '', `${ov.markPrefix}impure`, XATTR, 1, 0);
+  const code = ov.sys.native.setxattr(dir, '.', `${ov.markPrefix}impure`, XATTR, 1, 0);
   if (code < 0) return code;
   table.set(node, F_IMPURE);
   return 0;

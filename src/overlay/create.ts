@@ -85,7 +85,7 @@ function hasDefaultAcl(ov: Overlay, dir: number): boolean {
   const { table } = ov;
   if (!table.has(dir, F_ACL_KNOWN)) {
     const fd = ov.upperDir(dir);
-    const found = fd >= 0 && ov.sys.native.getxattr(fd, '', DEFAULT_ACL, XATTR, 0) > 0;
+    const found = fd >= 0 && ov.sys.native.getxattr(fd, '.', DEFAULT_ACL, XATTR, 0) > 0;
     table.set(dir, found ? F_ACL_KNOWN | F_ACL_DEFAULT : F_ACL_KNOWN);
   }
   return table.has(dir, F_ACL_DEFAULT);
@@ -182,8 +182,8 @@ function makeStage(ov: Overlay, parent: number, parentDir: number): Stage | numb
 
 function copyDefaultAcl(ov: Overlay, from: number, to: number): number {
   const { native } = ov.sys;
-  const size = native.getxattr(from, '', DEFAULT_ACL, XATTR, XATTR_MAX);
-  return size < 0 ? size : native.setxattr(to, '', DEFAULT_ACL, XATTR, size, 0);
+  const size = native.getxattr(from, '.', DEFAULT_ACL, XATTR, XATTR_MAX);
+  return size < 0 ? size : native.setxattr(to, '.', DEFAULT_ACL, XATTR, size, 0);
 }
 
 /** Moves a finished object over the whiteout at `name`: a directory cannot replace a file, so they change places. */

@@ -115,7 +115,7 @@ class Differ {
     const fd = native.openat2(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_LAYER);
     if (fd < 0) throw new UserError(`cannot open ${display(path)}: ${errnoText(fd)}`);
     try {
-      const marks = dirMarks(this.#sys, fd, '', false);
+      const marks = dirMarks(this.#sys, fd, '.', false);
       const opaque = typeof marks !== 'number' && marks.opaque;
       const lower = this.#lower(below, name);
       const lowerDir = lower !== 0 && isDir(this.#below?.table.mode(lower) ?? 0) ? lower : 0;

@@ -16,6 +16,8 @@ export class DirIndex {
   readonly #slots = new Map<string, number>();
   readonly #types: number[] = [];
   readonly #sources: number[] = [];
+  /** Of a directory: the lowest source that counts. */
+  readonly #lasts: number[] = [];
   /** Inode numbers as shown; -1 in `lo` when a lookup must tell. */
   readonly #inoLo: number[] = [];
   readonly #inoHi: number[] = [];
@@ -34,6 +36,10 @@ export class DirIndex {
   }
   source(slot: number): number {
     return this.#sources[slot];
+  }
+  /** Where the lowest directory of this name lies that is merged into it. */
+  last(slot: number): number {
+    return this.#lasts[slot];
   }
   inoLo(slot: number): number {
     return this.#inoLo[slot];
@@ -58,13 +64,14 @@ export class DirIndex {
     }
     this.#types[slot] = type;
     this.#sources[slot] = source;
+    this.#lasts[slot] = source;
     this.#inoLo[slot] = inoLo;
     this.#inoHi[slot] = inoHi;
   }
 
-  forgetIno(name: string): void {
-    const slot = this.#slots.get(name);
-    if (slot !== undefined) this.#inoLo[slot] = -1;
+  /** One more source of a directory, below the others. */
+  merge(slot: number, source: number): void {
+    this.#lasts[slot] = source;
   }
 
   /** The name stays in the order until that is built anew: a listing under way skips it. */

@@ -29,7 +29,11 @@ function writable(ov: Overlay, node: number): number {
   return up < 0 ? up : ov.file(node);
 }
 
-/** Writes `size` bytes at `at`; returns the bytes written or -errno. */
+/**
+ * Writes `size` bytes at `at`; returns the bytes written or -errno. `cached`: pages of the kernel's
+ * writeback cache, for which it ignores a short count (fuse_writepage_end), so there the error that
+ * stopped the write is the answer.
+ */
 export function write(
   ov: Overlay,
   node: number,
@@ -38,10 +42,18 @@ export function write(
   lo: number,
   hi: number,
   killIds: boolean,
+  cached: boolean,
 ): number {
   const fd = writable(ov, node);
   if (fd < 0) return fd;
-  const written = ov.sys.native.pwrite(fd, at, size, lo, hi);
+  let written = ov.sys.native.pwrite(fd, at, size, lo, hi);
+  while (cached && written > 0 && written < size) {
+    const low = lo + written;
+    const carry = low > 0xffff_ffff ? 1 : 0;
+    const more = ov.sys.native.pwrite(fd, at + written, size - written, low >>> 0, hi + carry);
+    if (more <= 0) return more === 0 ? -E.EIO : more;
+    written += more;
+  }
   if (written < 0 || !killIds) return written;
   const killed = killSetIds(ov, node);
   return killed < 0 ? killed : written;

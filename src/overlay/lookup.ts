@@ -36,17 +36,27 @@ const W_INO = STATX.ino >> 2;
 export function resolve(ov: Overlay, parent: number, name: string): number {
   ov.hit.reset();
   const index = ov.indexes.get(parent);
+  let range = EVERYWHERE;
   if (index) {
     const slot = index.slot(name);
     if (slot === undefined) return 0;
     if (index.type(slot) !== DT_DIR) return resolveIndexed(ov, parent, name, index, slot);
+    range = { first: index.source(slot) - 1, last: index.last(slot) - 1, indexed: true };
   }
-  if (ov.table.has(parent, F_UPPER)) {
+  if (range.first < 0 && ov.table.has(parent, F_UPPER)) {
     const found = resolveUpper(ov, parent, name);
     if (found !== CONTINUE) return found;
   }
-  return resolveLowers(ov, parent, name);
+  return resolveLowers(ov, parent, name, range);
 }
+
+/** Which lowers of the parent's stack are asked. `indexed`: the listing has told, so a miss hides nothing. */
+interface Range {
+  readonly first: number;
+  readonly last: number;
+  readonly indexed: boolean;
+}
+const EVERYWHERE: Range = { first: -1, last: Infinity, indexed: false };
 
 /** What resolveUpper returns when the lowers count too. */
 const CONTINUE = 1;
@@ -88,19 +98,26 @@ function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): 
 }
 
 /** Walks the parent's lowers; an upper directory already found collects its lower directories. */
-export function resolveLowers(ov: Overlay, parent: number, name: string): number {
+export function resolveLowers(
+  ov: Overlay,
+  parent: number,
+  name: string,
+  range: Range = EVERYWHERE,
+): number {
   const { hit, sys, lowers, table } = ov;
   if (isDotMark(name) && hit.found === Found.None) return 0;
   const stack = table.lower(parent);
   const count = lowers.count(stack);
-  for (let i = 0; i < count; i++) {
+  const end = Math.min(count, range.last + 1);
+  for (let i = Math.max(0, range.first); i < end; i++) {
     const place = lowers.place(stack, i);
     const dir = ov.lowerDir(place);
     if (dir < 0) return dir;
     const at = hit.found === Found.None ? STAT_A : STAT_B;
     const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, at);
     if (code === -E.ENOENT) {
-      if (hasDotWhiteout(sys, dir, name)) return 0;
+      // At the bottom there is nothing left to hide.
+      if (!range.indexed && i + 1 < count && hasDotWhiteout(sys, dir, name)) return 0;
       continue;
     }
     if (code < 0) return code;
@@ -110,7 +127,7 @@ export function resolveLowers(ov: Overlay, parent: number, name: string): number
       if (hit.found === Found.None) foundLower(ov, place, i, at);
       return 0;
     }
-    const more = addLowerDir(ov, place, i, dir, name, at);
+    const more = addLowerDir(ov, place, i, dir, name, at, i + 1 === end);
     if (more <= 0) return more;
   }
   return 0;
@@ -124,10 +141,17 @@ function addLowerDir(
   dir: number,
   name: string,
   at: number,
+  bottom: boolean,
 ): number {
   const { hit, sys } = ov;
   if (hit.found === Found.None) foundLower(ov, place, index, at);
   else if (hit.parents.length === 0) showIno(ov, ov.lowers.layerOf(place), at);
+  // Marks matter for what lies below, and for xwhiteouts, which the parent's mark announces.
+  if (bottom && !ov.lowers.mayHoldXWhiteouts(place)) {
+    hit.parents.push(place);
+    hit.xwhiteouts.push(false);
+    return 0;
+  }
   const marks = dirMarks(sys, dir, name, true);
   if (typeof marks === 'number') return marks;
   hit.parents.push(place);
@@ -231,7 +255,7 @@ export function isImpure(ov: Overlay, node: number): boolean {
   const dir = ov.upperDir(node);
   if (dir < 0) return false;
   const { native } = ov.sys;
-  return [TRUSTED, USER].some((prefix) => native.getxattr(dir, '', `${prefix}impure`, 0, 0) >= 0);
+  return [TRUSTED, USER].some((prefix) => native.getxattr(dir, '.', `${prefix}impure`, 0, 0) >= 0);
 }
 
 /** d_type of a node. */

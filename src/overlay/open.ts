@@ -45,7 +45,7 @@ function addRoot(ov: Overlay, layers: readonly Layer[]): void {
   let opaque = false;
   for (const layer of layers) {
     if (opaque) break;
-    const marks = dirMarks(ov.sys, layer.root, '', layer !== ov.upper);
+    const marks = dirMarks(ov.sys, layer.root, '.', layer !== ov.upper);
     if (typeof marks === 'number') throw new UserError(`cannot read the marks of ${layer.path}`);
     opaque = marks.opaque;
     if (layer !== ov.upper) places.push(ov.lowers.addPlace(layer.id, 0, '', marks.xwhiteouts));

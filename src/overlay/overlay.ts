@@ -238,6 +238,7 @@ export class Overlay {
   close(): void {
     this.#fds.unregister(this.#owner);
     this.work?.close();
+    this.table.arena.close();
     for (const layer of this.#layers.values()) closeLayer(this.sys, layer);
   }
 }

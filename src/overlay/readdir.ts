@@ -62,7 +62,13 @@ function addLower(
       if (target !== undefined) hides.push(target);
       return;
     }
-    if (hidden.has(name) || index.slot(name) !== undefined) return;
+    if (hidden.has(name)) return;
+    const above = index.slot(name);
+    if (above !== undefined) {
+      if (type === DT_DIR && index.type(above) === DT_DIR) index.merge(above, position + 1);
+      else hides.push(name); // a file ends the merging of directories above it
+      return;
+    }
     const hide =
       (type === DT_CHR && isWhiteout(ov, dir, name)) ||
       (type === DT_REG && xwhiteouts && isMarkedFile(ov, dir, name));

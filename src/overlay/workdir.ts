@@ -39,8 +39,8 @@ export class Workdir {
     this.#sys = sys;
     this.dir = dir;
     const { native } = sys;
-    this.trusted = native.setxattr(dir, '', `${TRUSTED}opaque`, STAT_A, 0, 0) >= 0;
-    if (this.trusted) native.removexattr(dir, '', `${TRUSTED}opaque`);
+    this.trusted = native.setxattr(dir, '.', `${TRUSTED}opaque`, STAT_A, 0, 0) >= 0;
+    if (this.trusted) native.removexattr(dir, '.', `${TRUSTED}opaque`);
   }
 
   /** A name no other object in the workdir has. */

@@ -17,7 +17,7 @@ function objectDir(ov: Overlay, node: number): number {
 }
 
 const objectName = (ov: Overlay, node: number): string =>
-  isDir(ov.table.mode(node)) ? '' : ov.realName(node);
+  isDir(ov.table.mode(node)) ? '.' : ov.realName(node);
 
 /** The value lands at `at`; returns its length (`size` 0: only that) or -errno. */
 export function getxattr(ov: Overlay, node: number, key: string, at: number, size: number): number {
@@ -91,6 +91,5 @@ function aclChanged(ov: Overlay, node: number, key: string, killSgid: boolean): 
   if (!killSgid || (mode & S_ISGID) === 0) return 0;
   table.setMode(node, mode & ~S_ISGID);
   const dir = objectDir(ov, node);
-  if (isDir(mode)) return sys.native.fchmodat(dir, '.', mode & 0o7777 & ~S_ISGID);
   return sys.native.fchmodat(dir, objectName(ov, node), mode & 0o7777 & ~S_ISGID);
 }

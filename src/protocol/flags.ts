@@ -56,6 +56,7 @@ export const Fattr = {
   KILL_SUIDGID: 1 << 11,
 } as const;
 
+export const WRITE_CACHE = 1 << 0;
 export const WRITE_KILL_SUIDGID = 1 << 2;
 export const FSYNC_FDATASYNC = 1 << 0;
 export const SETXATTR_ACL_KILL_SGID = 1 << 0;
