@@ -19,12 +19,12 @@ async function copies(driver: Driver, copy: string): Promise<Copies> {
   return withUnion(driver, lowers, ({ mountpoint }) =>
     withScratch(async (dir) => {
       const from = `${mountpoint}/usr/share`;
-      await bash(
-        'rm -rf usr/share/zoneinfo; mv odd usr/share/odd 2>/dev/null || cp -a odd usr/share',
-        {
-          cwd: mountpoint,
-        },
-      );
+      const changes = [
+        'rm -rf usr/share/zoneinfo; mv odd usr/share/odd',
+        // rsync takes times of the same second for equal; the copy is not made in that second.
+        'touch -d "2001-02-03 04:05:06.789012345" usr/share',
+      ];
+      await bash(changes.join('; '), { cwd: mountpoint });
       const [inside, outside] = [`${mountpoint}/copy`, `${dir}/copy`];
       for (const to of [inside, outside]) {
         await bash(copy, { env: { FROM: from, TO: to }, timeout: 120_000 });
@@ -46,13 +46,8 @@ async function compare(copy: string): Promise<void> {
     expect(differences(ours[which], ours.merged), `${which} is not what it was made from`).toEqual(
       [],
     );
-    expect(differences(unstamped(ours[which]), unstamped(kernel[which]))).toEqual([]);
+    expect(differences(ours[which], kernel[which])).toEqual([]);
   }
-}
-
-/** The script's own changes happen at another time on each driver; all else must be the same. */
-function unstamped(tree: Manifest): Manifest {
-  return new Map([...tree].filter(([path]) => path !== '/' && path !== '/odd'));
 }
 
 describe.skipIf(

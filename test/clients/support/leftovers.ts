@@ -3,7 +3,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Waits up to `patience` ms until nothing refers to `dir` any more; rejects with what still does. */
-export async function expectNothingLeft(dir: string, patience = 10_000): Promise<void> {
+export async function expectNothingLeft(dir: string, patience = 20_000): Promise<void> {
   const deadline = performance.now() + patience;
   for (;;) {
     const found = await leftovers(dir);
@@ -20,9 +20,10 @@ export async function leftovers(dir: string): Promise<string[]> {
   const found = mountsBelow(await readFile('/proc/self/mountinfo', 'utf8'), dir).map(
     (where) => `mount ${where}`,
   );
+  const namespaces = new Set([await linkOf('/proc/self/ns/mnt')]);
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
-    const why = await holds(pid, dir);
+    const why = (await holds(pid, dir)) ?? (await holdsByNamespace(pid, dir, namespaces));
     if (why !== undefined) found.push(`process ${pid} (${await commandLine(pid)}): ${why}`);
   }
   return found;
@@ -58,6 +59,19 @@ async function holds(pid: string, dir: string): Promise<string | undefined> {
     if (target !== undefined && within(target, dir)) return `descriptor ${fd} is ${target}`;
   }
   return undefined;
+}
+
+/** A mount namespace made meanwhile has a copy of every mount; `seen` are those looked at already. */
+async function holdsByNamespace(
+  pid: string,
+  dir: string,
+  seen: Set<string | undefined>,
+): Promise<string | undefined> {
+  const namespace = await linkOf(`/proc/${pid}/ns/mnt`);
+  if (seen.has(namespace)) return undefined;
+  seen.add(namespace);
+  const mountinfo = await readFile(`/proc/${pid}/mountinfo`, 'utf8').catch(() => '');
+  return mountsBelow(mountinfo, dir).length > 0 ? 'its mount namespace has the mount' : undefined;
 }
 
 function within(path: string, dir: string): boolean {
