@@ -1,5 +1,6 @@
 /** Opens what a mount is made of. Nothing is left open or half made when it fails. */
-import { UserError } from '../base/errno.js';
+import { errnoText, UserError } from '../base/errno.js';
+import { S_IFDIR } from '../base/mode.js';
 import { closeLayer, type Layer, openLayer } from '../layer/layer.js';
 import { dirMarks } from '../layer/whiteout.js';
 import { ROOT } from '../protocol/flags.js';
@@ -59,6 +60,8 @@ function addRoot(ov: Overlay, layers: readonly Layer[]): void {
   // The root shows the topmost layer's number, also when that is the upper (ovl_get_root).
   const first = layers[0];
   table.setIno(ROOT, first.inoLo, xinoHi(ov, first.id, first.inoHi));
-  ov.stat(ROOT, STAT_A);
+  table.setMode(ROOT, S_IFDIR);
+  const code = ov.stat(ROOT, STAT_A);
+  if (code < 0) throw new UserError(`cannot examine ${first.path}: ${errnoText(code)}`);
   table.setMode(ROOT, ov.sys.statMode(STAT_A));
 }

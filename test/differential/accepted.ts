@@ -3,23 +3,53 @@
  * failure. Names and fields that no two runs share (inode numbers, the present time, sizes and link
  * counts of directories) are taken out by `comparable`, with the reason there.
  */
-import type { Operation } from './operations.js';
+import { type Operation, isReaderSlot } from './operations.js';
 
 export interface Accepted {
   readonly reason: string;
-  /** Results as `comparable` gives them: an errno's name or the answer's words. */
+  /** Answers as `comparable` gives them: an errno's name, or "ok" and the answer's words. */
   readonly matches: (operation: Operation, subject: string, reference: string) => boolean;
   /** True when the two trees go different ways afterwards: the rest is not compared. */
   readonly diverges: boolean;
 }
 
-export const ACCEPTED: readonly Accepted[] = [];
-
-/** Index of mtime in the client's answer to lstat, stat and fstat; then comes the inode number. */
+/** Places in the client's answer to lstat, stat and fstat; after mtime comes the inode number. */
 const MODE = 0;
 const NLINK = 1;
 const SIZE = 5;
 const MTIME = 6;
+
+function sameButLinks(subject: string, reference: string): boolean {
+  const without = (answer: string): string =>
+    answer
+      .split(' ')
+      .toSpliced(1 + NLINK, 1)
+      .join(' ');
+  return without(subject) === without(reference);
+}
+
+export const ACCEPTED: readonly Accepted[] = [
+  {
+    reason:
+      'A descriptor of a removed lower object has 0 links; kernel overlayfs shows those that the lower has.',
+    matches: ([name], subject, reference) =>
+      name === 'fstat' &&
+      subject.split(' ')[1 + NLINK] === '0' &&
+      reference.startsWith('ok') &&
+      sameButLinks(subject, reference),
+    diverges: false,
+  },
+  {
+    reason:
+      'A descriptor that was opened for reading before the copy-up sees what is written after it; in kernel overlayfs it keeps the lower bytes.',
+    matches: ([name, slot], subject, reference) =>
+      (name === 'read' || name === 'lseek') &&
+      isReaderSlot(slot) &&
+      subject !== 'EBADF' &&
+      reference !== 'EBADF',
+    diverges: false,
+  },
+];
 
 const isDirectory = (mode: string): boolean => (parseInt(mode, 8) & 0o170000) === 0o040000;
 
@@ -30,7 +60,7 @@ export function timeClass(mtime: string, started: number): string {
     : mtime;
 }
 
-function comparableStat(words: readonly string[], started: number): string[] {
+function comparableStat(words: readonly string[], countLinks: boolean, started: number): string[] {
   const shown = [...words.slice(0, MTIME), timeClass(words[MTIME] ?? '', started)];
   if (isDirectory(words[MODE] ?? '')) {
     // Kernel overlayfs answers 1 for the links of a merged directory, and the size of whichever
@@ -38,6 +68,7 @@ function comparableStat(words: readonly string[], started: number): string[] {
     shown[NLINK] = '-';
     shown[SIZE] = '-';
   }
+  if (!countLinks) shown[NLINK] = '-';
   return shown;
 }
 
@@ -45,13 +76,14 @@ function comparableStat(words: readonly string[], started: number): string[] {
 export function comparable(
   operation: Operation,
   words: readonly string[],
+  countLinks: boolean,
   started: number,
 ): string {
   switch (operation[0]) {
     case 'lstat':
     case 'stat':
     case 'fstat':
-      return comparableStat(words, started).join(' ');
+      return comparableStat(words, countLinks, started).join(' ');
     case 'listxattr':
       return words.toSorted().join(' ');
     case 'statfs':

@@ -9,7 +9,7 @@ import type { Client, Result } from '../support/client.js';
 import { type Driver, type Stack, withMount } from '../support/mount.js';
 import { scratch } from '../support/run.js';
 import { type Manifest, build, differences, manifest, manifestOf } from '../support/tree.js';
-import { ACCEPTED, comparable } from './accepted.js';
+import { ACCEPTED, comparable, timeClass } from './accepted.js';
 import type { Layers } from './layers.js';
 import { type Operation, showOperation } from './operations.js';
 
@@ -24,6 +24,12 @@ export interface Difference {
   /** Of the operation, when it is an answer that differs. */
   readonly index?: number;
   readonly text: string;
+}
+
+/** When the run started, in seconds, and what is not compared in it. */
+interface Terms {
+  readonly started: number;
+  readonly countLinks: boolean;
 }
 
 interface Side {
@@ -56,12 +62,12 @@ async function prepare(top: string, driver: Driver, layers: Layers): Promise<Sid
   return { driver, stack, mountpoint: at('around/mnt'), lowersBefore };
 }
 
-function shown(operation: Operation, result: Result, started: number): string {
-  return result.errno ?? `ok ${comparable(operation, result.words, started)}`;
+function shown(operation: Operation, result: Result, { countLinks, started }: Terms): string {
+  return result.errno ?? `ok ${comparable(operation, result.words, countLinks, started)}`;
 }
 
 /** The tree with present times as one class. */
-async function comparableTree(client: Client, driver: Driver, started: number): Promise<Manifest> {
+async function comparableTree(client: Client, driver: Driver, terms: Terms): Promise<Manifest> {
   const tree = await manifest(client);
   const plain = new Map<string, ReadonlyMap<string, string>>();
   for (const [path, fields] of tree) {
@@ -69,8 +75,8 @@ async function comparableTree(client: Client, driver: Driver, started: number): 
     // Kernel overlayfs lists another d_ino than st_ino for an upper directory that has no origin
     // yet (it writes one when it first looks the directory up). We must not.
     if (driver !== 'stratafs') copy.delete('d_ino');
-    const seconds = Number(fields.get('mtime'));
-    if (seconds >= started && seconds < started + 86_400) {
+    if (!terms.countLinks) for (const field of ['nlink', 'link']) copy.delete(field);
+    if (timeClass(fields.get('mtime') ?? '', terms.started) === 'now') {
       copy.set('mtime', 'now');
       copy.delete('ns');
     }
@@ -82,15 +88,15 @@ async function comparableTree(client: Client, driver: Driver, started: number): 
 async function perform(
   side: Side,
   operations: readonly Operation[],
-  started: number,
+  terms: Terms,
 ): Promise<Outcome> {
   return withMount(side.driver, side.stack, side.mountpoint, async (client) => {
     const results = await Promise.all(
       operations.map(([name, ...words]) => client.call(name, ...words)),
     );
     await client.must('ident', 0, 0);
-    const tree = await comparableTree(client, side.driver, started);
-    const answers = results.map((result, i) => shown(operations[i] ?? [''], result, started));
+    const tree = await comparableTree(client, side.driver, terms);
+    const answers = results.map((result, i) => shown(operations[i] ?? [''], result, terms));
     return { answers, tree };
   });
 }
@@ -129,10 +135,10 @@ async function swapped(
   driver: Driver,
   side: Side,
   seen: Manifest,
-  started: number,
+  terms: Terms,
 ): Promise<Difference[]> {
   const tree = await withMount(driver, side.stack, side.mountpoint, (client) =>
-    comparableTree(client, driver, started),
+    comparableTree(client, driver, terms),
   );
   return differences(seen, tree).map((line): Difference => {
     return {
@@ -146,16 +152,17 @@ async function compareSides(
   subject: Side,
   reference: Side,
   operations: readonly Operation[],
+  countLinks: boolean,
 ): Promise<Difference[]> {
-  const started = Math.floor(Date.now() / 1000) - 1;
-  const mine = await perform(subject, operations, started);
-  const theirs = await perform(reference, operations, started);
+  const terms = { started: Math.floor(Date.now() / 1000) - 1, countLinks };
+  const mine = await perform(subject, operations, terms);
+  const theirs = await perform(reference, operations, terms);
   const { found, diverged } = compareAnswers(operations, mine, theirs);
   if (!diverged)
     for (const text of differences(mine.tree, theirs.tree)) found.push({ where: 'tree', text });
   found.push(...(await lowersChanged(subject)), ...(await lowersChanged(reference)));
-  found.push(...(await swapped(reference.driver, subject, mine.tree, started)));
-  found.push(...(await swapped(subject.driver, reference, theirs.tree, started)));
+  found.push(...(await swapped(reference.driver, subject, mine.tree, terms)));
+  found.push(...(await swapped(subject.driver, reference, theirs.tree, terms)));
   return found;
 }
 
@@ -169,7 +176,7 @@ export async function compare(
   try {
     const subject = await prepare(join(top, 'subject'), pair.subject, layers);
     const reference = await prepare(join(top, 'reference'), pair.reference, layers);
-    return await compareSides(subject, reference, operations);
+    return await compareSides(subject, reference, operations, layers.countLinks);
   } finally {
     rmSync(top, { recursive: true, force: true });
   }

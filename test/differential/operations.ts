@@ -25,7 +25,16 @@ export const UTIME_NOW = 0x3fffffff;
 export const UTIME_OMIT = 0x3ffffffe;
 
 const SLOTS = 4;
+/** For one change at once. */
+const CHANGE_SLOT = SLOTS;
+/** Read-only descriptors; nothing is copied from them, see ACCEPTED. */
+const READER_SLOTS = [SLOTS + 1, SLOTS + 2];
 const XATTRS = ['user.one', 'user.two', 'trusted.two', 'trusted.three', 'user.empty', 'security.x'];
+
+/** True for a slot that is only ever opened for reading. */
+export function isReaderSlot(slot: Word | undefined): boolean {
+  return READER_SLOTS.includes(Number(slot));
+}
 
 /**
  * What probably exists: the generator does not know how operations end, it only leans towards names
@@ -83,7 +92,7 @@ class State {
 }
 
 function openFlags(random: Random): number {
-  let flags: number = random.pick([O.RDONLY, O.WRONLY, O.RDWR, O.RDWR]);
+  let flags: number = random.pick([O.WRONLY, O.RDWR, O.RDWR]);
   if (random.chance(45)) flags |= O.CREAT;
   if (random.chance(10)) flags |= O.EXCL;
   if (random.chance(15)) flags |= O.TRUNC;
@@ -95,7 +104,7 @@ function openFlags(random: Random): number {
 
 /** Opens, changes and closes in one go. */
 function change(state: State): Operation[] {
-  const at = SLOTS;
+  const at = CHANGE_SLOT;
   return [
     ['open', at, state.file(), O.RDWR | O.NONBLOCK, 0],
     ...dataChange(state, at),
@@ -199,8 +208,15 @@ function opening(state: State, random: Random): Operation[] {
   return [['open', state.slot(), path, flags, random.pick(MODES)]];
 }
 
+function reading(state: State, random: Random): Operation[] {
+  const flags = O.NONBLOCK | random.pick([O.RDONLY, O.RDONLY, O.DIRECTORY, O.NOFOLLOW]);
+  return [['open', random.pick(READER_SLOTS), state.any(), flags, 0]];
+}
+
 const MAKERS: readonly (readonly [number, Maker])[] = [
-  [9, opening],
+  [7, opening],
+  [3, reading],
+  [3, (_, r) => look(r, r.pick(READER_SLOTS))],
   [3, one((s) => ['close', s.opened()])],
   [10, change],
   [6, (s) => dataChange(s, s.opened())],

@@ -51,6 +51,7 @@ export const LAYERS: Layers = {
   ],
   upper: [dir('up'), file('up/f', 'an upper file'), file('uf', 'upper')],
   seen: new Map(),
+  countLinks: true,
 };
 
 /** A POSIX ACL as the kernel's xattr has it: entries of (tag, permissions, id). */

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
@@ -166,12 +165,10 @@ static int run_statfs(const struct args* args) {
   return 0;
 }
 
-// Whose rights the next operations have. Leaving 0 drops the file capabilities, as setfsuid does.
+// Whose rights the next operations have; the capabilities go with root and come back with it.
 static int run_ident(const struct args* args) {
-  setfsuid(0);
-  setfsgid((gid_t)NUM(1));
-  setfsuid((uid_t)NUM(0));
-  return (uid_t)setfsuid((uid_t)-1) == (uid_t)NUM(0) ? 0 : EPERM;
+  if (seteuid(0) < 0 || setegid((gid_t)NUM(1)) < 0) return errno;
+  return status(seteuid((uid_t)NUM(0)));
 }
 static int run_umask(const struct args* args) {
   umask((mode_t)NUM(0));
