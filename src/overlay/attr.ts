@@ -6,7 +6,7 @@ import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../sys/constants.js';
 import { STAT_A } from '../sys/sys.js';
 import { copyUp } from './copyUp.js';
-import { F_ORPHAN, F_TMPFILE, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import { F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
 /**
@@ -18,7 +18,7 @@ export function shownNlink(ov: Overlay, node: number, at: number): number {
   const { table } = ov;
   const nlink = ov.sys.u32[(at + STATX.nlink) >> 2];
   if (!isDir(ov.sys.statMode(at))) {
-    return table.has(node, F_ORPHAN | F_UNLINKED | F_TMPFILE) ? Math.max(0, nlink - 1) : nlink;
+    return table.has(node, F_ORPHAN | F_UNLINKED) ? Math.max(0, nlink - 1) : nlink;
   }
   if (ov.isGone(node)) return 0;
   const lowers = ov.lowers.count(table.lower(node));

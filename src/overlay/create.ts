@@ -12,21 +12,17 @@ import {
   AT_EMPTY_PATH,
   AT_REMOVEDIR,
   AT_SYMLINK_NOFOLLOW,
+  O_DIRECTORY,
+  O_PATH,
   RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  RESOLVE_LAYER,
   STATX_BASIC_STATS,
-  STATX_TYPE,
 } from '../sys/constants.js';
 import { STAT_A, STAT_B, XATTR, XATTR_MAX } from '../sys/sys.js';
 import { copyUp } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
-import {
-  F_ACL_DEFAULT,
-  F_ACL_KNOWN,
-  F_ORPHAN,
-  F_TMPFILE,
-  F_UNLINKED,
-  F_UPPER,
-} from './inodeTable.js';
+import { F_ACL_DEFAULT, F_ACL_KNOWN, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
 import { xinoHi } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';
 
@@ -164,7 +160,7 @@ function makeStage(ov: Overlay, parent: number, parentDir: number): Stage | numb
   const end = (): void => {
     native.unlinkat(work, stage, AT_REMOVEDIR);
   };
-  const fd = native.openat2(work, stage, 0o10000000 | 0o200000, 0, 0);
+  const fd = native.openat2(work, stage, O_PATH | O_DIRECTORY, 0, RESOLVE_LAYER);
   code = fd < 0 ? fd : native.fchownat(fd, '', -1, inherits ? gid : -1, AT_EMPTY_PATH);
   if (code >= 0 && inherits) code = native.fchmodat(work, stage, 0o2700);
   if (code >= 0 && acl) code = copyDefaultAcl(ov, parentDir, fd);
@@ -232,32 +228,40 @@ export function createTmpfile(
 ): number {
   const up = copyUp(ov, parent);
   if (up < 0) return up;
-  const { native } = ov.sys;
-  const work = ov.workDir();
   const node = ov.table.create(parent, '', mode);
-  const name = orphanName(node);
-  const masked = hasDefaultAcl(ov, parent) ? mode : mode & ~caller.umask;
-  let code = make(work, name, masked);
-  if (code >= 0) {
-    const gid = (ov.table.mode(parent) & S_ISGID) !== 0 ? groupOf(ov, parent) : caller.gid;
-    code = own(ov, work, name, masked, caller.uid, gid);
-    if (code >= 0) code = native.statx(work, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
-    if (code < 0) native.unlinkat(work, name, 0);
-  }
+  const code = makeOrphan(ov, { parent, name: orphanName(node), mode, caller, make });
   if (code < 0) {
     ov.table.release(node, ov.dropped);
     return code;
   }
   const w = (STAT_A + STATX.ino) >> 2;
   const layer = ov.upper?.id ?? 0;
-  ov.table.set(node, F_UPPER | F_ORPHAN | F_TMPFILE | F_UNLINKED);
+  ov.table.setMode(node, ov.sys.statMode(STAT_A));
+  ov.table.set(node, F_UPPER | F_ORPHAN | F_UNLINKED);
   ov.table.setKey(node, layer, ov.sys.u32[w], ov.sys.u32[w + 1]);
   ov.table.setIno(node, ov.sys.u32[w], xinoHi(ov, layer, ov.sys.u32[w + 1]));
   return node;
 }
 
-function groupOf(ov: Overlay, dir: number): number {
-  const fd = ov.upperDir(dir);
-  const code = ov.sys.native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_TYPE, STAT_B);
-  return code < 0 ? -1 : ov.sys.u32[(STAT_B + STATX.gid) >> 2];
+/** Makes a file in the workdir as one of `parent` would be; its statx is at STAT_A. */
+function makeOrphan(ov: Overlay, creation: Creation): number {
+  const { parent, name, caller } = creation;
+  const { native } = ov.sys;
+  const work = ov.workDir();
+  const parentDir = ov.upperDir(parent);
+  if (parentDir < 0) return parentDir;
+  const mode = maskedMode(ov, parent, creation);
+  const stage = makeStage(ov, parent, parentDir);
+  if (typeof stage === 'number') return stage;
+  let code = creation.make(stage.fd, stage.temp, mode);
+  if (code >= 0) {
+    code = own(ov, stage.fd, stage.temp, mode, caller.uid, stage.gid ?? caller.gid);
+    if (code >= 0) code = native.renameat2(stage.fd, stage.temp, work, name, RENAME_NOREPLACE);
+    if (code < 0) native.unlinkat(stage.fd, stage.temp, 0);
+  }
+  stage.end();
+  if (code < 0) return code;
+  code = native.statx(work, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+  if (code < 0) native.unlinkat(work, name, 0);
+  return code;
 }

@@ -45,8 +45,6 @@ export const F_IMPURE = 1 << 19;
 /** Directory: its default ACL was looked for / is there. */
 export const F_ACL_KNOWN = 1 << 20;
 export const F_ACL_DEFAULT = 1 << 21;
-/** Regular file: the orphan is an O_TMPFILE, its link count is one less than on disk. */
-export const F_TMPFILE = 1 << 22;
 
 const ALIAS_BYTES = 16;
 

@@ -6,7 +6,7 @@ import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A, STAT_B } from '../sys/sys.js';
 import { copyUp, markImpure } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
-import { F_IMPURE, F_ORPHAN, F_TMPFILE } from './inodeTable.js';
+import { F_IMPURE, F_ORPHAN } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
 /** Links `node` to (parent, name); its new statx is at STAT_A. Returns 0 or -errno. */
@@ -23,7 +23,7 @@ export function link(ov: Overlay, node: number, parent: number, name: string): n
   if (code < 0) return code;
   if (table.has(node, F_ORPHAN)) {
     ov.work?.removeOrphan(ov.realName(node), false);
-    table.clear(node, F_ORPHAN | F_TMPFILE);
+    table.clear(node, F_ORPHAN);
     table.rename(node, parent, name, ov.dropped);
   } else {
     table.addAlias(node, parent, name);
