@@ -148,11 +148,8 @@ function look(random: Random, at: number): Operation[] {
     case 2:
       return [['fstat', at]];
     default:
-      // What is still only in the page cache is a hole to a FUSE server until it is written back.
-      return [
-        ['fsync', at],
-        ['lseek', at, random.below(20_000), random.pick([3, 4])],
-      ];
+      // Not SEEK_HOLE: over preallocated blocks its answer depends on what is cached.
+      return [['lseek', at, random.below(200), random.pick([1, 2])]];
   }
 }
 
