@@ -32,6 +32,7 @@ class EngineThread {
     this.#port = port;
     const limit = this.#sys.native.raiseNofile();
     this.#fds = new FdCache(this.#sys.native, Math.max(FD_LEAST, Math.floor(limit / FD_SHARE)));
+    this.#sys.reclaim = this.#fds.shrink;
     this.#sys.native.umask(0);
     this.#post({ kind: 'ready', wakeFd: this.#sys.native.wakeFd() });
   }

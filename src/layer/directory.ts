@@ -23,7 +23,7 @@ export type EntryVisitor = (name: string, type: number, inoLo: number, inoHi: nu
  */
 export function readEntries(sys: Sys, dirfd: number, visit: EntryVisitor): number {
   const { native } = sys;
-  const fd = native.openat2(dirfd, '.', O_RDONLY | O_DIRECTORY, 0, RESOLVE_LAYER);
+  const fd = sys.open(dirfd, '.', O_RDONLY | O_DIRECTORY, 0, RESOLVE_LAYER);
   if (fd < 0) return fd;
   try {
     for (;;) {

@@ -54,7 +54,7 @@ export function openLayer(sys: Sys, path: string, id: number, writable: boolean)
     }
     const w = (STAT_A + STATX.ino) >> 2;
     const stat = { dev: sys.statDev(STAT_A), inoLo: sys.u32[w], inoHi: sys.u32[w + 1] };
-    const anchor = sys.native.openat2(root, '.', O_RDONLY | O_DIRECTORY, 0, 0);
+    const anchor = sys.open(root, '.', O_RDONLY | O_DIRECTORY, 0, 0);
     if (anchor < 0) throw refused(path, anchor);
     return { id, path, writable, root, anchor, ...stat, uuid: fsUuid(sys, anchor) };
   } catch (error) {
@@ -76,7 +76,7 @@ function openRoot(sys: Sys, path: string, writable: boolean): number {
     // EPERM: no CAP_SYS_ADMIN; EINVAL: the mount may not be cloned (its namespace is another one).
     if (clone !== -E.EPERM && clone !== -E.EINVAL) throw refused(path, clone);
   }
-  const root = native.openat2(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
+  const root = sys.open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
   if (root < 0) throw refused(path, root);
   return root;
 }

@@ -17,6 +17,7 @@ export class EngineThread {
   readonly #worker: Worker;
   readonly #native: Native;
   #wakeFd = -1;
+  #started = false;
   #dead = false;
 
   constructor(
@@ -31,6 +32,7 @@ export class EngineThread {
       this.#worker.on('message', (message: FromEngine) => {
         if (message.kind === 'ready') {
           this.#wakeFd = message.wakeFd;
+          this.#started = true;
           resolve();
         } else if (message.kind === 'stats') onStats(message);
         else onAnswer(message);
@@ -50,6 +52,11 @@ export class EngineThread {
         resolve();
       });
     });
+  }
+
+  /** It has said `ready`. */
+  get started(): boolean {
+    return this.#started;
   }
 
   get dead(): boolean {

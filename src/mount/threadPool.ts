@@ -8,6 +8,8 @@
  */
 import type { EngineThread } from './engineThread.js';
 
+const fewer = (a: EngineThread, b: EngineThread): boolean => a.mounts.size < b.mounts.size;
+
 export class ThreadPool {
   readonly #threads = new Set<EngineThread>();
   readonly #limit: number;
@@ -38,7 +40,9 @@ export class ThreadPool {
     let best: EngineThread | undefined;
     for (const thread of this.#threads) {
       if (excluded.has(thread) || thread.dead) continue;
-      if (!best || thread.mounts.size < best.mounts.size) best = thread;
+      // One that is still starting would make the caller wait: only when there is no other.
+      const sooner = best !== undefined && thread.started && !best.started;
+      if (!best || sooner || (thread.started === best.started && fewer(thread, best))) best = thread;
     }
     best ??= this.#add();
     best.mounts.add(number);

@@ -106,13 +106,13 @@ function makeTemp(ov: Overlay, from: Source, work: number, temp: string, limit: 
 function copyFile(sys: Sys, from: Source, work: number, temp: string, limit: number): number {
   const { native } = sys;
   const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-  const out = native.openat2(work, temp, flags, 0o600, RESOLVE_LAYER);
+  const out = sys.open(work, temp, flags, 0o600, RESOLVE_LAYER);
   if (out < 0) return out;
   try {
     const size = Math.min(limit, sys.u64(STAT_A + STATX.size_));
     if (size === 0) return 0;
     const source = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
-    const data = native.openat2(from.dir, from.name, source, 0, RESOLVE_LAYER);
+    const data = sys.open(from.dir, from.name, source, 0, RESOLVE_LAYER);
     if (data < 0) return data;
     try {
       const w = (STAT_A + STATX.size_) >> 2;
@@ -186,7 +186,7 @@ function writeOrigin(ov: Overlay, node: number, from: Source, work: number, temp
 /** Syncs the data of a file in the workdir. */
 function syncFile(sys: Sys, work: number, temp: string): number {
   const { native } = sys;
-  const fd = native.openat2(work, temp, O_RDONLY | O_NOFOLLOW, 0, RESOLVE_LAYER);
+  const fd = sys.open(work, temp, O_RDONLY | O_NOFOLLOW, 0, RESOLVE_LAYER);
   if (fd < 0) return fd;
   const code = native.fsync(fd);
   native.close(fd);

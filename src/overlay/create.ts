@@ -160,7 +160,7 @@ function makeStage(ov: Overlay, parent: number, parentDir: number): Stage | numb
   const end = (): void => {
     native.unlinkat(work, stage, AT_REMOVEDIR);
   };
-  const fd = native.openat2(work, stage, O_PATH | O_DIRECTORY, 0, RESOLVE_LAYER);
+  const fd = ov.sys.open(work, stage, O_PATH | O_DIRECTORY, 0, RESOLVE_LAYER);
   code = fd < 0 ? fd : native.fchownat(fd, '', -1, inherits ? gid : -1, AT_EMPTY_PATH);
   if (code >= 0 && inherits) code = native.fchmodat(work, stage, 0o2700);
   if (code >= 0 && acl) code = copyDefaultAcl(ov, parentDir, fd);

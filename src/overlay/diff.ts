@@ -44,7 +44,7 @@ const FDS = 256;
  */
 export function diffUpper(upper: string, lowers: readonly string[]): Change[] {
   const sys = new Sys();
-  const root = sys.native.openat2(AT_FDCWD, upper, O_PATH | O_DIRECTORY, 0, 0);
+  const root = sys.open(AT_FDCWD, upper, O_PATH | O_DIRECTORY, 0, 0);
   if (root < 0) throw new UserError(`cannot open ${display(upper)}: ${errnoText(root)}`);
   const below = lowers.length === 0 ? undefined : openLowers(sys, lowers);
   try {
@@ -112,7 +112,7 @@ class Differ {
 
   #subdirectory(dir: number, below: number, path: string, name: string): Change[] {
     const { native } = this.#sys;
-    const fd = native.openat2(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_LAYER);
+    const fd = this.#sys.open(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_LAYER);
     if (fd < 0) throw new UserError(`cannot open ${display(path)}: ${errnoText(fd)}`);
     try {
       const marks = dirMarks(this.#sys, fd, '.', false);

@@ -58,6 +58,13 @@ export class FdCache {
     this.#owners.delete(owner);
   }
 
+  /** Closes the half not used for longest; false when nothing is open. */
+  readonly shrink = (): boolean => {
+    const count = Math.ceil(this.#cache.size / 2);
+    for (let i = 0; i < count; i++) this.#cache.pop();
+    return count > 0;
+  };
+
   get(owner: number, kind: FdKind, id: number): number | undefined {
     return this.#cache.get((owner * KINDS + kind) * ID_RANGE + id);
   }

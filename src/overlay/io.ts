@@ -137,7 +137,7 @@ function withDir(ov: Overlay, node: number, use: (fd: number) => number): number
   const dir = ov.realDirOf(node);
   if (dir < 0) return dir;
   const { native } = ov.sys;
-  const fd = native.openat2(dir, '.', O_RDONLY | O_DIRECTORY, 0, RESOLVE_LAYER);
+  const fd = ov.sys.open(dir, '.', O_RDONLY | O_DIRECTORY, 0, RESOLVE_LAYER);
   if (fd < 0) return fd;
   try {
     return use(fd);

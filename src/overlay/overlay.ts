@@ -126,7 +126,7 @@ export class Overlay {
 
   #keepDir(kind: FdKind, id: number, parent: number, name: string): number {
     const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
-    const fd = this.sys.native.openat2(parent, name, flags, 0, RESOLVE_LAYER);
+    const fd = this.sys.open(parent, name, flags, 0, RESOLVE_LAYER);
     if (fd >= 0) this.#fds.put(this.#owner, kind, id, fd);
     return fd;
   }
@@ -190,9 +190,8 @@ export class Overlay {
   }
 
   #openData(dir: number, name: string, upper: boolean): number {
-    const { native } = this.sys;
     const flags = (upper ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK;
-    return native.openat2(dir, name, flags, 0, RESOLVE_LAYER);
+    return this.sys.open(dir, name, flags, 0, RESOLVE_LAYER);
   }
 
   dropFile(node: number): void {

@@ -107,7 +107,7 @@ export class Workdir {
  */
 export function openWorkdir(sys: Sys, path: string, upperRoot: number, volatile: boolean): Workdir {
   const { native } = sys;
-  const base = native.openat2(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
+  const base = sys.open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
   if (base < 0) throw new UserError(`cannot open workdir ${display(path)}: ${errnoText(base)}`);
   try {
     if (mountOf(sys, base) !== mountOf(sys, upperRoot)) {
@@ -147,7 +147,7 @@ function mountOf(sys: Sys, fd: number): string {
 
 function openBeneath(sys: Sys, dirfd: number, name: string): number {
   const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
-  return sys.native.openat2(dirfd, name, flags, 0, RESOLVE_LAYER);
+  return sys.open(dirfd, name, flags, 0, RESOLVE_LAYER);
 }
 
 /** Removes `name` and all below it, by descriptors and single names. Returns 0 or the first -errno. */

@@ -4,6 +4,7 @@
  */
 import { STATX } from '../protocol/layout.js';
 import '../base/bytes.js';
+import { E } from '../base/errno.js';
 import { loadNative, type Native } from './native.js';
 import { SCRATCH, SCRATCH_SIZE } from './memory.js';
 
@@ -39,6 +40,19 @@ export class Sys {
     this.view = new DataView(native.memory);
     this.buffer = Buffer.from(native.memory);
   }
+
+  /**
+   * openat2(2). When the process is out of descriptors, the cached ones are given up (`reclaim`) and
+   * it is tried once more.
+   */
+  open(dirfd: number, path: string, flags: number, mode: number, resolve: number): number {
+    const fd = this.native.openat2(dirfd, path, flags, mode, resolve);
+    if (fd !== -E.EMFILE && fd !== -E.ENFILE) return fd;
+    return this.reclaim() ? this.native.openat2(dirfd, path, flags, mode, resolve) : fd;
+  }
+
+  /** Closes descriptors that can be opened again; false when there are none. Set by their owner. */
+  reclaim: () => boolean = () => false;
 
   /** `length` bytes at `at` as a latin1 string. */
   text(at: number, length: number): string {
