@@ -102,7 +102,7 @@ describe.skipIf(!has({ ...MOUNTS, programs: ['unshare', 'ldd', 'busybox'] }))('n
 
   it('unmounts when it is told to end', async () => {
     await withScratch(async (dir) => {
-      const child = spawn(process.execPath, [DEMO, dir], { stdio: ['pipe', 'pipe', 'inherit'] });
+      const child = spawn(process.execPath, [DEMO, dir], { stdio: 'pipe' });
       await once(child.stdout, 'data'); // it is mounted and the shell starts
       child.kill('SIGTERM');
       await once(child, 'close');
