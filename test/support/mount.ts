@@ -2,7 +2,8 @@
  * Mounts of the drivers that tests compare. Every mount has deadlines; one that hangs is aborted
  * through /sys/fs/fuse/connections, and `unmount` leaves nothing behind even then.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { abortConnection } from './abort.js';
 import { Client } from './client.js';
 import { stratafsBinary } from './needs.js';
 import { type Ran, run } from './run.js';
@@ -88,7 +89,7 @@ export class Mounted {
   abort(): void {
     const device = mountDevice(this.path);
     if (this.driver === 'kernel' || device === undefined) return;
-    writeFileSync(`/sys/fs/fuse/connections/${device}/abort`, '1');
+    abortConnection(device);
   }
 
   /** Ends the clients and the mount. Rejects when the mount had to be torn away. */

@@ -186,7 +186,7 @@ static int run_manifest(const struct args* args) {
   if (lstat(args->word[0], &st) < 0) return errno;
   struct name top = {args->word[0], type_of(st.st_mode), st.st_ino};
   put_entry(AT_FDCWD, ".", &top, &st);
-  return walk(AT_FDCWD, args->word[0], "");
+  return S_ISDIR(st.st_mode) ? walk(AT_FDCWD, args->word[0], "") : 0;
 }
 
 const struct command tree_commands[] = {{"manifest", 1, run_manifest}, {NULL, 0, NULL}};
