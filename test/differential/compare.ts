@@ -73,8 +73,9 @@ async function comparableTree(client: Client, driver: Driver, terms: Terms): Pro
   for (const [path, fields] of tree) {
     const copy = new Map(fields);
     // Kernel overlayfs lists another d_ino than st_ino for an upper directory that has no origin
-    // yet (it writes one when it first looks the directory up). We must not.
-    if (driver !== 'stratafs') copy.delete('d_ino');
+    // yet (it writes one when it first looks the directory up). We must not, but for a hard link
+    // that copy-up broke off: it is a new inode, and an earlier listing has the old number.
+    if (driver !== 'stratafs' || !terms.countLinks) copy.delete('d_ino');
     if (!terms.countLinks) for (const field of ['nlink', 'link']) copy.delete(field);
     if (timeClass(fields.get('mtime') ?? '', terms.started) === 'now') {
       copy.set('mtime', 'now');
