@@ -14,8 +14,7 @@ const header = readFileSync('/usr/include/linux/fuse.h', 'utf8');
 
 /** An enum row or a #define of Debian's header, or a constant the addon carries after it. */
 function headerValue(name: string): number | undefined {
-  const carried = compiled[`const.${name}`];
-  if (carried !== undefined) return carried;
+  if (`const.${name}` in compiled) return compiled[`const.${name}`];
   const row = new RegExp(
     `^(?:\\s|#define\\s+)${name}(?:\\s*=|\\s)\\s*(.+?),?\\s*(?:/\\*.*)?$`,
     'm',

@@ -7,7 +7,7 @@ import { loadNative } from '../../../src/sys/native.js';
 const compiled = loadNative().layout();
 
 type Table = Readonly<Record<string, number>>;
-const tables = Object.entries(layout).filter(
+const tables = Object.entries<number | Table>(layout).filter(
   (entry): entry is [string, Table] => typeof entry[1] === 'object',
 );
 

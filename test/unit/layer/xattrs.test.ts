@@ -1,0 +1,71 @@
+/** Which xattrs are the engine's own, and how a client's of the same form are stored. */
+import { describe, expect, it } from 'vitest';
+import { E } from '../../../src/base/errno.js';
+import { isPrivate, mustCopy, noXattr, toClient, toDisk } from '../../../src/layer/xattrs.js';
+
+const CLIENTS = [
+  'user.a',
+  'user.overlay',
+  'user.overlayed',
+  'user.overlay.opaque',
+  'trusted.overlay.opaque',
+  'trusted.overlay.overlay.opaque',
+  'trusted.overlay.overlay.overlay.x',
+  'trusted.overlay.',
+  'trusted.x',
+  'security.capability',
+  'system.posix_acl_access',
+  'user.\xff\n',
+];
+
+describe('names of xattrs', () => {
+  it.each(CLIENTS)('%j comes back to the client as it was given', (key) => {
+    expect(toClient(toDisk(key))).toBe(key);
+    expect(isPrivate(toDisk(key))).toBe(false);
+  });
+
+  it.each([
+    ['trusted.overlay.opaque', 'trusted.overlay.overlay.opaque'],
+    ['user.overlay.whiteout', 'user.overlay.overlay.whiteout'],
+    ['trusted.overlay.overlay.origin', 'trusted.overlay.overlay.overlay.origin'],
+    ['user.mine', 'user.mine'],
+    ['trusted.overlayx', 'trusted.overlayx'],
+  ])('%j is %j on disk', (client, disk) => {
+    expect(toDisk(client)).toBe(disk);
+  });
+
+  it.each(['opaque', 'origin', 'impure', 'whiteout', 'redirect', 'metacopy', 'nlink', 'x'])(
+    'overlay.%s on disk is ours, in both namespaces',
+    (name) => {
+      for (const prefix of ['trusted.overlay.', 'user.overlay.']) {
+        expect(toClient(prefix + name)).toBeUndefined();
+        expect(isPrivate(prefix + name)).toBe(true);
+      }
+    },
+  );
+
+  it('can never be made ours by a client, whatever it asks for', () => {
+    for (const key of [...CLIENTS, 'trusted.overlay.overlay.', 'user.overlay.overlay.']) {
+      expect(isPrivate(toDisk(key))).toBe(false);
+    }
+  });
+});
+
+describe('copy-up', () => {
+  it('must carry ACLs and security attributes, others where the upper can', () => {
+    expect(mustCopy('system.posix_acl_access')).toBe(true);
+    expect(mustCopy('system.posix_acl_default')).toBe(true);
+    expect(mustCopy('security.capability')).toBe(true);
+    expect(mustCopy('user.x')).toBe(false);
+    expect(mustCopy('trusted.x')).toBe(false);
+  });
+
+  it('takes "none such" errors, and no other, for an absent xattr', () => {
+    expect([E.ENODATA, E.EOPNOTSUPP, E.EPERM].map((code) => noXattr(-code))).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    expect([E.EIO, E.EACCES, E.ERANGE, E.ENOENT].some((code) => noXattr(-code))).toBe(false);
+  });
+});

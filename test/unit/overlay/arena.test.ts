@@ -1,0 +1,110 @@
+/** The allocator behind the inode table: blocks never overlap, and what is given back is used again. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Arena } from '../../../src/overlay/arena.js';
+import { loadNative } from '../../../src/sys/native.js';
+import { Random } from '../../differential/random.js';
+
+const EVERY_BYTE = Array.from({ length: 255 }, (_, i) => String.fromCharCode(i + 1)).join('');
+
+let arena: Arena;
+beforeEach(() => {
+  arena = new Arena(loadNative());
+});
+afterEach(() => {
+  arena.close();
+});
+
+interface Block {
+  readonly unit: number;
+  readonly bytes: number;
+  readonly mark: number;
+}
+
+function fill({ unit, bytes, mark }: Block): void {
+  arena.u8.fill(mark, unit * 16, unit * 16 + bytes);
+}
+
+function intact({ unit, bytes, mark }: Block): boolean {
+  const at = unit * 16;
+  return arena.u8.subarray(at, at + bytes).every((byte) => byte === mark);
+}
+
+describe('blocks', () => {
+  it.each([1, 2, 3])('keep their content through random work and growth (seed %i)', (seed) => {
+    const random = new Random(seed);
+    const before = arena.used;
+    const blocks: Block[] = [];
+    for (let i = 0; i < 6000; i++) {
+      if (blocks.length > 0 && random.chance(45)) {
+        const [block] = blocks.splice(random.below(blocks.length), 1);
+        expect(intact(block)).toBe(true);
+        arena.free(block.unit, block.bytes);
+      } else {
+        const large = random.chance(3);
+        const bytes = 1 + random.below(large ? 40_000 : random.chance(20) ? 2100 : 80);
+        const block = { unit: arena.alloc(bytes), bytes, mark: random.below(256) };
+        fill(block);
+        blocks.push(block);
+      }
+    }
+    expect(blocks.every(intact)).toBe(true);
+    expect(arena.used).toBeGreaterThanOrEqual(before + blocks.reduce((n, b) => n + b.bytes, 0));
+    for (const { unit, bytes } of blocks) arena.free(unit, bytes);
+    expect(arena.used).toBe(before);
+  });
+
+  it('are aligned to their size class up to 64 bytes, so that a record number is unit / 4', () => {
+    for (let i = 0; i < 300; i++) {
+      arena.alloc(16);
+      expect(arena.alloc(64) % 4).toBe(0);
+      arena.alloc(48);
+    }
+  });
+
+  it('never are block 0, which means "none", nor in the first page', () => {
+    for (const bytes of [1, 16, 64, 2048, 2049, 10_000]) {
+      expect(arena.alloc(bytes)).toBeGreaterThanOrEqual(256);
+    }
+  });
+
+  it('are used again: a thousand rounds of the same work take no more memory', () => {
+    const size = (): number => arena.u8.byteLength;
+    const round = (): void => {
+      const units = Array.from({ length: 100 }, (_, i) => arena.alloc(16 * (1 + (i % 40))));
+      units.forEach((unit, i) => {
+        arena.free(unit, 16 * (1 + (i % 40)));
+      });
+    };
+    round();
+    const after = size();
+    for (let i = 0; i < 1000; i++) round();
+    expect(size()).toBe(after);
+  });
+
+  it('grow the arena over several doublings', () => {
+    const first = arena.alloc(64);
+    arena.u32[first * 4] = 0x1234abcd;
+    const start = arena.u8.byteLength;
+    while (arena.u8.byteLength < start * 64) arena.alloc(1 << 16);
+    expect(arena.u32[first * 4]).toBe(0x1234abcd);
+  });
+});
+
+describe('names', () => {
+  it('keep every byte value and every length', () => {
+    const names = [EVERY_BYTE, '', 'x', ...Array.from({ length: 255 }, (_, i) => 'n'.repeat(i))];
+    const units = names.map((name) => arena.putName(name));
+    names.forEach((name, i) => {
+      expect(arena.name(units[i])).toBe(name);
+      expect(arena.nameEquals(units[i], name)).toBe(true);
+      expect(arena.nameEquals(units[i], `${name}x`)).toBe(false);
+    });
+    expect(arena.nameEquals(units[2], 'y')).toBe(false);
+  });
+
+  it('take their block back', () => {
+    const before = arena.used;
+    for (const length of [1, 12, 13, 28, 255]) arena.freeName(arena.putName('a'.repeat(length)));
+    expect(arena.used).toBe(before);
+  });
+});

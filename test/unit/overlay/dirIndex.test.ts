@@ -1,0 +1,150 @@
+import { describe, expect, it } from 'vitest';
+import { COOKIE_DOTDOT, cookieOf } from '../../../src/base/hash.js';
+import { DirIndex, DirIndexes, FROM_UPPER } from '../../../src/overlay/dirIndex.js';
+import { Random } from '../../differential/random.js';
+
+const REG = 8;
+const DIR = 4;
+
+function indexWith(names: readonly string[]): DirIndex {
+  const index = new DirIndex();
+  for (const name of names) index.put(name, REG, FROM_UPPER, 1, 0);
+  return index;
+}
+
+/** The names a reader gets who resumes after `cookie`, at most `count`. */
+function read(index: DirIndex, cookie: number, count = Infinity): { name: string; at: number }[] {
+  const order = index.order();
+  const got: { name: string; at: number }[] = [];
+  for (let i = index.after(cookie); i < order.length && got.length < count; i++) {
+    if (index.slot(order[i]) !== undefined) got.push({ name: order[i], at: index.cookie(i) });
+  }
+  return got;
+}
+
+const names = (count: number, prefix = 'f'): string[] =>
+  Array.from({ length: count }, (_, i) => `${prefix}${i}\xff`);
+
+describe('order', () => {
+  it('has every name once, by rising cookie, whatever the order of insertion', () => {
+    const forwards = indexWith(names(5000));
+    const backwards = indexWith(names(5000).toReversed());
+    expect(forwards.order()).toEqual(backwards.order());
+    expect(new Set(forwards.order())).toEqual(new Set(names(5000)));
+    forwards.order().forEach((_, i) => {
+      if (i > 0) expect(forwards.cookie(i)).toBeGreaterThan(forwards.cookie(i - 1));
+    });
+  });
+
+  it('gives each name its hash as the cookie', () => {
+    const index = indexWith(names(100));
+    index.order().forEach((name, i) => {
+      expect(index.cookie(i)).toBe(cookieOf(name));
+    });
+  });
+});
+
+describe('after', () => {
+  it('is the first position beyond a cookie: before, between, at and beyond the ends', () => {
+    const index = indexWith(names(50));
+    const count = index.order().length;
+    expect(index.after(0)).toBe(0);
+    expect(index.after(COOKIE_DOTDOT)).toBe(0);
+    for (let i = 0; i < count; i++) {
+      expect(index.after(index.cookie(i))).toBe(i + 1);
+      expect(index.after(index.cookie(i) - 1)).toBe(i);
+      expect(index.after(index.cookie(i) + 1)).toBe(i + 1);
+    }
+    expect(index.after(Number.MAX_SAFE_INTEGER)).toBe(count);
+    expect(index.after(2 ** 63)).toBe(count);
+  });
+
+  it('is 0 in an empty directory', () => {
+    expect(new DirIndex().after(0)).toBe(0);
+    expect(new DirIndex().after(1e15)).toBe(0);
+  });
+});
+
+describe('a listing read in parts while names come and go', () => {
+  it.each([1, 2, 3, 4, 5])(
+    'shows each name that was there all the time exactly once (seed %i)',
+    (seed) => {
+      const random = new Random(seed);
+      const stay = names(300, 'stay');
+      const index = indexWith([...stay, ...names(300, 'go')]);
+      const seen: string[] = [];
+      let cookie = 0;
+      for (let round = 0; ; round++) {
+        const part = read(index, cookie, 1 + random.below(20));
+        if (part.length === 0) break;
+        for (const { name, at } of part) {
+          seen.push(name);
+          cookie = at;
+        }
+        index.remove(`go${random.below(300)}\xff`);
+        if (random.chance(60)) index.put(`new${round}`, DIR, FROM_UPPER, 1, 0);
+        if (random.chance(20)) index.put(`go${random.below(300)}\xff`, REG, 1, 1, 0);
+      }
+      expect(seen.filter((name) => name.startsWith('stay')).toSorted()).toEqual(stay.toSorted());
+      expect(new Set(seen).size).toBe(seen.length);
+    },
+  );
+
+  it('goes on at the same place when the index was built anew in between', () => {
+    const all = names(200);
+    const first = indexWith(all);
+    const part = read(first, 0, 77);
+    const second = indexWith(all.toReversed());
+    const rest = read(second, part.at(-1)?.at ?? 0);
+    expect([...part, ...rest].map(({ name }) => name).toSorted()).toEqual(all.toSorted());
+    expect(part.length + rest.length).toBe(200);
+  });
+});
+
+describe('entries', () => {
+  it('keep type, source, last source and inode number', () => {
+    const index = new DirIndex();
+    index.put('d', DIR, 2, 7, 9);
+    const slot = index.slot('d') ?? -1;
+    expect([index.type(slot), index.source(slot), index.last(slot)]).toEqual([DIR, 2, 2]);
+    expect([index.inoLo(slot), index.inoHi(slot), index.inoKnown(slot)]).toEqual([7, 9, true]);
+    index.merge(slot, 5);
+    expect([index.source(slot), index.last(slot)]).toEqual([2, 5]);
+    index.put('d', REG, FROM_UPPER, -1, 0);
+    expect([index.type(slot), index.source(slot), index.last(slot)]).toEqual([REG, 0, 0]);
+    expect(index.inoKnown(slot)).toBe(false);
+  });
+
+  it('take inode numbers up to 2^32 - 1 in each half for known', () => {
+    const index = new DirIndex();
+    index.put('a', REG, 0, 0xffffffff, 0xffffffff);
+    const slot = index.slot('a') ?? -1;
+    expect([index.inoKnown(slot), index.inoLo(slot)]).toEqual([true, 0xffffffff]);
+  });
+
+  it('count what is there: put twice is one, removed is none', () => {
+    const index = indexWith(['a', 'b']);
+    index.put('a', DIR, 0, 1, 0);
+    expect(index.size).toBe(2);
+    index.remove('a');
+    index.remove('a');
+    expect([index.size, index.slot('a')]).toEqual([1, undefined]);
+    expect([...index.names()]).toEqual(['b']);
+  });
+});
+
+describe('the indexes of a mount', () => {
+  it('keep what is used and give up the rest when there are too many entries', () => {
+    const indexes = new DirIndexes();
+    const index = indexWith(names(10_000));
+    for (let node = 2; node < 102; node++) {
+      indexes.keep(node, index);
+      indexes.get(2);
+    }
+    expect(indexes.get(2)).toBe(index);
+    expect(indexes.get(3)).toBeUndefined();
+    expect(indexes.get(101)).toBe(index);
+    indexes.drop(101);
+    expect(indexes.get(101)).toBeUndefined();
+  });
+});

@@ -1,0 +1,53 @@
+/** Names with equal hashes, which real names have once in half a million directories: forced here. */
+import { describe, expect, it, vi } from 'vitest';
+import { DirIndex } from '../../../src/overlay/dirIndex.js';
+
+vi.mock(import('../../../src/base/hash.js'), async (original) => ({
+  ...(await original()),
+  // All names of one length share a cookie, and those of the next length follow at once.
+  cookieOf: (name: string) => 100 + name.length,
+}));
+
+const NAMES = ['a', 'b', 'c', 'd', 'aa', 'bb', 'cc', 'aaa', '\xff\xff\xff'];
+
+function indexWith(names: readonly string[]): DirIndex {
+  const index = new DirIndex();
+  for (const name of names) index.put(name, 8, 0, 1, 0);
+  return index;
+}
+
+describe('equal hashes', () => {
+  it('still give a total order, the same one for every order of insertion', () => {
+    const index = indexWith(NAMES);
+    const other = indexWith(NAMES.toReversed());
+    expect(index.order()).toEqual(other.order());
+    expect(index.order()).toHaveLength(NAMES.length);
+    index.order().forEach((_, i) => {
+      expect(index.cookie(i)).toBe(other.cookie(i));
+      if (i > 0) expect(index.cookie(i)).toBeGreaterThan(index.cookie(i - 1));
+    });
+  });
+
+  it('let a reader resume after each of them', () => {
+    const index = indexWith(NAMES);
+    const seen: string[] = [];
+    let cookie = 0;
+    for (;;) {
+      const i = index.after(cookie);
+      if (i >= index.order().length) break;
+      seen.push(index.order()[i]);
+      cookie = index.cookie(i);
+    }
+    expect(seen.toSorted()).toEqual(NAMES.toSorted());
+  });
+
+  it('keep their cookies while names are removed under a reader', () => {
+    const index = indexWith(NAMES);
+    const before = new Map(index.order().map((name, i) => [name, index.cookie(i)]));
+    index.remove('a');
+    index.remove('bb');
+    index.order().forEach((name, i) => {
+      expect(index.cookie(i)).toBe(before.get(name));
+    });
+  });
+});
