@@ -260,6 +260,7 @@ const MAKERS: readonly (readonly [number, Maker])[] = [
   [2, one((s, r) => ['access', s.any(), r.below(8)])],
   [1, one((s) => ['fsync', s.opened()])],
   [1, one(() => ['statfs', '.'])],
+  [1, one(() => ['forget'])],
   [2, one((_, r) => (r.chance(70) ? ['ident', 0, 0] : ['ident', 1000, 1000]))],
   [1, one((_, r) => ['umask', r.pick([0, 0o022, 0o077])])],
 ];

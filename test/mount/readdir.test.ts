@@ -132,4 +132,32 @@ describe.skipIf(!has(MOUNT_NEEDS))('a merged listing', () => {
       await client.must('drewind', 0);
       expect((await rest(client, 0)).length).toBe(18_002);
     }));
+
+  // The listing knew the directory as a lower one, and hid the upper one from the next lookup.
+  test('shows a directory that was copied up after the listing, once the kernel forgot it', () =>
+    withFixture(
+      'readdir',
+      { lowers: [[dir('c'), dir('c/b'), file('c/b/low')]] },
+      async (client) => {
+        await client.must('open', 0, 'c', 0, 0);
+        await client.must('readdir', 'c');
+        await client.must('mkdir', 'c/b/new', 0o755);
+        await client.must('forget');
+        expect(await client.must('readdir', 'c/b')).toEqual(['low', '8', 'new', '4']);
+      },
+    ));
+
+  // A listing without attributes forgot how far down the subdirectory is merged.
+  test('of more than 4096 names keeps its subdirectories merged', () =>
+    withFixture(
+      'readdir',
+      {
+        lowers: [...files('a', 5000), dir('d/b'), file('d/b/low')],
+        upper: [dir('d'), dir('d/b'), file('d/b/up')],
+      },
+      async (client) => {
+        expect((await client.must('readdir', 'd')).length).toBe(2 * 5001);
+        expect(await client.must('readdir', 'd/b')).toEqual(['low', '8', 'up', '8']);
+      },
+    ));
 });

@@ -202,5 +202,6 @@ const struct command data_commands[] = {
     {"msync", 2, run_msync},
     {"munmap", 2, run_munmap},
     {"dropcaches", 0, run_dropcaches},
+    {"forget", 0, run_forget},
     {NULL, 0, NULL},
 };
