@@ -152,7 +152,7 @@ describe.skipIf(!has(MOUNT_NEEDS))('a merged listing', () => {
     withFixture(
       'readdir',
       {
-        lowers: [...files('a', 5000), dir('d/b'), file('d/b/low')],
+        lowers: [[...files('a', 5000), dir('d/b'), file('d/b/low')]],
         upper: [dir('d'), dir('d/b'), file('d/b/up')],
       },
       async (client) => {
