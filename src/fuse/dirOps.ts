@@ -82,7 +82,8 @@ function addPlus(s: Session, parent: number, name: string, cookie: number, at: n
   if (node !== 0) {
     if (ov.stat(node, STAT_A) < 0) return false;
   } else {
-    if (resolve(ov, parent, name) < 0) return false;
+    // An entry that cannot be looked up is still an entry: whoever stats it gets the error.
+    if (resolve(ov, parent, name) < 0) return addUnknown(s, parent, name, cookie, at);
     if (ov.hit.found === Found.None || ov.hit.found === Found.UpperWhiteout) return false;
     node = nodeOfHit(ov, parent, name);
   }
@@ -92,6 +93,18 @@ function addPlus(s: Session, parent: number, name: string, cookie: number, at: n
   const { table } = ov;
   const dirent = at + DIRENTPLUS.dirent;
   writeDirent(s, dirent, table.inoLo(node), table.inoHi(node), cookie, type, name);
+  return true;
+}
+
+/** A READDIRPLUS record without attributes. */
+function addUnknown(s: Session, parent: number, name: string, cookie: number, at: number): boolean {
+  const index = indexOf(s.ov, parent);
+  const slot = typeof index === 'number' ? undefined : index.slot(name);
+  if (typeof index === 'number' || slot === undefined) return false;
+  s.ov.sys.u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
+  const dirent = at + DIRENTPLUS.dirent;
+  const lo = index.inoKnown(slot) ? index.inoLo(slot) : 0;
+  writeDirent(s, dirent, lo, index.inoHi(slot), cookie, index.type(slot), name);
   return true;
 }
 

@@ -66,6 +66,7 @@ class EngineThread {
   #serve(session: Session): number {
     const greeted = session.minor !== 0;
     const length = dispatch(session);
+    this.#fds.flush();
     if (!greeted && session.minor !== 0) this.#post({ kind: 'live', mount: session.mount });
     return length;
   }

@@ -147,7 +147,14 @@ export const onRemovexattr = (s: Session, node: number): number =>
 export function onFallocate(s: Session, node: number): number {
   const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];
   const mode = word(s, FALLOCATE_IN.mode);
-  const code = io.fallocate(s.ov, node, mode, pair(FALLOCATE_IN.offset), pair(FALLOCATE_IN.length));
+  const code = io.fallocate(
+    s.ov,
+    node,
+    mode,
+    pair(FALLOCATE_IN.offset),
+    pair(FALLOCATE_IN.length),
+    callerUid(s),
+  );
   return Math.min(code, 0);
 }
 
@@ -176,6 +183,7 @@ function copyRange(s: Session, node: number): number {
     word(s, COPY_FILE_RANGE_IN.nodeid_out),
     pair(COPY_FILE_RANGE_IN.off_out),
     lo + hi * 0x1_0000_0000,
+    callerUid(s),
   );
 }
 

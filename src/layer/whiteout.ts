@@ -10,7 +10,7 @@
 import { isChr, isReg, S_IFCHR } from '../base/mode.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_TYPE } from '../sys/constants.js';
-import { STAT_C, type Sys } from '../sys/sys.js';
+import { STAT_C, type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 import { noXattr, TRUSTED, USER } from './xattrs.js';
 
 export const WH_PREFIX = '.wh.';
@@ -24,11 +24,14 @@ export interface DirMarks {
   readonly opaque: boolean;
   /** Empty regular files in it may be xwhiteouts. */
   readonly xwhiteouts: boolean;
+  /** Its entries may carry an origin, or be metadata-only copies. */
+  readonly impure: boolean;
+  /** Its name in the layers below, or its absolute path there; "" when that is its own name. */
+  readonly redirect: string;
 }
 
-const PLAIN: DirMarks = { opaque: false, xwhiteouts: false };
-const OPAQUE: DirMarks = { opaque: true, xwhiteouts: false };
-const XWHITEOUTS: DirMarks = { opaque: false, xwhiteouts: true };
+const PLAIN: DirMarks = { opaque: false, xwhiteouts: false, impure: false, redirect: '' };
+const OPAQUE: DirMarks = { ...PLAIN, opaque: true };
 
 /** True when the statx at `at` shows a 0:0 device. */
 export function isDeviceWhiteout(sys: Sys, at: number): boolean {
@@ -60,27 +63,48 @@ export function dotHidden(name: string): string | undefined {
   return hidden === '' || hidden.startsWith(WH_PREFIX) ? undefined : hidden;
 }
 
-/** Reads the marks of directory `name` (".": `dirfd` itself); `dotForms` for lower layers. An errno (negative) when the marks cannot be read. */
+/**
+ * Reads the marks of directory `name` (".": `dirfd` itself). `dotForms`: also the AUFS forms, in a
+ * lower. A redirect counts only in the namespace the mount trusts, `prefix`: a user could write the
+ * other. Returns -errno when the marks cannot be read.
+ */
 export function dirMarks(
   sys: Sys,
   dirfd: number,
   name: string,
   dotForms: boolean,
+  prefix: string = TRUSTED,
 ): DirMarks | number {
-  for (const prefix of [TRUSTED, USER]) {
-    const value = sys.xattr(dirfd, name, `${prefix}opaque`);
-    if (typeof value === 'string') {
-      if (value === 'y') return OPAQUE;
-      if (value === 'x') return XWHITEOUTS;
-      continue;
-    }
-    // No such mark, or a file system (or namespace) without such xattrs, which then has no marks.
-    if (!noXattr(value)) return value;
-  }
-  if (!dotForms) return PLAIN;
+  const bytes = sys.native.listxattr(dirfd, name, XATTR_LIST, XATTR_MAX);
+  if (bytes < 0 && !noXattr(bytes)) return bytes;
+  const list = bytes > 0 ? sys.text(XATTR_LIST, bytes) : '';
+  const marks = list.includes('overlay.') ? xattrMarks(sys, dirfd, name, list, prefix) : PLAIN;
+  if (typeof marks === 'number' || marks.opaque || !dotForms) return marks;
   const path = `${name}/${WH_OPAQUE}`;
   const found = sys.native.statx(dirfd, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, STAT_C);
-  return found === 0 ? OPAQUE : PLAIN;
+  return found === 0 ? OPAQUE : marks;
+}
+
+function xattrMarks(
+  sys: Sys,
+  dirfd: number,
+  name: string,
+  list: string,
+  prefix: string,
+): DirMarks | number {
+  const keys = list.split('\0');
+  const marks = { ...PLAIN };
+  for (const space of [USER, TRUSTED]) {
+    if (keys.includes(`${space}impure`)) marks.impure = true;
+    if (!keys.includes(`${space}opaque`)) continue;
+    const value = sys.xattr(dirfd, name, `${space}opaque`);
+    if (typeof value === 'number') return value;
+    marks.opaque = value === 'y';
+    marks.xwhiteouts = value === 'x';
+  }
+  if (!keys.includes(`${prefix}redirect`)) return marks;
+  const redirect = sys.xattr(dirfd, name, `${prefix}redirect`);
+  return typeof redirect === 'number' ? redirect : { ...marks, redirect };
 }
 
 /** Makes a whiteout device at `name`. */

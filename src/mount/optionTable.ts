@@ -10,6 +10,8 @@ export type OptionKind =
   | 'flag'
   /** `name=0` or `name=1`. */
   | 'switch'
+  /** One of `choices`. */
+  | 'choice'
   /** A word without a value that changes the mount itself. */
   | 'word'
   /** MS_* propagation, set by a second mount(2) once the mount is there. */
@@ -29,6 +31,7 @@ export interface OptionRow {
   /** For `flag`: MS_* to set and to clear. For `propagation`: the MS_* of the second call. */
   readonly set?: number;
   readonly clear?: number;
+  readonly choices?: readonly string[];
   /** Shown by --help; rows without it are not listed. */
   readonly help?: string;
   /** The form shown by --help, when it is not the name. */
@@ -155,6 +158,20 @@ const behaviour: readonly OptionRow[] = [
     help: 'collect writes in the kernel (default 1); 0 is faster for reading many small files',
   },
   {
+    name: 'redirect_dir',
+    kind: 'choice',
+    choices: ['on', 'off', 'follow', 'nofollow'],
+    usage: 'redirect_dir=on|off|nofollow',
+    help: 'rename directories that have lowers (default on); off: EXDEV; nofollow: refuse redirects',
+  },
+  {
+    name: 'metacopy',
+    kind: 'choice',
+    choices: ['on', 'off'],
+    usage: 'metacopy=on|off',
+    help: 'chmod, chown and the like copy no data (default on); off keeps the upper plain',
+  },
+  {
     name: 'fsname',
     kind: 'text',
     usage: 'fsname=NAME',
@@ -181,13 +198,11 @@ const propagation: readonly OptionRow[] = [
 
 const off: readonly OptionRow[] = [
   {
-    name: 'redirect_dir',
+    name: 'index',
     kind: 'off',
-    usage: 'redirect_dir=off, metacopy=off, index=off, xino=off',
+    usage: 'index=off, xino=off',
     help: 'what is the case today; other values are refused',
   },
-  { name: 'metacopy', kind: 'off' },
-  { name: 'index', kind: 'off' },
   { name: 'xino', kind: 'off' },
 ];
 

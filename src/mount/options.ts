@@ -69,6 +69,8 @@ interface Collected {
   volatile: boolean;
   fsync: boolean;
   writeback: boolean;
+  redirectDir: OverlaySpec['redirectDir'];
+  metacopy: boolean;
 }
 
 function lowerList(value: string, cwd: string): string[] {
@@ -98,6 +100,16 @@ function takeSwitch(into: Collected, name: string, value: string | undefined): v
   else into.writeback = value === '1';
 }
 
+function takeChoice(into: Collected, row: OptionRow, value: string | undefined): void {
+  const choices = row.choices ?? [];
+  if (value === undefined || !choices.includes(value)) {
+    const given = display(value ?? '');
+    throw new UserError(`option ${row.name} takes ${choices.join(', ')}, not '${given}'`);
+  }
+  if (row.name === 'metacopy') into.metacopy = value === 'on';
+  else into.redirectDir = value === 'on' || value === 'nofollow' ? value : 'follow';
+}
+
 function refuseLater(name: string, value: string | undefined): never {
   const shown = value === undefined ? name : `${name}=${display(value)}`;
   throw new UserError(`option ${shown} is not supported yet: leave it out`);
@@ -117,6 +129,9 @@ function take(into: Collected, row: OptionRow, value: string | undefined, cwd: s
       return;
     case 'switch':
       takeSwitch(into, name, value);
+      return;
+    case 'choice':
+      takeChoice(into, row, value);
       return;
     case 'word':
       if (name === 'volatile') into.volatile = true;
@@ -151,6 +166,8 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     volatile: false,
     fsync: true,
     writeback: true,
+    redirectDir: 'on',
+    metacopy: true,
   };
   for (const [name, value] of splitOptions(lists)) {
     const row = optionRow(name);
@@ -201,6 +218,8 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     readOnly,
     durability: options.volatile ? 'volatile' : options.fsync ? 'sync' : 'fsync=0',
     writeback: options.writeback,
+    redirectDir: options.redirectDir,
+    metacopy: options.metacopy,
     debug: context.debug ?? false,
   });
   return Object.freeze({

@@ -42,7 +42,8 @@ export class ThreadPool {
       if (excluded.has(thread) || thread.dead) continue;
       // One that is still starting would make the caller wait: only when there is no other.
       const sooner = best !== undefined && thread.started && !best.started;
-      if (!best || sooner || (thread.started === best.started && fewer(thread, best))) best = thread;
+      if (!best || sooner || (thread.started === best.started && fewer(thread, best)))
+        best = thread;
     }
     best ??= this.#add();
     best.mounts.add(number);

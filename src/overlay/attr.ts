@@ -5,7 +5,7 @@ import { Fattr } from '../protocol/flags.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../sys/constants.js';
 import { STAT_A } from '../sys/sys.js';
-import { copyUp } from './copyUp.js';
+import { copyUp, copyUpMeta } from './copyUp.js';
 import { F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
@@ -63,8 +63,9 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   if ((valid & ~FLUSHED_TIMES) === 0 && (valid & Fattr.CTIME) !== 0 && ov.isGone(node)) return 0;
   if (!ov.upper) return -E.EROFS;
   const truncates = (valid & Fattr.SIZE) !== 0;
-  const limit = truncates ? change.sizeLo + change.sizeHi * 0x1_0000_0000 : Infinity;
-  let code = copyUp(ov, node, limit);
+  let code = truncates
+    ? copyUp(ov, node, change.sizeLo + change.sizeHi * 0x1_0000_0000)
+    : copyUpMeta(ov, node);
   if (code < 0) return code;
   const target = targetOf(ov, node);
   if (target.dir < 0) return target.dir;
@@ -126,6 +127,15 @@ function changeTimes(ov: Overlay, target: Target, change: AttrChange): number {
     time(Fattr.MTIME, Fattr.MTIME_NOW, change.mtimeNsec),
     target.flags,
   );
+}
+
+/**
+ * The same for a change whose request does not say whether to (FALLOCATE, COPY_FILE_RANGE): the
+ * superuser is taken to have CAP_FSETID, others not.
+ */
+export function killSetIdsFor(ov: Overlay, node: number, uid: number): number {
+  const setId = (ov.table.mode(node) & (S_ISUID | S_ISGID)) !== 0;
+  return uid === 0 || !setId ? 0 : killSetIds(ov, node);
 }
 
 /**

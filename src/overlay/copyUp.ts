@@ -5,7 +5,7 @@
  * temporary file. (fs/overlayfs/copy_up.c)
  */
 import { E } from '../base/errno.js';
-import { dtype, isDir, isLnk, isReg, S_IFMT } from '../base/mode.js';
+import { isDir, isLnk, isReg, S_IFMT } from '../base/mode.js';
 import { encodeOrigin } from '../layer/origin.js';
 import { isPrivate, mustCopy } from '../layer/xattrs.js';
 import { STATX } from '../protocol/layout.js';
@@ -15,7 +15,6 @@ import {
   O_CREAT,
   O_EXCL,
   O_NOFOLLOW,
-  O_NONBLOCK,
   O_RDONLY,
   O_WRONLY,
   RENAME_NOREPLACE,
@@ -33,20 +32,31 @@ import {
   XATTR_LIST,
   XATTR_MAX,
 } from '../sys/sys.js';
-import { FROM_UPPER } from './dirIndex.js';
-import { F_IMPURE, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import { xinoHi } from './identity.js';
+import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import { dataStack } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';
 
-/** `limit`: copy at most so many bytes of data (a truncation follows). */
+/** How much of a file is copied: all of it, so many bytes (a truncation follows), or only metadata. */
 const ALL = Infinity;
+const METADATA = -1;
 
-/** Makes sure that `node` has an upper object; parents first. Returns 0 or -errno. */
+/** Makes sure that `node` is an upper object with all its data; parents first. Returns 0 or -errno. */
 export function copyUp(ov: Overlay, node: number, limit: number = ALL): number {
-  const { table } = ov;
-  if (table.has(node, F_UPPER)) return 0;
+  if (!ov.table.has(node, F_UPPER)) return raise(ov, node, limit);
+  return ov.table.has(node, F_METACOPY) ? copyUpData(ov, node, limit) : 0;
+}
+
+/** Makes sure that `node` is an upper object whose metadata can change; its data may stay below. */
+export function copyUpMeta(ov: Overlay, node: number): number {
+  if (ov.table.has(node, F_UPPER)) return 0;
+  return raise(ov, node, ov.metacopies ? METADATA : ALL);
+}
+
+function raise(ov: Overlay, node: number, limit: number): number {
   if (!ov.upper || !ov.work) return -E.EROFS;
-  if (!table.has(node, F_UNLINKED)) {
-    const parents = copyUp(ov, table.parent(node));
+  if (!ov.table.has(node, F_UNLINKED)) {
+    const parents = copyUp(ov, ov.table.parent(node));
     if (parents < 0) return parents;
   }
   return copyUpOne(ov, node, limit);
@@ -59,17 +69,20 @@ interface Source {
   readonly mode: number;
   /** A file of several names parts from the others: it gets no origin, and its own inode number. */
   readonly linked: boolean;
+  /** Bytes of data to copy; METADATA: none, the copy only describes the file. */
+  readonly limit: number;
 }
 
 function copyUpOne(ov: Overlay, node: number, limit: number): number {
   const work = ov.workDir();
-  const plan = planSource(ov, node);
+  const plan = planSource(ov, node, limit);
   if (typeof plan === 'number') return plan;
   const { native } = ov.sys;
   const temp = ov.work?.tempName() ?? '';
-  let code = makeTemp(ov, plan, work, temp, limit);
+  const copies = isReg(plan.mode) && plan.limit !== METADATA;
+  let code = makeTemp(ov, node, plan, work, temp);
   if (code >= 0) code = decorate(ov, node, plan, work, temp);
-  if (code >= 0 && ov.durable && isReg(plan.mode)) code = syncFile(ov.sys, work, temp);
+  if (code >= 0 && ov.durable && copies) code = syncFile(ov.sys, work, temp);
   if (code >= 0) code = native.statx(work, temp, AT_SYMLINK_NOFOLLOW, STATX_INO, STAT_B);
   if (code >= 0) code = publish(ov, node, work, temp);
   if (code < 0) {
@@ -80,18 +93,20 @@ function copyUpOne(ov: Overlay, node: number, limit: number): number {
   return 0;
 }
 
-function planSource(ov: Overlay, node: number): Source | number {
+function planSource(ov: Overlay, node: number, limit: number): Source | number {
   const code = ov.stat(node, STAT_A);
   if (code < 0) return code;
   const mode = ov.sys.statMode(STAT_A);
-  if (isDir(mode)) return { dir: ov.realDirOf(node), name: '.', mode, linked: false };
+  if (isDir(mode)) return { dir: ov.realDirOf(node), name: '.', mode, linked: false, limit: ALL };
   const linked = ov.sys.u32[(STAT_A + STATX.nlink) >> 2] > 1;
-  return { dir: ov.realDir(node), name: ov.realName(node), mode, linked };
+  const empty = ov.sys.u64(STAT_A + STATX.size_) === 0;
+  const wanted = limit === METADATA && (!isReg(mode) || empty) ? ALL : limit;
+  return { dir: ov.realDir(node), name: ov.realName(node), mode, linked, limit: wanted };
 }
 
-function makeTemp(ov: Overlay, from: Source, work: number, temp: string, limit: number): number {
+function makeTemp(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
   const { native, u32 } = ov.sys;
-  if (isReg(from.mode)) return copyFile(ov.sys, from, work, temp, limit);
+  if (isReg(from.mode)) return makeFile(ov, node, from, work, temp);
   if (isDir(from.mode)) return native.mkdirat(work, temp, 0o700);
   if (isLnk(from.mode)) {
     const length = native.readlinkat(from.dir, from.name, DENTS, DENTS_SIZE);
@@ -103,29 +118,63 @@ function makeTemp(ov: Overlay, from: Source, work: number, temp: string, limit: 
   return native.mknodat(work, temp, from.mode & S_IFMT, major, minor);
 }
 
-function copyFile(sys: Sys, from: Source, work: number, temp: string, limit: number): number {
-  const { native } = sys;
+function makeFile(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
+  const { native, u32 } = ov.sys;
   const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-  const out = sys.open(work, temp, flags, 0o600, RESOLVE_LAYER);
+  const out = ov.sys.open(work, temp, flags, 0o600, RESOLVE_LAYER);
   if (out < 0) return out;
-  try {
-    const size = Math.min(limit, sys.u64(STAT_A + STATX.size_));
-    if (size === 0) return 0;
-    const source = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
-    const data = sys.open(from.dir, from.name, source, 0, RESOLVE_LAYER);
-    if (data < 0) return data;
-    try {
-      const w = (STAT_A + STATX.size_) >> 2;
-      const whole = size > limit - 1 && limit !== ALL;
-      return whole
-        ? native.copyData(data, out, limit >>> 0, Math.floor(limit / 0x1_0000_0000))
-        : native.copyData(data, out, sys.u32[w], sys.u32[w + 1]);
-    } finally {
-      native.close(data);
-    }
-  } finally {
-    native.close(out);
+  const w = (STAT_A + STATX.size_) >> 2;
+  const code =
+    from.limit === METADATA
+      ? native.ftruncate(out, u32[w], u32[w + 1])
+      : copyData(ov, node, out, from.limit);
+  native.close(out);
+  return code;
+}
+
+/** Copies a node's data to an empty file; the node's statx is at STAT_A. */
+function copyData(ov: Overlay, node: number, out: number, limit: number): number {
+  const { native } = ov.sys;
+  const size = Math.min(limit, ov.sys.u64(STAT_A + STATX.size_));
+  if (size === 0) return 0;
+  const data = ov.openFile(node, O_RDONLY);
+  if (data < 0) return data;
+  const code = native.copyData(data, out, size >>> 0, Math.floor(size / 0x1_0000_0000));
+  native.close(data);
+  return code;
+}
+
+/**
+ * A metadata-only copy gets its data (ovl_copy_up_meta_inode_data). Until the mark goes, which is
+ * the commit, whatever the upper file holds does not count; its times and capabilities stay.
+ */
+function copyUpData(ov: Overlay, node: number, limit: number): number {
+  const { native, u32 } = ov.sys;
+  const code = ov.stat(node, STAT_A);
+  if (code < 0) return code;
+  const dir = ov.realDir(node);
+  const name = ov.realName(node);
+  const out = ov.sys.open(dir, name, O_WRONLY | O_NOFOLLOW, 0, RESOLVE_LAYER);
+  if (out < 0) return out;
+  const key = 'security.capability';
+  const capability = native.getxattr(dir, name, key, XATTR, XATTR_MAX);
+  let done = native.ftruncate(out, 0, 0);
+  if (done >= 0) done = copyData(ov, node, out, limit);
+  if (done >= 0 && ov.durable) done = native.fsync(out);
+  if (done >= 0 && capability > 0) done = native.setxattr(dir, name, key, XATTR, capability, 0);
+  if (done >= 0) done = native.removexattr(dir, name, `${ov.markPrefix}metacopy`);
+  if (done < 0) {
+    // The size shown is the upper file's: it must be what it was, and hold no half-copied data.
+    const w = (STAT_A + STATX.size_) >> 2;
+    native.ftruncate(out, 0, 0);
+    native.ftruncate(out, u32[w], u32[w + 1]);
   }
+  native.close(out);
+  const timed = setTimes(ov.sys, STAT_A, dir, name, AT_SYMLINK_NOFOLLOW);
+  if (done < 0 || timed < 0) return Math.min(done, timed);
+  ov.dropFile(node);
+  ov.dropLower(node);
+  return 0;
 }
 
 /** Owner, xattrs, mode and times, in the order in which none undoes another (chown drops capabilities and set-id bits). */
@@ -137,6 +186,9 @@ function decorate(ov: Overlay, node: number, from: Source, work: number, temp: s
   let code = native.fchownat(work, temp, uid, gid, AT_SYMLINK_NOFOLLOW);
   if (code >= 0) code = copyXattrs(ov.sys, from, work, temp);
   if (code >= 0 && !from.linked) code = writeOrigin(ov, node, from, work, temp);
+  if (code >= 0 && from.limit === METADATA) {
+    code = native.setxattr(work, temp, `${ov.markPrefix}metacopy`, XATTR, 0, 0);
+  }
   if (code >= 0 && !isLnk(from.mode)) code = native.fchmodat(work, temp, from.mode & 0o7777);
   return code < 0 ? code : setTimes(ov.sys, STAT_A, work, temp, AT_SYMLINK_NOFOLLOW);
 }
@@ -174,7 +226,8 @@ function copyXattrs(sys: Sys, from: Source, work: number, temp: string): number 
 function writeOrigin(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
   const { sys, table } = ov;
   const lower = table.lower(node);
-  const place = isDir(from.mode) ? ov.lowers.place(lower, 0) : lower;
+  const stacked = isDir(from.mode) || table.has(node, F_METACOPY);
+  const place = stacked ? ov.lowers.place(lower, 0) : lower;
   const layer = ov.layer(ov.lowers.layerOf(place));
   const length = encodeOrigin(sys, layer, from.dir, from.name);
   if (length === 0) return 0;
@@ -231,19 +284,39 @@ export function markImpure(ov: Overlay, node: number): number {
 
 /** The inode number of the new upper object is at STAT_B. */
 function commit(ov: Overlay, node: number, from: Source): void {
-  const { sys, table, upper } = ov;
+  const { table } = ov;
   ov.copyUps++;
   table.set(node, F_UPPER);
   if (table.has(node, F_UNLINKED)) table.set(node, F_ORPHAN);
-  if (isDir(from.mode)) return;
-  const w = (STAT_B + STATX.ino) >> 2;
-  table.setKey(node, upper?.id ?? 0, sys.u32[w], sys.u32[w + 1]);
-  if (from.linked) table.setIno(node, sys.u32[w], sys.u32[w + 1]);
-  ov.dropFile(node);
-  ov.dropLowerPlace(node);
+  if (!isDir(from.mode)) commitFile(ov, node, from);
   if (table.has(node, F_UNLINKED)) return;
   const index = ov.indexes.get(table.parent(node));
-  index?.put(table.name(node), dtype(from.mode), FROM_UPPER, table.inoLo(node), table.inoHi(node));
+  index?.copiedUp(table.name(node), table.inoLo(node), table.inoHi(node));
+}
+
+function commitFile(ov: Overlay, node: number, from: Source): void {
+  const { sys, table, upper } = ov;
+  const w = (STAT_B + STATX.ino) >> 2;
+  table.setKey(node, upper?.id ?? 0, sys.u32[w], sys.u32[w + 1]);
+  if (from.linked) table.setIno(node, sys.u32[w], xinoHi(ov, upper?.id ?? 0, sys.u32[w + 1]));
+  ov.dropFile(node);
+  if (from.limit === METADATA) keepData(ov, node, from);
+  else ov.dropLower(node);
+}
+
+/** The node's lower is now only where its data is. */
+function keepData(ov: Overlay, node: number, from: Source): void {
+  const { lowers, table } = ov;
+  let stack: number;
+  if (table.has(node, F_METACOPY)) {
+    const place = ov.dataPlace(node);
+    lowers.hold(place);
+    stack = lowers.addStack([place]);
+  } else {
+    stack = dataStack(ov, { parent: table.lower(node), name: from.name }, 0);
+  }
+  ov.replaceLower(node, stack);
+  table.set(node, F_METACOPY);
 }
 
 function discard(sys: Sys, work: number, temp: string): void {

@@ -23,7 +23,7 @@ import { STAT_A, STAT_B, XATTR, XATTR_MAX } from '../sys/sys.js';
 import { copyUp } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
 import { F_ACL_DEFAULT, F_ACL_KNOWN, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
-import { xinoHi } from './lookup.js';
+import { xinoHi } from './identity.js';
 import { orphanName, type Overlay } from './overlay.js';
 
 const DEFAULT_ACL = 'system.posix_acl_default';

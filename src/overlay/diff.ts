@@ -61,6 +61,8 @@ function openLowers(sys: Sys, lowers: readonly string[]): Overlay {
     readOnly: true,
     durability: 'fsync=0',
     writeback: false,
+    redirectDir: 'follow',
+    metacopy: false,
     debug: false,
   };
   return openOverlay(sys, spec, new FdCache(sys.native, FDS));
@@ -115,7 +117,7 @@ class Differ {
     const fd = this.#sys.open(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_LAYER);
     if (fd < 0) throw new UserError(`cannot open ${display(path)}: ${errnoText(fd)}`);
     try {
-      const marks = dirMarks(this.#sys, fd, '.', false);
+      const marks = dirMarks(this.#sys, fd, '.', false, TRUSTED);
       const opaque = typeof marks !== 'number' && marks.opaque;
       const lower = this.#lower(below, name);
       const lowerDir = lower !== 0 && isDir(this.#below?.table.mode(lower) ?? 0) ? lower : 0;

@@ -74,6 +74,15 @@ export class DirIndex {
     this.#lasts[slot] = source;
   }
 
+  /** The entry has an upper object now; a directory keeps its lowers below it. */
+  copiedUp(name: string, inoLo: number, inoHi: number): void {
+    const slot = this.#slots.get(name);
+    if (slot === undefined) return;
+    this.#sources[slot] = FROM_UPPER;
+    this.#inoLo[slot] = inoLo;
+    this.#inoHi[slot] = inoHi;
+  }
+
   /** The name stays in the order until that is built anew: a listing under way skips it. */
   remove(name: string): void {
     this.#slots.delete(name);

@@ -21,11 +21,15 @@ export type FileClosing = (node: number) => void;
 
 const ID_RANGE = 0x1_0000_0000;
 const KINDS = 4;
+/** More descriptors than one request looks up in the cache. */
+const IN_USE = 16;
 
 export class FdCache {
   readonly #native: Native;
   readonly #cache: LRUCache<number, number>;
   readonly #owners = new Map<number, FileClosing>();
+  /** Taken out of the cache, but maybe in use by the request that is being served. */
+  readonly #retired: number[] = [];
   #nextOwner = 1;
 
   /** `max`: descriptors kept open at most. */
@@ -56,13 +60,20 @@ export class FdCache {
       if (Math.floor(key / (ID_RANGE * KINDS)) === owner) this.#cache.delete(key);
     }
     this.#owners.delete(owner);
+    this.flush();
   }
 
-  /** Closes the half not used for longest; false when nothing is open. */
+  /**
+   * Closes, at once, the half not used for longest, but none of the newest, which the request being
+   * served may hold; false when there are no others.
+   */
   readonly shrink = (): boolean => {
-    const count = Math.ceil(this.#cache.size / 2);
+    const { size } = this.#cache;
+    const count = Math.min(Math.ceil(size / 2), size - IN_USE);
     for (let i = 0; i < count; i++) this.#cache.pop();
-    return count > 0;
+    const closed = this.#retired.splice(0, Math.max(0, this.#retired.length - IN_USE));
+    for (const fd of closed) this.#native.close(fd);
+    return closed.length > 0;
   };
 
   get(owner: number, kind: FdKind, id: number): number | undefined {
@@ -83,6 +94,11 @@ export class FdCache {
     if (rest % KINDS === FdKind.File) {
       this.#owners.get(Math.floor(rest / KINDS))?.(id);
     }
-    this.#native.close(fd);
+    this.#retired.push(fd);
+  }
+
+  /** Closes what was taken out; to be called between requests. */
+  flush(): void {
+    while (this.#retired.length > 0) this.#native.close(this.#retired.pop() ?? -1);
   }
 }

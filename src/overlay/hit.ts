@@ -11,18 +11,28 @@ export const Found = {
 } as const;
 export type Found = (typeof Found)[keyof typeof Found];
 
+/** An object in a lower: below `parent`, by `name` (a path, below a layer's root). */
+export interface LowerFile {
+  readonly parent: number;
+  readonly name: string;
+}
+/** A directory in a lower, with its marks as PLACE_*. */
+export interface LowerDir extends LowerFile {
+  readonly flags: number;
+}
+
 export class Hit {
   found: Found = Found.None;
   /** st_mode of the topmost object, whose statx is at STAT_A. */
   mode = 0;
   /** Layer of the topmost object. */
   layer = 0;
-  /** Index in the parent's stack of the topmost lower object. */
-  index = 0;
-  /** Directory: the parent's places that hold a directory of this name, topmost first. */
-  readonly parents: number[] = [];
-  /** For each of `parents`: it may hold xwhiteouts. */
-  readonly xwhiteouts: boolean[] = [];
+  /** Lower, not a directory: the place of the directory that holds it. */
+  place = 0;
+  /** Directory: what its lower stack is made of, topmost first. */
+  readonly dirs: LowerDir[] = [];
+  /** Metadata-only copy: the file that holds the data. */
+  data: LowerFile | undefined;
   /** Inode number the object is shown with. */
   inoLo = 0;
   inoHi = 0;
@@ -30,14 +40,17 @@ export class Hit {
   keyLo = 0;
   keyHi = 0;
   keyed = false;
+  /** Upper directory: it carries the `impure` mark. */
+  impure = false;
 
   reset(): void {
     this.found = Found.None;
     this.mode = 0;
     this.layer = 0;
-    this.index = 0;
-    this.parents.length = 0;
-    this.xwhiteouts.length = 0;
+    this.place = 0;
+    this.dirs.length = 0;
+    this.data = undefined;
     this.keyed = false;
+    this.impure = false;
   }
 }

@@ -45,6 +45,11 @@ export const F_IMPURE = 1 << 19;
 /** Directory: its default ACL was looked for / is there. */
 export const F_ACL_KNOWN = 1 << 20;
 export const F_ACL_DEFAULT = 1 << 21;
+/**
+ * Regular file: a metadata-only copy. Its lower is a stack: last the place of the file that holds
+ * the data; before it, when the copy is itself in a lower, the place of the directory it is in.
+ */
+export const F_METACOPY = 1 << 22;
 
 const ALIAS_BYTES = 16;
 

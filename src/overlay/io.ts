@@ -2,8 +2,8 @@
 import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { O_DIRECTORY, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
-import { copyUp } from './copyUp.js';
-import { killSetIds } from './attr.js';
+import { copyUp, copyUpMeta } from './copyUp.js';
+import { killSetIds, killSetIdsFor } from './attr.js';
 import { F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
@@ -65,10 +65,13 @@ export function fallocate(
   mode: number,
   off: readonly [number, number],
   length: readonly [number, number],
+  uid: number,
 ): number {
   const fd = writable(ov, node);
   if (fd < 0) return fd;
-  return ov.sys.native.fallocate(fd, mode, off[0], off[1], length[0], length[1]);
+  const { native } = ov.sys;
+  const code = native.fallocate(fd, mode, off[0], off[1], length[0], length[1]);
+  return code < 0 ? code : killSetIdsFor(ov, node, uid);
 }
 
 /** SEEK_DATA and SEEK_HOLE; the offset lands at `at`. */
@@ -92,6 +95,7 @@ export function copyFileRange(
   to: number,
   toOff: readonly [number, number],
   length: number,
+  uid: number,
 ): number {
   const out = writable(ov, to);
   if (out < 0) return out;
@@ -99,7 +103,9 @@ export function copyFileRange(
   if (input < 0) return input;
   const step = Math.min(length, COPY_STEP);
   const { native } = ov.sys;
-  return native.copyFileRange(input, fromOff[0], fromOff[1], out, toOff[0], toOff[1], step);
+  const copied = native.copyFileRange(input, fromOff[0], fromOff[1], out, toOff[0], toOff[1], step);
+  const killed = copied > 0 ? killSetIdsFor(ov, to, uid) : 0;
+  return killed < 0 ? killed : copied;
 }
 
 /** fsync of a file or directory. What is only in a lower is on disk already. */
@@ -124,7 +130,7 @@ export function ioctl(
 ): number {
   if (changes) {
     if (!ov.upper) return -E.EROFS;
-    const up = copyUp(ov, node);
+    const up = copyUpMeta(ov, node);
     if (up < 0) return up;
   }
   const { native } = ov.sys;

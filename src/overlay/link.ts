@@ -4,16 +4,21 @@ import { dtype } from '../base/mode.js';
 import { isDeviceWhiteout } from '../layer/whiteout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A, STAT_B } from '../sys/sys.js';
-import { copyUp, markImpure } from './copyUp.js';
+import { copyUp, copyUpMeta, markImpure } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
-import { F_IMPURE, F_ORPHAN } from './inodeTable.js';
+import { F_IMPURE, F_METACOPY, F_ORPHAN } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
+import { setRedirect } from './redirect.js';
 
 /** Links `node` to (parent, name); its new statx is at STAT_A. Returns 0 or -errno. */
 export function link(ov: Overlay, node: number, parent: number, name: string): number {
   const { table } = ov;
-  let code = copyUp(ov, node);
+  let code = copyUpMeta(ov, node);
   if (code >= 0) code = copyUp(ov, parent);
+  if (code >= 0 && table.has(node, F_METACOPY)) {
+    code = setRedirect(ov, node, false);
+    if (code === -E.EXDEV) code = copyUp(ov, node);
+  }
   if (code < 0) return code;
   const dir = ov.upperDir(parent);
   if (dir < 0) return dir;

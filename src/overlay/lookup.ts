@@ -8,26 +8,19 @@
  * Directories are identified by their name.
  */
 import { E } from '../base/errno.js';
-import { DT_DIR, dtype, isDir } from '../base/mode.js';
+import { DT_DIR, DT_REG, isDir, isReg } from '../base/mode.js';
 import { statOrigin } from '../layer/origin.js';
-import {
-  dirMarks,
-  hasDotWhiteout,
-  isDeviceWhiteout,
-  isDotMark,
-  isXWhiteout,
-} from '../layer/whiteout.js';
-import { TRUSTED, USER } from '../layer/xattrs.js';
+import { dirMarks, isDeviceWhiteout, isDotMark } from '../layer/whiteout.js';
 import { ROOT } from '../protocol/flags.js';
-import { STATX } from '../protocol/layout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
-import { STAT_A, STAT_B, STAT_C } from '../sys/sys.js';
-import type { DirIndex } from './dirIndex.js';
-import { Found } from './hit.js';
-import { F_IMPURE, F_UPPER } from './inodeTable.js';
+import { STAT_A, STAT_C } from '../sys/sys.js';
+import { type DirIndex, FROM_UPPER } from './dirIndex.js';
+import { Found, type LowerFile } from './hit.js';
+import { foundLower, setKey, showIno } from './identity.js';
+import { F_IMPURE, F_METACOPY, F_UPPER } from './inodeTable.js';
+import { PLACE_IMPURE } from './lowers.js';
+import { EVERYWHERE, type Range, walkLowers } from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
-
-const W_INO = STATX.ino >> 2;
 
 /**
  * Finds `name` in directory `parent`; the result is in `ov.hit`, the topmost object's statx at
@@ -45,28 +38,37 @@ export function resolve(ov: Overlay, parent: number, name: string): number {
   }
   if (range.first < 0 && ov.table.has(parent, F_UPPER)) {
     const found = resolveUpper(ov, parent, name);
-    if (found !== CONTINUE) return found;
+    if (typeof found === 'number') return found;
+    return walkLowers(ov, parent, name, range, found.redirect, found.metacopy);
   }
   return resolveLowers(ov, parent, name, range);
 }
 
-/** Which lowers of the parent's stack are asked. `indexed`: the listing has told, so a miss hides nothing. */
-interface Range {
-  readonly first: number;
-  readonly last: number;
-  readonly indexed: boolean;
+/** What only the lowers have of a name. */
+export function resolveLowers(
+  ov: Overlay,
+  parent: number,
+  name: string,
+  range: Range = EVERYWHERE,
+): number {
+  if (isDotMark(name)) return 0;
+  return walkLowers(ov, parent, name, range, '', false);
 }
-const EVERYWHERE: Range = { first: -1, last: Infinity, indexed: false };
 
-/** What resolveUpper returns when the lowers count too. */
-const CONTINUE = 1;
+/** The lowers count too, under another name when there is a redirect. */
+interface Below {
+  readonly redirect: string;
+  readonly metacopy: boolean;
+}
+const SAME_NAME: Below = { redirect: '', metacopy: false };
 
-function resolveUpper(ov: Overlay, parent: number, name: string): number {
+/** A number when the upper settles it: 0 or -errno. */
+function resolveUpper(ov: Overlay, parent: number, name: string): Below | number {
   const { hit, sys } = ov;
   const dir = ov.upperDir(parent);
   if (dir < 0) return dir;
   const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
-  if (code === -E.ENOENT) return CONTINUE;
+  if (code === -E.ENOENT) return isDotMark(name) ? 0 : SAME_NAME;
   if (code < 0) return code;
   if (isDeviceWhiteout(sys, STAT_A)) {
     hit.found = Found.UpperWhiteout;
@@ -75,103 +77,32 @@ function resolveUpper(ov: Overlay, parent: number, name: string): number {
   hit.found = Found.Upper;
   hit.mode = sys.statMode(STAT_A);
   hit.layer = ov.upper?.id ?? 0;
-  if (!isDir(hit.mode)) {
-    identifyUpper(ov, parent, dir, name);
-    return 0;
-  }
+  if (!isDir(hit.mode)) return identifyUpper(ov, parent, dir, name);
   showIno(ov, hit.layer, STAT_A);
-  const marks = dirMarks(sys, dir, name, false);
+  const marks = dirMarks(sys, dir, name, false, ov.markPrefix);
   if (typeof marks === 'number') return marks;
-  return marks.opaque ? 0 : CONTINUE;
+  hit.impure = marks.impure;
+  return marks.opaque ? 0 : { redirect: marks.redirect, metacopy: false };
 }
 
-/** Inode number and key of an upper object at STAT_A that is not a directory. */
-function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): void {
+/** Inode number, key and data of an upper object at STAT_A that is not a directory. */
+function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): Below | number {
   const { hit, sys } = ov;
   setKey(ov, STAT_A);
   hit.keyed = true;
   showIno(ov, hit.layer, STAT_A);
-  if (!ov.table.has(parent, F_IMPURE)) return;
+  // Only in a directory marked impure can an entry have been copied up.
+  if (!ov.table.has(parent, F_IMPURE)) return 0;
   const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
   const layer = typeof origin === 'string' ? statOrigin(sys, ov.layers, origin) : 0;
   if (layer !== 0) showIno(ov, layer, STAT_C);
+  if (!isReg(hit.mode)) return 0;
+  if (sys.native.getxattr(dir, name, `${ov.markPrefix}metacopy`, 0, 0) < 0) return 0;
+  const redirect = sys.xattr(dir, name, `${ov.markPrefix}redirect`);
+  return { redirect: typeof redirect === 'string' ? redirect : '', metacopy: true };
 }
 
-/** Walks the parent's lowers; an upper directory already found collects its lower directories. */
-export function resolveLowers(
-  ov: Overlay,
-  parent: number,
-  name: string,
-  range: Range = EVERYWHERE,
-): number {
-  const { hit, sys, lowers, table } = ov;
-  if (isDotMark(name) && hit.found === Found.None) return 0;
-  const stack = table.lower(parent);
-  const count = lowers.count(stack);
-  const end = Math.min(count, range.last + 1);
-  for (let i = Math.max(0, range.first); i < end; i++) {
-    const place = lowers.place(stack, i);
-    const dir = ov.lowerDir(place);
-    if (dir < 0) return dir;
-    const at = hit.found === Found.None ? STAT_A : STAT_B;
-    const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, at);
-    if (code === -E.ENOENT) {
-      // At the bottom there is nothing left to hide.
-      if (!range.indexed && i + 1 < count && hasDotWhiteout(sys, dir, name)) return 0;
-      continue;
-    }
-    if (code < 0) return code;
-    if (isDeviceWhiteout(sys, at)) return 0;
-    if (lowers.mayHoldXWhiteouts(place) && isXWhiteout(sys, dir, name, at)) return 0;
-    if (!isDir(sys.statMode(at))) {
-      if (hit.found === Found.None) foundLower(ov, place, i, at);
-      return 0;
-    }
-    const more = addLowerDir(ov, place, i, dir, name, at, i + 1 === end);
-    if (more <= 0) return more;
-  }
-  return 0;
-}
-
-/** One more directory of the name: 1 to go on below, 0 at an opaque one, -errno. */
-function addLowerDir(
-  ov: Overlay,
-  place: number,
-  index: number,
-  dir: number,
-  name: string,
-  at: number,
-  bottom: boolean,
-): number {
-  const { hit, sys } = ov;
-  if (hit.found === Found.None) foundLower(ov, place, index, at);
-  else if (hit.parents.length === 0) showIno(ov, ov.lowers.layerOf(place), at);
-  // Marks matter for what lies below, and for xwhiteouts, which the parent's mark announces.
-  if (bottom && !ov.lowers.mayHoldXWhiteouts(place)) {
-    hit.parents.push(place);
-    hit.xwhiteouts.push(false);
-    return 0;
-  }
-  const marks = dirMarks(sys, dir, name, true);
-  if (typeof marks === 'number') return marks;
-  hit.parents.push(place);
-  hit.xwhiteouts.push(marks.xwhiteouts);
-  return marks.opaque ? 0 : 1;
-}
-
-function foundLower(ov: Overlay, place: number, index: number, at: number): void {
-  const { hit, sys } = ov;
-  hit.found = Found.Lower;
-  hit.mode = sys.statMode(at);
-  hit.layer = ov.lowers.layerOf(place);
-  hit.index = index;
-  setKey(ov, at);
-  const alone = sys.u32[(at + STATX.nlink) >> 2] === 1 || ov.upper === undefined;
-  hit.keyed = !isDir(hit.mode) && alone && sys.statDev(at) === ov.layer(hit.layer).dev;
-  showIno(ov, hit.layer, at);
-}
-
-/** An entry whose place the index tells: one statx. */
+/** An entry whose place the index tells: one statx, unless it may be a metadata-only copy. */
 function resolveIndexed(
   ov: Overlay,
   parent: number,
@@ -179,40 +110,23 @@ function resolveIndexed(
   index: DirIndex,
   slot: number,
 ): number {
-  const { hit, sys, lowers } = ov;
+  const { sys, lowers } = ov;
   const source = index.source(slot);
-  const place = source === 0 ? 0 : lowers.place(ov.table.lower(parent), source - 1);
-  const dir = source === 0 ? ov.upperDir(parent) : ov.lowerDir(place);
+  if (source === FROM_UPPER) {
+    const found = resolveUpper(ov, parent, name);
+    if (typeof found === 'number') return found;
+    return walkLowers(ov, parent, name, EVERYWHERE, found.redirect, found.metacopy);
+  }
+  const place = lowers.place(ov.table.lower(parent), source - 1);
+  if (index.type(slot) === DT_REG && lowers.marked(place, PLACE_IMPURE)) {
+    const range = { first: source - 1, last: Infinity, indexed: false };
+    return walkLowers(ov, parent, name, range, '', false);
+  }
+  const dir = ov.lowerDir(place);
   if (dir < 0) return dir;
   const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
-  if (code < 0) return code;
-  if (source !== 0) {
-    foundLower(ov, place, source - 1, STAT_A);
-    return 0;
-  }
-  hit.found = Found.Upper;
-  hit.mode = sys.statMode(STAT_A);
-  hit.layer = ov.upper?.id ?? 0;
-  identifyUpper(ov, parent, dir, name);
-  return 0;
-}
-
-function setKey(ov: Overlay, at: number): void {
-  ov.hit.keyLo = ov.sys.u32[(at >> 2) + W_INO];
-  ov.hit.keyHi = ov.sys.u32[(at >> 2) + W_INO + 1];
-}
-
-/** The inode number an object of `layer` is shown with: its own, with the file system's number on top when there are several. */
-function showIno(ov: Overlay, layer: number, at: number): void {
-  const { hit, sys } = ov;
-  hit.inoLo = sys.u32[(at >> 2) + W_INO];
-  hit.inoHi = xinoHi(ov, layer, sys.u32[(at >> 2) + W_INO + 1]);
-}
-
-/** Eight high bits carry the file system's number, where the inode number leaves them free. */
-export function xinoHi(ov: Overlay, layer: number, hi: number): number {
-  const fsid = ov.xino?.get(layer) ?? 0;
-  return hi < 0x100_0000 ? (hi | (fsid << 24)) >>> 0 : hi;
+  if (code >= 0) foundLower(ov, place, STAT_A);
+  return Math.min(code, 0);
 }
 
 /** The node of what `ov.hit` shows under (parent, name), made when it is new. Its lookup count is not raised. */
@@ -232,34 +146,34 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
   if (hit.keyed) table.setKey(node, hit.layer, hit.keyLo, hit.keyHi);
   if (hit.found === Found.Upper) table.set(node, F_UPPER);
   if (isDir(hit.mode)) {
-    table.setLower(node, stackOfHit(ov, name));
-    if (hit.found === Found.Upper && isImpure(ov, node)) table.set(node, F_IMPURE);
+    table.setLower(node, stackOfHit(ov));
+    if (hit.found === Found.Upper && hit.impure) table.set(node, F_IMPURE);
+  } else if (hit.data) {
+    table.setLower(node, dataStack(ov, hit.data, hit.found === Found.Lower ? hit.place : 0));
+    table.set(node, F_METACOPY);
   } else if (hit.found === Found.Lower) {
-    const place = ov.lowers.place(table.lower(parent), hit.index);
-    ov.lowers.hold(place);
-    table.setLower(node, place);
+    ov.lowers.hold(hit.place);
+    table.setLower(node, hit.place);
   }
   return node;
 }
 
-function stackOfHit(ov: Overlay, name: string): number {
+/** The stack of a metadata-only copy: the directory it is in when that is a lower's, then its data. */
+export function dataStack(ov: Overlay, data: LowerFile, place: number): number {
+  const { lowers } = ov;
+  const file = lowers.addPlace(lowers.layerOf(data.parent), data.parent, data.name, 0);
+  if (place === 0) return lowers.addStack([file]);
+  lowers.hold(place);
+  return lowers.addStack([place, file]);
+}
+
+function stackOfHit(ov: Overlay): number {
   const { hit, lowers } = ov;
-  const places = hit.parents.map((parent, i) =>
-    lowers.addPlace(lowers.layerOf(parent), parent, name, hit.xwhiteouts[i]),
+  const places = hit.dirs.map(({ parent, name, flags }) =>
+    lowers.addPlace(lowers.layerOf(parent), parent, name, flags),
   );
   return lowers.addStack(places);
 }
-
-/** The upper directory is marked as one that holds copied-up entries. */
-export function isImpure(ov: Overlay, node: number): boolean {
-  const dir = ov.upperDir(node);
-  if (dir < 0) return false;
-  const { native } = ov.sys;
-  return [TRUSTED, USER].some((prefix) => native.getxattr(dir, '.', `${prefix}impure`, 0, 0) >= 0);
-}
-
-/** d_type of a node. */
-export const typeOf = (ov: Overlay, node: number): number => dtype(ov.table.mode(node));
 
 /** The lookup of ".." that a dirent of `node` shows. */
 export const parentOf = (ov: Overlay, node: number): number =>

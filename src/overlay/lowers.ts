@@ -11,7 +11,10 @@ const P_PARENT = 1;
 const P_NAME = 2;
 const P_REFS = 3;
 const PLACE_BYTES = 16;
-const XWHITEOUTS = 0x8000_0000;
+/** Flags of a place, above the layer id. */
+export const PLACE_XWHITEOUTS = 0x8000_0000;
+export const PLACE_IMPURE = 0x4000_0000;
+const LAYER_MASK = 0x3fff_ffff;
 
 export class LowerTable {
   readonly #arena: Arena;
@@ -21,13 +24,16 @@ export class LowerTable {
   }
 
   // --- places ------------------------------------------------------------------------------
-  /** A new place with one reference; `parent` 0 and no name for a layer's root. */
-  addPlace(layer: number, parent: number, name: string, xwhiteouts: boolean): number {
+  /**
+   * A new place with one reference; `parent` 0 and no name for a layer's root. Below a root the name
+   * may be a path (an absolute redirect). `flags`: PLACE_*.
+   */
+  addPlace(layer: number, parent: number, name: string, flags: number): number {
     const nameUnit = parent === 0 ? 0 : this.#arena.putName(name);
     const unit = this.#arena.alloc(PLACE_BYTES);
     const at = unit << 2;
     const u32 = this.#arena.u32;
-    u32[at + P_LAYER] = xwhiteouts ? layer | XWHITEOUTS : layer;
+    u32[at + P_LAYER] = (layer | flags) >>> 0;
     u32[at + P_PARENT] = parent;
     u32[at + P_NAME] = nameUnit;
     u32[at + P_REFS] = 1;
@@ -54,12 +60,12 @@ export class LowerTable {
   }
 
   layerOf(place: number): number {
-    return this.#arena.u32[(place << 2) + P_LAYER] & ~XWHITEOUTS;
+    return this.#arena.u32[(place << 2) + P_LAYER] & LAYER_MASK;
   }
 
-  /** The directory is marked as one that may hold xwhiteouts. */
-  mayHoldXWhiteouts(place: number): boolean {
-    return (this.#arena.u32[(place << 2) + P_LAYER] & XWHITEOUTS) !== 0;
+  /** True when the directory carries one of the marks `flags` (PLACE_*). */
+  marked(place: number, flags: number): boolean {
+    return (this.#arena.u32[(place << 2) + P_LAYER] & flags) !== 0;
   }
 
   parentOf(place: number): number {

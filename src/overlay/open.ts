@@ -7,7 +7,8 @@ import { ROOT } from '../protocol/flags.js';
 import { STAT_A, type Sys } from '../sys/sys.js';
 import type { FdCache } from './fdCache.js';
 import { F_IMPURE, F_UPPER } from './inodeTable.js';
-import { isImpure, xinoHi } from './lookup.js';
+import { xinoHi } from './identity.js';
+import { placeFlags } from './lowerWalk.js';
 import { Overlay } from './overlay.js';
 import type { OverlaySpec } from './spec.js';
 import { openWorkdir, type Workdir } from './workdir.js';
@@ -44,18 +45,20 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
 function addRoot(ov: Overlay, layers: readonly Layer[]): void {
   const places: number[] = [];
   let opaque = false;
+  let impure = false;
   for (const layer of layers) {
     if (opaque) break;
-    const marks = dirMarks(ov.sys, layer.root, '.', layer !== ov.upper);
+    const marks = dirMarks(ov.sys, layer.root, '.', layer !== ov.upper, ov.markPrefix);
     if (typeof marks === 'number') throw new UserError(`cannot read the marks of ${layer.path}`);
     opaque = marks.opaque;
-    if (layer !== ov.upper) places.push(ov.lowers.addPlace(layer.id, 0, '', marks.xwhiteouts));
+    if (layer === ov.upper) impure = marks.impure;
+    else places.push(ov.lowers.addPlace(layer.id, 0, '', placeFlags(marks)));
   }
   const { table } = ov;
   table.setLower(ROOT, ov.lowers.addStack(places));
   if (ov.upper) {
     table.set(ROOT, F_UPPER);
-    if (isImpure(ov, ROOT)) table.set(ROOT, F_IMPURE);
+    if (impure) table.set(ROOT, F_IMPURE);
   }
   // The root shows the topmost layer's number, also when that is the upper (ovl_get_root).
   const first = layers[0];

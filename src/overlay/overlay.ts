@@ -20,10 +20,11 @@ import {
   RESOLVE_LAYER,
   STATX_BASIC_STATS,
 } from '../sys/constants.js';
-import type { Sys } from '../sys/sys.js';
+import { STATX } from '../protocol/layout.js';
+import { STAT_C, type Sys } from '../sys/sys.js';
 import { DirIndexes } from './dirIndex.js';
 import { type FdCache, FdKind } from './fdCache.js';
-import { F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
+import { F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
 import { Hit } from './hit.js';
 import { LowerTable } from './lowers.js';
 import type { OverlaySpec } from './spec.js';
@@ -86,6 +87,16 @@ export class Overlay {
     return this.spec.durability === 'sync';
   }
 
+  /** Directories that have lowers can be renamed. */
+  get redirects(): boolean {
+    return this.spec.redirectDir === 'on' && this.work?.trusted === true;
+  }
+
+  /** Changes of metadata copy no data. */
+  get metacopies(): boolean {
+    return this.spec.metacopy && this.work?.trusted === true;
+  }
+
   /** Where our marks are written: `trusted.` where we may, else `user.`. */
   get markPrefix(): string {
     return this.work?.trusted === false ? USER : TRUSTED;
@@ -144,7 +155,14 @@ export class Overlay {
     const { table } = this;
     if (table.has(node, F_ORPHAN)) return this.workDir();
     if (table.has(node, F_UPPER)) return this.upperDir(table.parent(node));
-    return this.lowerDir(table.lower(node));
+    const lower = table.lower(node);
+    return this.lowerDir(table.has(node, F_METACOPY) ? this.lowers.place(lower, 0) : lower);
+  }
+
+  /** The place of the file that holds the data of a metadata-only copy. */
+  dataPlace(node: number): number {
+    const stack = this.table.lower(node);
+    return this.lowers.place(stack, this.lowers.count(stack) - 1);
   }
 
   realName(node: number): string {
@@ -167,7 +185,29 @@ export class Overlay {
     }
     const dir = this.realDir(node);
     if (dir < 0) return dir;
-    return native.statx(dir, this.realName(node), AT_SYMLINK_NOFOLLOW, mask, at);
+    const code = native.statx(dir, this.realName(node), AT_SYMLINK_NOFOLLOW, mask, at);
+    return code < 0 || !this.table.has(node, F_METACOPY) ? code : this.#addBlocks(node, at);
+  }
+
+  /** A metadata-only copy takes no blocks itself: those of its data are shown (ovl_getattr). */
+  #addBlocks(node: number, at: number): number {
+    const { native, u32 } = this.sys;
+    const fd = this.#openDataOf(node, O_PATH | O_NOFOLLOW);
+    if (fd < 0) return fd;
+    const code = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C);
+    native.close(fd);
+    if (code < 0) return code;
+    u32[(at + STATX.blocks) >> 2] = u32[(STAT_C + STATX.blocks) >> 2];
+    u32[(at + STATX.blocks + 4) >> 2] = u32[(STAT_C + STATX.blocks + 4) >> 2];
+    return 0;
+  }
+
+  /** Opens the file that holds a metadata-only copy's data. */
+  #openDataOf(node: number, flags: number): number {
+    const place = this.dataPlace(node);
+    const dir = this.lowerDir(this.lowers.parentOf(place));
+    if (dir < 0) return dir;
+    return this.sys.open(dir, this.lowers.nameOf(place), flags, 0, RESOLVE_LAYER);
   }
 
   /**
@@ -178,20 +218,21 @@ export class Overlay {
   file(node: number): number {
     const cached = this.#fds.get(this.#owner, FdKind.File, node);
     if (cached !== undefined) return cached;
-    const dir = this.realDir(node);
-    if (dir < 0) return dir;
-    const name = this.realName(node);
-    const upper = this.table.has(node, F_UPPER);
-    const fd = this.#openData(dir, name, upper);
+    const writable = this.table.has(node, F_UPPER) && !this.table.has(node, F_METACOPY);
+    const fd = this.openFile(node, writable ? O_RDWR : O_RDONLY);
     if (fd < 0) return fd;
     this.#fds.put(this.#owner, FdKind.File, node, fd);
-    this.setBacking(node, fd, upper);
+    this.setBacking(node, fd, writable);
     return fd;
   }
 
-  #openData(dir: number, name: string, upper: boolean): number {
-    const flags = (upper ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK;
-    return this.sys.open(dir, name, flags, 0, RESOLVE_LAYER);
+  /** Opens the file that holds a node's data; the descriptor is the caller's. */
+  openFile(node: number, access: number): number {
+    const flags = access | O_NOFOLLOW | O_NONBLOCK;
+    if (this.table.has(node, F_METACOPY)) return this.#openDataOf(node, flags);
+    const dir = this.realDir(node);
+    if (dir < 0) return dir;
+    return this.sys.open(dir, this.realName(node), flags, 0, RESOLVE_LAYER);
   }
 
   dropFile(node: number): void {
@@ -208,12 +249,7 @@ export class Overlay {
       this.#fds.drop(this.#owner, FdKind.UpperDir, node);
       this.indexes.drop(node);
     }
-    const lower = table.lower(node);
-    if (lower !== 0) {
-      if (dir) this.lowers.releaseStack(lower, this.#placeEnded);
-      else this.lowers.releasePlace(lower, this.#placeEnded);
-      table.setLower(node, 0);
-    }
+    this.dropLower(node);
     if (table.has(node, F_ORPHAN)) this.work?.removeOrphan(orphanName(node), dir);
   };
 
@@ -221,12 +257,22 @@ export class Overlay {
     this.#fds.drop(this.#owner, FdKind.LowerDir, place);
   };
 
-  /** A lower object's data is no longer this node's: forgets its place. */
-  dropLowerPlace(node: number): void {
-    const place = this.table.lower(node);
-    if (place === 0) return;
-    this.table.setLower(node, 0);
-    this.lowers.releasePlace(place, this.#placeEnded);
+  /** The node has no lower any more: forgets its places. */
+  dropLower(node: number): void {
+    const { table } = this;
+    const lower = table.lower(node);
+    if (lower === 0) return;
+    const stacked = isDir(table.mode(node)) || table.has(node, F_METACOPY);
+    if (stacked) this.lowers.releaseStack(lower, this.#placeEnded);
+    else this.lowers.releasePlace(lower, this.#placeEnded);
+    table.setLower(node, 0);
+    table.clear(node, F_METACOPY);
+  }
+
+  /** Replaces what a node has as its lower by a stack (whose references are taken over). */
+  replaceLower(node: number, stack: number): void {
+    this.dropLower(node);
+    this.table.setLower(node, stack);
   }
 
   /** No name leads to the node any more. */

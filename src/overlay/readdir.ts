@@ -6,7 +6,8 @@ import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_B } from '../sys/sys.js';
 import { DirIndex, FROM_UPPER } from './dirIndex.js';
 import { F_IMPURE, F_UPPER } from './inodeTable.js';
-import { xinoHi } from './lookup.js';
+import { PLACE_XWHITEOUTS } from './lowers.js';
+import { xinoHi } from './identity.js';
 import type { Overlay } from './overlay.js';
 
 /** The directory's index, or -errno. */
@@ -53,7 +54,7 @@ function addLower(
   const dir = ov.lowerDir(place);
   if (dir < 0) return dir;
   const layer = ov.lowers.layerOf(place);
-  const xwhiteouts = ov.lowers.mayHoldXWhiteouts(place);
+  const xwhiteouts = ov.lowers.marked(place, PLACE_XWHITEOUTS);
   // What this layer hides, it hides in the layers below it.
   const hides: string[] = [];
   const code = readEntries(ov.sys, dir, (name, type, lo, hi) => {

@@ -5,6 +5,9 @@
  */
 import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
+import { isDeviceWhiteout } from '../layer/whiteout.js';
+import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
+import { STAT_A } from '../sys/sys.js';
 import { copyUp } from './copyUp.js';
 import { Found } from './hit.js';
 import { F_ORPHAN, F_UPPER } from './inodeTable.js';
@@ -32,9 +35,24 @@ export function locate(ov: Overlay, parent: number, name: string): Place | numbe
   const code = resolve(ov, parent, name);
   if (code < 0) return code;
   const { found } = ov.hit;
-  const whiteout = found === Found.UpperWhiteout;
-  const node = found === Found.None || whiteout ? 0 : nodeOfHit(ov, parent, name);
-  return { parent, name, node, dir: node !== 0 && isDir(ov.hit.mode), whiteout };
+  if (found === Found.None || found === Found.UpperWhiteout) {
+    const whiteout = hasWhiteout(ov, parent, name);
+    if (typeof whiteout === 'number') return whiteout;
+    return { parent, name, node: 0, dir: false, whiteout };
+  }
+  const node = nodeOfHit(ov, parent, name);
+  return { parent, name, node, dir: isDir(ov.hit.mode), whiteout: false };
+}
+
+/** A whiteout stands at the name in the upper: a listing does not tell. -errno on failure. */
+function hasWhiteout(ov: Overlay, parent: number, name: string): boolean | number {
+  if (!ov.table.has(parent, F_UPPER)) return false;
+  const dir = ov.upperDir(parent);
+  if (dir < 0) return dir;
+  const { native } = ov.sys;
+  const code = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+  if (code === -E.ENOENT) return false;
+  return code < 0 ? code : isDeviceWhiteout(ov.sys, STAT_A);
 }
 
 /** A lower object would show at (parent, name) if the upper had nothing there. -errno on failure. */

@@ -1,17 +1,18 @@
 /**
  * Rename, in three steps: plan (what stands at both names, what shows below them), execute (copy-up,
  * marks, one renameat2 on the upper), commit (inode table and indexes). A directory that has lowers
- * cannot move: EXDEV, as kernel overlayfs with redirect_dir=off (ovl_can_move).
+ * takes a redirect along, or, with redirect_dir off, cannot move: EXDEV (ovl_can_move).
  */
 import { E, errnoName } from '../base/errno.js';
 import { dtype } from '../base/mode.js';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../sys/constants.js';
 import { log } from '../sys/log.js';
-import { copyUp, markImpure } from './copyUp.js';
+import { copyUp, copyUpMeta, markImpure } from './copyUp.js';
 import { setOpaque } from './create.js';
 import { FROM_UPPER } from './dirIndex.js';
-import { F_IMPURE, F_UPPER } from './inodeTable.js';
+import { F_IMPURE, F_METACOPY, F_UPPER } from './inodeTable.js';
 import { orphanName, type Overlay } from './overlay.js';
+import { setRedirect } from './redirect.js';
 import { checkEmpty, forgetName, isLastName, locate, lowerShows, type Place } from './remove.js';
 
 interface Plan {
@@ -67,15 +68,15 @@ function check(ov: Overlay, from: Place, to: Place, flags: number): number {
 }
 
 function canMove(ov: Overlay, place: Place): boolean {
-  if (!place.dir) return true;
+  if (!place.dir || ov.redirects) return true;
   return ov.table.has(place.node, F_UPPER) && ov.table.lower(place.node) === 0;
 }
 
 /** Copy-ups and the marks that must be there before the names change. */
 function prepare(ov: Overlay, from: Place, to: Place, exchange: boolean): Plan | number {
-  let code = copyUp(ov, from.node);
+  let code = copyUpMeta(ov, from.node);
   if (code >= 0) code = copyUp(ov, to.parent);
-  if (code >= 0 && exchange) code = copyUp(ov, to.node);
+  if (code >= 0 && exchange) code = copyUpMeta(ov, to.node);
   if (code < 0) return code;
   const fromDir = ov.upperDir(from.parent);
   if (fromDir < 0) return fromDir;
@@ -85,17 +86,32 @@ function prepare(ov: Overlay, from: Place, to: Place, exchange: boolean): Plan |
   if (typeof fromShows === 'number') return fromShows;
   const toShows = lowerShows(ov, to.parent, to.name);
   if (typeof toShows === 'number') return toShows;
-  if (from.dir && (toShows || hasLowers(ov, to.parent))) {
-    code = setOpaque(ov, fromDir, from.name);
-  }
-  if (code >= 0 && exchange && to.dir && (fromShows || hasLowers(ov, from.parent))) {
-    code = setOpaque(ov, toDir, to.name);
-  }
+  code = markMover(ov, from, to, fromDir, toShows);
+  if (code >= 0 && exchange) code = markMover(ov, to, from, toDir, fromShows);
   if (code >= 0 && ov.table.has(from.parent, F_IMPURE)) code = markImpure(ov, to.parent);
   if (code >= 0 && exchange && ov.table.has(to.parent, F_IMPURE)) {
     code = markImpure(ov, from.parent);
   }
   return code < 0 ? code : { from, to, exchange, fromDir, toDir, fromShows, toShows };
+}
+
+/** What `place` must carry to be the same object at `target`: its way to its lowers, or that it has none. */
+function markMover(
+  ov: Overlay,
+  place: Place,
+  target: Place,
+  dir: number,
+  targetShows: boolean,
+): number {
+  const sameDir = place.parent === target.parent;
+  const lowers = place.dir ? hasLowers(ov, place.node) : ov.table.has(place.node, F_METACOPY);
+  if (lowers) {
+    const code = setRedirect(ov, place.node, sameDir);
+    // Where no redirect can say where a file's data is, the data comes along.
+    return code === -E.EXDEV && !place.dir ? copyUp(ov, place.node) : code;
+  }
+  if (!place.dir || !(targetShows || hasLowers(ov, target.parent))) return 0;
+  return setOpaque(ov, dir, place.name);
 }
 
 const hasLowers = (ov: Overlay, dir: number): boolean => ov.table.lower(dir) !== 0;

@@ -11,6 +11,13 @@ export interface OverlaySpec {
   readonly durability: 'sync' | 'fsync=0' | 'volatile';
   /** Kernel writeback cache; ignored (off) when read-only. */
   readonly writeback: boolean;
+  /**
+   * The `redirect` xattr: `on` writes it, so that a directory that has lowers can be renamed (else
+   * EXDEV); `follow` only reads it; with `nofollow` what carries one is refused with EPERM.
+   */
+  readonly redirectDir: 'on' | 'follow' | 'nofollow';
+  /** A change of metadata copies no data: the `metacopy` xattr says where it is. */
+  readonly metacopy: boolean;
   /** One line per request on the engine's stderr. */
   readonly debug: boolean;
 }

@@ -5,7 +5,7 @@ import { toClient, toDisk } from '../layer/xattrs.js';
 import { SETXATTR_ACL_KILL_SGID } from '../protocol/flags.js';
 import { STATX_MODE } from '../sys/constants.js';
 import { STAT_A, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
-import { copyUp } from './copyUp.js';
+import { copyUpMeta } from './copyUp.js';
 import { F_ACL_DEFAULT, F_ACL_KNOWN } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
@@ -57,7 +57,7 @@ export function setxattr(
   ext: number,
 ): number {
   if (!ov.upper) return -E.EROFS;
-  let code = copyUp(ov, node);
+  let code = copyUpMeta(ov, node);
   if (code < 0) return code;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
@@ -71,7 +71,7 @@ export function removexattr(ov: Overlay, node: number, key: string): number {
   // A name that is not there copies nothing up (ovl_xattr_set).
   const present = getxattr(ov, node, key, 0, 0);
   if (present < 0) return present;
-  const up = copyUp(ov, node);
+  const up = copyUpMeta(ov, node);
   if (up < 0) return up;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;

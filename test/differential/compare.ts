@@ -6,7 +6,13 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Client, Result } from '../support/client.js';
-import { type Driver, type Stack, withMount } from '../support/mount.js';
+import {
+  type Driver,
+  type Features,
+  featureOptions,
+  type Stack,
+  withMount,
+} from '../support/mount.js';
 import { scratch } from '../support/run.js';
 import { type Manifest, build, differences, manifest, manifestOf } from '../support/tree.js';
 import { ACCEPTED, comparable, timeClass } from './accepted.js';
@@ -17,6 +23,7 @@ export interface Pair {
   /** The driver under test. */
   readonly subject: Driver;
   readonly reference: Driver;
+  readonly features: Features;
 }
 
 export interface Difference {
@@ -34,6 +41,7 @@ interface Terms {
 
 interface Side {
   readonly driver: Driver;
+  readonly features: Features;
   readonly stack: Stack;
   readonly mountpoint: string;
   readonly lowersBefore: readonly Manifest[];
@@ -45,7 +53,12 @@ interface Outcome {
   readonly tree: Manifest;
 }
 
-async function prepare(top: string, driver: Driver, layers: Layers): Promise<Side> {
+async function prepare(
+  top: string,
+  driver: Driver,
+  features: Features,
+  layers: Layers,
+): Promise<Side> {
   const at = (name: string): string => {
     const path = join(top, name);
     mkdirSync(path, { recursive: true });
@@ -59,7 +72,7 @@ async function prepare(top: string, driver: Driver, layers: Layers): Promise<Sid
   ]);
   const lowersBefore = await Promise.all(lowers.map(manifestOf));
   // A level of its own around the mountpoint: links that lead one level up end there.
-  return { driver, stack, mountpoint: at('around/mnt'), lowersBefore };
+  return { driver, features, stack, mountpoint: at('around/mnt'), lowersBefore };
 }
 
 function shown(operation: Operation, result: Result, { countLinks, started }: Terms): string {
@@ -91,7 +104,7 @@ async function perform(
   operations: readonly Operation[],
   terms: Terms,
 ): Promise<Outcome> {
-  return withMount(side.driver, side.stack, side.mountpoint, async (client) => {
+  const body = async (client: Client): Promise<Outcome> => {
     const results = await Promise.all(
       operations.map(([name, ...words]) => client.call(name, ...words)),
     );
@@ -99,7 +112,9 @@ async function perform(
     const tree = await comparableTree(client, side.driver, terms);
     const answers = results.map((result, i) => shown(operations[i] ?? [''], result, terms));
     return { answers, tree };
-  });
+  };
+  const options = featureOptions(side.driver, side.features);
+  return withMount(side.driver, side.stack, side.mountpoint, body, options);
 }
 
 /** Every answer that differs without leave; `diverged` when the trees need not agree any more. */
@@ -138,8 +153,12 @@ async function swapped(
   seen: Manifest,
   terms: Terms,
 ): Promise<Difference[]> {
-  const tree = await withMount(driver, side.stack, side.mountpoint, (client) =>
-    comparableTree(client, driver, terms),
+  const tree = await withMount(
+    driver,
+    side.stack,
+    side.mountpoint,
+    (client) => comparableTree(client, driver, terms),
+    featureOptions(driver, side.features),
   );
   return differences(seen, tree).map((line): Difference => {
     return {
@@ -175,8 +194,8 @@ export async function compare(
 ): Promise<Difference[]> {
   const top = scratch('differential');
   try {
-    const subject = await prepare(join(top, 'subject'), pair.subject, layers);
-    const reference = await prepare(join(top, 'reference'), pair.reference, layers);
+    const subject = await prepare(join(top, 'subject'), pair.subject, pair.features, layers);
+    const reference = await prepare(join(top, 'reference'), pair.reference, pair.features, layers);
     return await compareSides(subject, reference, operations, layers.countLinks);
   } finally {
     rmSync(top, { recursive: true, force: true });

@@ -68,7 +68,7 @@ function withoutNow(tree: Manifest, started: number): Manifest {
   );
 }
 
-describe.skipIf(!has(pairNeeds({ subject: DRIVER, reference: 'kernel' })))(
+describe.skipIf(!has(pairNeeds({ subject: DRIVER, reference: 'kernel', features: 'plain' })))(
   'several processes',
   () => {
     for (const seed of SEEDS)

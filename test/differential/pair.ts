@@ -1,14 +1,14 @@
 import process from 'node:process';
-import type { Driver } from '../support/mount.js';
+import type { Driver, Features } from '../support/mount.js';
 import type { Needs } from '../support/needs.js';
 import type { Pair } from './compare.js';
 
 /** stratafs and kernel overlayfs, or what STRATAFS_PAIR names ("kernel,fuse-overlayfs"). */
-export function pairUnderTest(): Pair {
+export function pairUnderTest(features: Features): Pair {
   const [subject = 'stratafs', reference = 'kernel'] = (process.env['STRATAFS_PAIR'] ?? '')
     .split(',')
     .filter((name) => name !== '') as Driver[];
-  return { subject, reference };
+  return { subject, reference, features };
 }
 
 export function pairNeeds(pair: Pair): Needs {

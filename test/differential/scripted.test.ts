@@ -4,13 +4,15 @@ import { compare } from './compare.js';
 import { pairUnderTest, pairNeeds } from './pair.js';
 import { LAYERS, SCRIPTS } from './scripts.js';
 
-const pair = pairUnderTest();
-
-describe.skipIf(!has(pairNeeds(pair)))(`${pair.subject} and ${pair.reference} agree`, () => {
-  for (const [title, operations] of Object.entries(SCRIPTS)) {
-    test(title, async () => {
-      const found = await compare(pair, LAYERS, operations);
-      expect(found.map(({ where, text }) => `${where}: ${text}`)).toEqual([]);
-    });
-  }
-});
+for (const features of ['plain', 'full'] as const) {
+  const pair = pairUnderTest(features);
+  const title = `${pair.subject} and ${pair.reference} agree (${features})`;
+  describe.skipIf(!has(pairNeeds(pair)))(title, () => {
+    for (const [script, operations] of Object.entries(SCRIPTS)) {
+      test(script, async () => {
+        const found = await compare(pair, LAYERS, operations);
+        expect(found.map(({ where, text }) => `${where}: ${text}`)).toEqual([]);
+      });
+    }
+  });
+}

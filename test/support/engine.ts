@@ -130,7 +130,14 @@ export async function makeLayers(parts: EngineParts): Promise<string> {
 
 export function specOf(top: string, parts: EngineParts): OverlaySpec {
   const lowers = parts.lowers.map((_, i) => join(top, `lower${i}`));
-  const rest = { durability: 'sync', writeback: true, debug: false, ...parts.spec } as const;
+  const rest = {
+    durability: 'sync',
+    writeback: true,
+    redirectDir: 'on',
+    metacopy: true,
+    debug: false,
+    ...parts.spec,
+  } as const;
   if (parts.upper === false) return { lowers, readOnly: true, ...rest };
   return { lowers, upper: join(top, 'upper'), work: join(top, 'work'), readOnly: false, ...rest };
 }

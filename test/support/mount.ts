@@ -20,8 +20,20 @@ export interface Stack {
 const MOUNT_TIMEOUT_MS = 30_000;
 const UNMOUNT_TIMEOUT_MS = 30_000;
 
-/** What kernel overlayfs does by default, said aloud, as a distribution may choose otherwise. */
-const KERNEL_DEFAULTS = ['redirect_dir=off', 'index=off', 'metacopy=off'];
+/**
+ * What the drivers write into an upper: `plain` is kernel overlayfs's default, said aloud, as a
+ * distribution may choose otherwise; `full` is stratafs's default.
+ */
+export type Features = 'plain' | 'full';
+
+const PLAIN = ['redirect_dir=off', 'metacopy=off'];
+const FULL = ['redirect_dir=on', 'metacopy=on'];
+
+/** The options that make a driver write `features`; fuse-overlayfs knows none. */
+export function featureOptions(driver: Driver, features: Features): readonly string[] {
+  if (driver === 'fuse-overlayfs') return [];
+  return features === 'plain' ? PLAIN : FULL;
+}
 
 function layerOptions(stack: Stack): string[] {
   const options = [`lowerdir=${stack.lowers.join(':')}`];
@@ -43,7 +55,8 @@ function mountCommand(
     case 'fuse-overlayfs':
       return ['fuse-overlayfs', ['-o', [...layers, ...extra].join(','), mountpoint]];
     case 'kernel': {
-      const options = [...layers, ...KERNEL_DEFAULTS, ...extra].join(',');
+      const features = extra.some((option) => option.startsWith('metacopy=')) ? [] : PLAIN;
+      const options = [...layers, 'index=off', ...features, ...extra].join(',');
       return ['mount', ['-t', 'overlay', 'overlay', '-o', options, mountpoint]];
     }
   }

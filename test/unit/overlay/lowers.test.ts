@@ -1,7 +1,7 @@
 /** Places of lower objects: counted, so that what is still used stays and the rest goes. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Arena } from '../../../src/overlay/arena.js';
-import { LowerTable } from '../../../src/overlay/lowers.js';
+import { LowerTable, PLACE_XWHITEOUTS } from '../../../src/overlay/lowers.js';
 import { loadNative } from '../../../src/sys/native.js';
 import { Random } from '../../differential/random.js';
 
@@ -17,13 +17,13 @@ afterEach(() => {
 
 describe('a place', () => {
   it('keeps its layer, parent, name and mark', () => {
-    const root = lowers.addPlace(7, 0, '', false);
-    const place = lowers.addPlace(7, root, '\xff\n', true);
+    const root = lowers.addPlace(7, 0, '', 0);
+    const place = lowers.addPlace(7, root, '\xff\n', PLACE_XWHITEOUTS);
     expect(lowers.layerOf(place)).toBe(7);
     expect(lowers.parentOf(place)).toBe(root);
     expect(lowers.nameOf(place)).toBe('\xff\n');
-    expect(lowers.mayHoldXWhiteouts(place)).toBe(true);
-    expect(lowers.mayHoldXWhiteouts(root)).toBe(false);
+    expect(lowers.marked(place, PLACE_XWHITEOUTS)).toBe(true);
+    expect(lowers.marked(root, PLACE_XWHITEOUTS)).toBe(false);
     expect(lowers.parentOf(root)).toBe(0);
   });
 
@@ -33,9 +33,9 @@ describe('a place', () => {
     const end = (place: number): void => {
       ended.push(place);
     };
-    const root = lowers.addPlace(1, 0, '', false);
-    const a = lowers.addPlace(1, root, 'a', false);
-    const b = lowers.addPlace(1, a, 'b', false);
+    const root = lowers.addPlace(1, 0, '', 0);
+    const a = lowers.addPlace(1, root, 'a', 0);
+    const b = lowers.addPlace(1, a, 'b', 0);
     lowers.hold(b);
     lowers.releasePlace(a, end);
     lowers.releasePlace(root, end);
@@ -53,7 +53,7 @@ describe('a stack', () => {
     const before = arena.used;
     const stacks = [0, 1, 2, 3, 31, 32, 500, 2000].map((count) => {
       const places = Array.from({ length: count }, () =>
-        lowers.addPlace(1 + random.below(1 << 30), 0, '', false),
+        lowers.addPlace(1 + random.below(1 << 30), 0, '', 0),
       );
       return { stack: lowers.addStack(places), places };
     });

@@ -1,0 +1,39 @@
+/** How an object found in a layer is identified: the number it is shown with, and the key of its node. */
+import { isDir } from '../base/mode.js';
+import { STATX } from '../protocol/layout.js';
+import { Found } from './hit.js';
+import type { Overlay } from './overlay.js';
+
+const W_INO = STATX.ino >> 2;
+
+/** The topmost object is the lower one at `at`, in the directory at `place`. */
+export function foundLower(ov: Overlay, place: number, at: number): void {
+  const { hit, sys } = ov;
+  hit.found = Found.Lower;
+  hit.mode = sys.statMode(at);
+  hit.layer = ov.lowers.layerOf(place);
+  hit.place = place;
+  setKey(ov, at);
+  const alone = sys.u32[(at + STATX.nlink) >> 2] === 1 || ov.upper === undefined;
+  hit.keyed = !isDir(hit.mode) && alone && sys.statDev(at) === ov.layer(hit.layer).dev;
+  showIno(ov, hit.layer, at);
+}
+
+/** The key of the object whose statx is at `at`: its own inode number. */
+export function setKey(ov: Overlay, at: number): void {
+  ov.hit.keyLo = ov.sys.u32[(at >> 2) + W_INO];
+  ov.hit.keyHi = ov.sys.u32[(at >> 2) + W_INO + 1];
+}
+
+/** The inode number an object of `layer` is shown with: its own, with the file system's number on top when there are several. */
+export function showIno(ov: Overlay, layer: number, at: number): void {
+  const { hit, sys } = ov;
+  hit.inoLo = sys.u32[(at >> 2) + W_INO];
+  hit.inoHi = xinoHi(ov, layer, sys.u32[(at >> 2) + W_INO + 1]);
+}
+
+/** Eight high bits carry the file system's number, where the inode number leaves them free. */
+export function xinoHi(ov: Overlay, layer: number, hi: number): number {
+  const fsid = ov.xino?.get(layer) ?? 0;
+  return hi < 0x100_0000 ? (hi | (fsid << 24)) >>> 0 : hi;
+}

@@ -1,0 +1,242 @@
+/**
+ * The lower half of a lookup (the loop of ovl_lookup over ovl_lookup_layer): one name through the
+ * lowers, topmost first, minding whiteouts, opaque directories, redirects and metadata-only copies.
+ */
+import { E } from '../base/errno.js';
+import { display } from '../base/bytes.js';
+import { isDir, isReg } from '../base/mode.js';
+import { ROOT } from '../protocol/flags.js';
+import {
+  dirMarks,
+  hasDotWhiteout,
+  isDeviceWhiteout,
+  isXWhiteout,
+  type DirMarks,
+} from '../layer/whiteout.js';
+import {
+  AT_SYMLINK_NOFOLLOW,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_PATH,
+  RESOLVE_LAYER,
+  STATX_BASIC_STATS,
+} from '../sys/constants.js';
+import { log } from '../sys/log.js';
+import { STAT_A, STAT_B } from '../sys/sys.js';
+import { Found } from './hit.js';
+import { PLACE_IMPURE, PLACE_XWHITEOUTS } from './lowers.js';
+import { foundLower, showIno } from './identity.js';
+import type { Overlay } from './overlay.js';
+
+/** Which lowers of the parent's stack are asked. `indexed`: a listing has told, so a miss hides nothing. */
+export interface Range {
+  readonly first: number;
+  readonly last: number;
+  readonly indexed: boolean;
+}
+export const EVERYWHERE: Range = { first: -1, last: Infinity, indexed: false };
+
+/** A lookup on its way down. */
+interface Walk {
+  readonly ov: Overlay;
+  /** The name in the lowers still to come; an absolute path when it starts with "/". */
+  name: string;
+  /** The stack being walked, and the position in it. */
+  stack: number;
+  at: number;
+  range: Range;
+  /** The object above is a metadata-only copy: a regular file is looked for. */
+  metacopy: boolean;
+  stop: boolean;
+}
+
+/**
+ * Continues a lookup below `parent`; `ov.hit` holds what the upper had: nothing, a directory, or a
+ * metadata-only copy (`metacopy`). `redirect` is the name that says where to look instead, if any.
+ */
+export function walkLowers(
+  ov: Overlay,
+  parent: number,
+  name: string,
+  range: Range,
+  redirect: string,
+  metacopy: boolean,
+): number {
+  if (redirect !== '' && !follows(ov, name)) return -E.EPERM;
+  const walk: Walk = {
+    ov,
+    name: redirect === '' ? name : redirect,
+    stack: ov.table.lower(redirect.startsWith('/') ? ROOT : parent),
+    at: redirect === '' ? Math.max(0, range.first) : 0,
+    range: redirect === '' ? range : EVERYWHERE,
+    metacopy,
+    stop: false,
+  };
+  const { lowers } = ov;
+  while (!walk.stop && walk.at < lowers.count(walk.stack) && walk.at <= walk.range.last) {
+    const code = askLayer(walk);
+    if (code < 0) return code;
+    walk.at++;
+  }
+  if (!walk.metacopy || ov.hit.data) return 0;
+  log(`no data found for the metadata-only copy ${display(name)}`);
+  return -E.EIO;
+}
+
+/** Following redirects is like following a symlink into the layers without asking for permission. */
+function follows(ov: Overlay, name: string): boolean {
+  if (ov.spec.redirectDir !== 'nofollow') return true;
+  log(`refusing to follow the redirect of ${display(name)}: mounted with redirect_dir=nofollow`);
+  return false;
+}
+
+function askLayer(walk: Walk): number {
+  const { ov } = walk;
+  const place = ov.lowers.place(walk.stack, walk.at);
+  const dir = ov.lowerDir(place);
+  if (dir < 0) return dir;
+  if (walk.name.startsWith('/')) return askPath(walk, place, dir);
+  return askName(walk, { place, dir, name: walk.name, path: walk.name, prefix: undefined });
+}
+
+/** Walks the components of an absolute redirect below a layer's root. */
+function askPath(walk: Walk, root: number, rootDir: number): number {
+  const { sys } = walk.ov;
+  const path = walk.name.slice(1).split('/');
+  const prefix: string[] = [];
+  let dir = rootDir;
+  try {
+    for (const name of path.slice(0, -1)) {
+      const passed = passThrough(walk, dir, name, prefix);
+      if (passed <= 0) return passed;
+      const next = sys.open(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_LAYER);
+      if (next < 0) return next;
+      if (dir !== rootDir) sys.native.close(dir);
+      dir = next;
+    }
+    const name = path[path.length - 1];
+    return askName(walk, { place: root, dir, name, path: path.join('/'), prefix });
+  } finally {
+    if (dir !== rootDir) sys.native.close(dir);
+  }
+}
+
+/** One directory on an absolute redirect's way: 1 to go on, 0 when this layer has none, -errno. */
+function passThrough(walk: Walk, dir: number, name: string, prefix: string[]): number {
+  const { ov } = walk;
+  const code = ov.sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+  if (code === -E.ENOENT) return 0;
+  if (code < 0) return code;
+  if (!isDir(ov.sys.statMode(STAT_B))) {
+    walk.stop = true;
+    return 0;
+  }
+  const marks = dirMarks(ov.sys, dir, name, true, ov.markPrefix);
+  if (typeof marks === 'number') return marks;
+  if (marks.opaque) walk.stop = true;
+  extend(prefix, name, marks.redirect);
+  return 1;
+}
+
+/** What the layers below call the path so far. */
+function extend(prefix: string[], name: string, redirect: string): void {
+  if (redirect.startsWith('/')) prefix.splice(0, prefix.length, ...redirect.slice(1).split('/'));
+  else prefix.push(redirect === '' ? name : redirect);
+}
+
+/** One name in one directory of one layer. */
+interface Question {
+  /** The place a found object is kept under, and its path there. */
+  readonly place: number;
+  readonly path: string;
+  readonly dir: number;
+  readonly name: string;
+  /** On an absolute redirect: what the layers below call the directory. */
+  readonly prefix: string[] | undefined;
+}
+
+function askName(walk: Walk, q: Question): number {
+  const { ov } = walk;
+  const { hit, sys } = ov;
+  const at = hit.found === Found.None ? STAT_A : STAT_B;
+  const code = sys.native.statx(q.dir, q.name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, at);
+  if (code === -E.ENOENT) {
+    const hides = !walk.range.indexed && !isBottom(walk) && hasDotWhiteout(sys, q.dir, q.name);
+    if (hides) walk.stop = true;
+    return 0;
+  }
+  if (code < 0) return code;
+  const mode = sys.statMode(at);
+  const hidden =
+    isDeviceWhiteout(sys, at) ||
+    (ov.lowers.marked(q.place, PLACE_XWHITEOUTS) && isXWhiteout(sys, q.dir, q.name, at));
+  // Below a directory only directories count, below a metadata-only copy only regular files.
+  const foreign = walk.metacopy ? !isReg(mode) : hit.found !== Found.None && !isDir(mode);
+  if (hidden || foreign) {
+    walk.stop = true;
+    return 0;
+  }
+  return isDir(mode) ? addDirectory(walk, q, at) : addFile(walk, q, at);
+}
+
+const isBottom = (walk: Walk): boolean => walk.at + 1 >= walk.ov.lowers.count(walk.stack);
+
+function addFile(walk: Walk, q: Question, at: number): number {
+  const { ov } = walk;
+  const { hit, sys } = ov;
+  const first = hit.found === Found.None;
+  if (first) foundLower(ov, q.place, at);
+  const suspect = q.prefix !== undefined || ov.lowers.marked(q.place, PLACE_IMPURE);
+  const key = `${ov.markPrefix}metacopy`;
+  if (suspect && isReg(sys.statMode(at)) && sys.native.getxattr(q.dir, q.name, key, 0, 0) >= 0) {
+    walk.metacopy = true;
+    const redirect = sys.xattr(q.dir, q.name, `${ov.markPrefix}redirect`);
+    return goOn(walk, q, typeof redirect === 'string' ? redirect : '');
+  }
+  if (walk.metacopy) hit.data = { parent: q.place, name: q.path };
+  walk.stop = true;
+  return 0;
+}
+
+function addDirectory(walk: Walk, q: Question, at: number): number {
+  const { ov } = walk;
+  const { hit } = ov;
+  if (hit.found === Found.None) foundLower(ov, q.place, at);
+  else if (hit.dirs.length === 0) showIno(ov, ov.lowers.layerOf(q.place), at);
+  // Marks matter for what lies below, and for xwhiteouts, which the parent's mark announces.
+  const alone = walk.at >= walk.range.last || isBottom(walk);
+  if (alone && !ov.lowers.marked(q.place, PLACE_XWHITEOUTS | PLACE_IMPURE)) {
+    hit.dirs.push({ parent: q.place, name: q.path, flags: 0 });
+    return 0;
+  }
+  const marks = dirMarks(ov.sys, q.dir, q.name, true, ov.markPrefix);
+  if (typeof marks === 'number') return marks;
+  hit.dirs.push({ parent: q.place, name: q.path, flags: placeFlags(marks) });
+  if (!marks.opaque) return goOn(walk, q, marks.redirect);
+  walk.stop = true;
+  return 0;
+}
+
+export const placeFlags = (marks: DirMarks): number =>
+  (marks.xwhiteouts ? PLACE_XWHITEOUTS : 0) | (marks.impure ? PLACE_IMPURE : 0);
+
+/** What the layers below are asked for, after an object with `redirect`. */
+function goOn(walk: Walk, q: Question, redirect: string): number {
+  if (redirect !== '' && !follows(walk.ov, q.name)) return -E.EPERM;
+  if (q.prefix) {
+    extend(q.prefix, q.name, redirect);
+    walk.name = `/${q.prefix.join('/')}`;
+    return 0;
+  }
+  if (redirect === '') return 0;
+  walk.name = redirect;
+  walk.range = EVERYWHERE;
+  if (!redirect.startsWith('/')) return 0;
+  // From here on below the roots of the layers that are left.
+  const { lowers, table } = walk.ov;
+  const layer = lowers.layerOf(q.place);
+  walk.stack = table.lower(ROOT);
+  walk.at = 0;
+  while (lowers.layerOf(lowers.place(walk.stack, walk.at)) !== layer) walk.at++;
+  return 0;
+}

@@ -1,0 +1,52 @@
+/** Writing the `redirect` xattr: what an object that moves away is called in the lowers (ovl_set_redirect). */
+import { E } from '../base/errno.js';
+import { isDir } from '../base/mode.js';
+import { ROOT } from '../protocol/flags.js';
+import { XATTR } from '../sys/sys.js';
+import { F_UPPER } from './inodeTable.js';
+import type { Overlay } from './overlay.js';
+
+/** The kernel's default for its redirect_max: a longer one it would not have written. */
+const REDIRECT_MAX = 256;
+
+/**
+ * Marks `node`, an upper object whose lower must still be found, before it leaves its name. Within
+ * the same directory (`sameDir`) a directory's bare name is enough. -EXDEV when the path is too
+ * long or the mark cannot be written: the caller then copies the tree itself.
+ */
+export function setRedirect(ov: Overlay, node: number, sameDir: boolean): number {
+  const present = redirectOf(ov, node);
+  if (present.startsWith('/') || (present !== '' && sameDir)) return 0;
+  const relative = sameDir && isDir(ov.table.mode(node));
+  const value = relative ? ov.table.name(node) : lowerPath(ov, node);
+  if (value.length > REDIRECT_MAX) return -E.EXDEV;
+  const [dir, name] = target(ov, node);
+  if (dir < 0) return dir;
+  const size = ov.sys.put(value, XATTR);
+  const code = ov.sys.native.setxattr(dir, name, `${ov.markPrefix}redirect`, XATTR, size, 0);
+  return code < 0 ? -E.EXDEV : 0;
+}
+
+function target(ov: Overlay, node: number): [number, string] {
+  if (isDir(ov.table.mode(node))) return [ov.upperDir(node), '.'];
+  return [ov.realDir(node), ov.realName(node)];
+}
+
+function redirectOf(ov: Overlay, node: number): string {
+  if (!ov.table.has(node, F_UPPER)) return '';
+  const [dir, name] = target(ov, node);
+  if (dir < 0) return '';
+  const value = ov.sys.xattr(dir, name, `${ov.markPrefix}redirect`);
+  return typeof value === 'string' ? value : '';
+}
+
+/** The absolute path of a node in the lowers: names, each replaced by its redirect where it has one. */
+function lowerPath(ov: Overlay, node: number): string {
+  const names: string[] = [];
+  for (let current = node; current !== ROOT; current = ov.table.parent(current)) {
+    const redirect = redirectOf(ov, current);
+    names.unshift(redirect === '' ? ov.table.name(current) : redirect);
+    if (redirect.startsWith('/')) return names.join('/');
+  }
+  return `/${names.join('/')}`;
+}
