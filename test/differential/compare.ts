@@ -186,18 +186,17 @@ async function compareSides(
   return found;
 }
 
-/** Empty when the two drivers did the same. Leaves nothing behind. */
+/** Empty when the two drivers did the same. */
 export async function compare(
   pair: Pair,
   layers: Layers,
   operations: readonly Operation[],
 ): Promise<Difference[]> {
   const top = scratch('differential');
-  try {
-    const subject = await prepare(join(top, 'subject'), pair.subject, pair.features, layers);
-    const reference = await prepare(join(top, 'reference'), pair.reference, pair.features, layers);
-    return await compareSides(subject, reference, operations, layers.countLinks);
-  } finally {
-    rmSync(top, { recursive: true, force: true });
-  }
+  const subject = await prepare(join(top, 'subject'), pair.subject, layers);
+  const reference = await prepare(join(top, 'reference'), pair.reference, layers);
+  const found = await compareSides(subject, reference, operations, layers.countLinks);
+  // Not after an error: what is left then goes with the run's directory, and shows why.
+  rmSync(top, { recursive: true, force: true });
+  return found;
 }
