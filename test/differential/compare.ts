@@ -193,8 +193,8 @@ export async function compare(
   operations: readonly Operation[],
 ): Promise<Difference[]> {
   const top = scratch('differential');
-  const subject = await prepare(join(top, 'subject'), pair.subject, layers);
-  const reference = await prepare(join(top, 'reference'), pair.reference, layers);
+  const subject = await prepare(join(top, 'subject'), pair.subject, pair.features, layers);
+  const reference = await prepare(join(top, 'reference'), pair.reference, pair.features, layers);
   const found = await compareSides(subject, reference, operations, layers.countLinks);
   // Not after an error: what is left then goes with the run's directory, and shows why.
   rmSync(top, { recursive: true, force: true });
