@@ -36,6 +36,7 @@ beforeEach(async () => {
       ],
     ],
     upper: [file('u', 'upper'), whiteout('gone'), dir('sgid', { mode: 0o2775, gid: 77 })],
+    spec: { metacopy: false },
   });
 });
 afterEach(() => {

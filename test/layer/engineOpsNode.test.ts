@@ -22,6 +22,7 @@ const PARTS: EngineParts = {
     [dir('d')],
   ],
   upper: [file('u', 'upper', { mode: 0o4711 })],
+  spec: { metacopy: false },
 };
 
 let e: Engine;
@@ -250,7 +251,7 @@ describe.skipIf(!has({ root: true }))('FSYNC and FSYNCDIR', () => {
 
   it.each(['volatile', 'fsync=0'] as const)('are not asked again with %s', async (durability) => {
     e.close();
-    e = await Engine.open({ ...PARTS, spec: { durability } });
+    e = await Engine.open({ ...PARTS, spec: { durability, metacopy: false } });
     expect(e.ask(Op.FSYNC, e.node('u'), body(0)).error).toBe(-E.ENOSYS);
     expect(e.ask(Op.FSYNCDIR, 1, body(0)).error).toBe(-E.ENOSYS);
   });

@@ -133,8 +133,8 @@ export function specOf(top: string, parts: EngineParts): OverlaySpec {
   const rest = {
     durability: 'sync',
     writeback: true,
-    redirectDir: 'on',
-    metacopy: true,
+    redirectDir: 'follow',
+    metacopy: false,
     debug: false,
     ...parts.spec,
   } as const;
@@ -187,6 +187,8 @@ export class Engine {
     this.sys.u8.set(bytes, IN);
     this.sys.u8.fill(0xee, OUT, OUT + 4096);
     const length = dispatch(this.session);
+    // As the engine thread does between requests.
+    this.fds.flush();
     return length === 0 ? undefined : new Reply(Buffer.from(this.sys.u8.slice(OUT, OUT + length)));
   }
 
@@ -217,6 +219,16 @@ export class Engine {
       if (node === 0) return 0;
     }
     return node;
+  }
+
+  /** What a reader of the path gets. */
+  text(path: string): string {
+    const body = wire`
+      ${u64(0)} ${u64(0)}   fh, offset
+      ${u32(0x10000)}       size
+      ${u32(0)} ${u64(0)}   read_flags, lock_owner
+      ${u64(0)}             flags, padding`;
+    return this.must(Op.READ, this.node(path), body).text();
   }
 
   forget(node: number, lookups: number | bigint = 1): void {
