@@ -121,11 +121,11 @@ function addPlain(
     const known = s.ov.table.byName(parent, name);
     if (known !== 0) {
       const { table } = s.ov;
-      index.put(name, index.type(slot), index.source(slot), table.inoLo(known), table.inoHi(known));
+      index.setIno(slot, table.inoLo(known), table.inoHi(known));
     } else {
       if (resolve(s.ov, parent, name) < 0) return false;
       const { inoLo, inoHi } = s.ov.hit;
-      index.put(name, index.type(slot), index.source(slot), inoLo, inoHi);
+      index.setIno(slot, inoLo, inoHi);
     }
   }
   writeDirent(s, at, index.inoLo(slot), index.inoHi(slot), cookie, index.type(slot), name);

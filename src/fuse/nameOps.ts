@@ -25,6 +25,8 @@ import { callerGid, callerUid, nameAt, REPLY, type Session, word } from './sessi
 export function onLookup(s: Session, parent: number): number {
   const { ov } = s;
   const name = nameAt(s, 0);
+  // Never asked for without EXPORT_SUPPORT; ".." of a layer's root would lead out of it.
+  if (name === '.' || name === '..') return -E.EINVAL;
   const known = ov.table.byName(parent, name);
   if (known !== 0) {
     const code = ov.stat(known, STAT_A);
@@ -120,12 +122,14 @@ function renameNames(
   at: number,
   flags: number,
 ): number {
+  if (!s.ov.table.exists(newParent)) return -E.ESTALE;
   const name = nameAt(s, at);
   return rename(s.ov, parent, name, newParent, nameAt(s, at + name.length + 1), flags);
 }
 
 export function onLink(s: Session, parent: number): number {
   const node = word(s, LINK_IN.oldnodeid);
+  if (!s.ov.table.exists(node)) return -E.ESTALE;
   const code = link(s.ov, node, parent, nameAt(s, LINK_IN.size));
   return code < 0 ? code : entry(s, node);
 }

@@ -176,6 +176,7 @@ export const onCopyFileRange64 = onCopyFileRange;
 function copyRange(s: Session, node: number): number {
   const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];
   const [lo, hi] = pair(COPY_FILE_RANGE_IN.len);
+  if (!s.ov.table.exists(word(s, COPY_FILE_RANGE_IN.nodeid_out))) return -E.ESTALE;
   return io.copyFileRange(
     s.ov,
     node,
@@ -196,21 +197,23 @@ const IOCTLS = new Map<number, { readonly size: number; readonly changes: boolea
 ]);
 
 export function onIoctl(s: Session, node: number): number {
-  const { u8, u32 } = s.ov.sys;
+  const { u8 } = s.ov.sys;
   const command = word(s, IOCTL_IN.cmd);
   const known = IOCTLS.get(command);
   if (!known) return -E.ENOTTY;
   const room = word(s, IOCTL_IN.out_size);
-  const given = Math.min(word(s, IOCTL_IN.in_size), 256);
-  u8.fill(0, SMALL, SMALL + 256);
-  u8.copyWithin(SMALL, BODY + IOCTL_IN.size, BODY + IOCTL_IN.size + given);
-  const code = io.ioctl(s.ov, node, command, SMALL, known.changes);
+  const given = Math.min(word(s, IOCTL_IN.in_size), known.size);
+  // The argument lies where its answer goes: a copy-up in between uses the scratch memory.
+  const argument = REPLY + IOCTL_OUT.size;
+  u8.fill(0, REPLY, argument + IOCTL_MAX);
+  u8.copyWithin(argument, BODY + IOCTL_IN.size, BODY + IOCTL_IN.size + given);
+  const code = io.ioctl(s.ov, node, command, argument, known.changes);
   if (code < 0) return code;
-  u32.fill(0, REPLY >> 2, (REPLY + IOCTL_OUT.size) >> 2);
-  const out = known.changes ? 0 : Math.min(room, known.size);
-  u8.copyWithin(REPLY + IOCTL_OUT.size, SMALL, SMALL + out);
-  return IOCTL_OUT.size + out;
+  return IOCTL_OUT.size + (known.changes ? 0 : Math.min(room, known.size));
 }
+
+/** More than any argument here. */
+const IOCTL_MAX = 64;
 
 /** Lookups given back: one node, or many. */
 export function onForget(s: Session, node: number): number {

@@ -74,6 +74,12 @@ export class DirIndex {
     this.#lasts[slot] = source;
   }
 
+  /** A lookup has told the number an entry is shown with. */
+  setIno(slot: number, inoLo: number, inoHi: number): void {
+    this.#inoLo[slot] = inoLo;
+    this.#inoHi[slot] = inoHi;
+  }
+
   /** The entry has an upper object now; a directory keeps its lowers below it. */
   copiedUp(name: string, inoLo: number, inoHi: number): void {
     const slot = this.#slots.get(name);

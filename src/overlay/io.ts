@@ -135,8 +135,12 @@ export function ioctl(
   }
   const { native } = ov.sys;
   if (isDir(ov.table.mode(node))) return withDir(ov, node, (fd) => native.ioctl(fd, request, at));
-  const fd = ov.file(node);
-  return fd < 0 ? fd : native.ioctl(fd, request, at);
+  // Not the file that holds the data: flags are metadata.
+  const fd = ov.openObject(node, O_RDONLY);
+  if (fd < 0) return fd;
+  const code = native.ioctl(fd, request, at);
+  native.close(fd);
+  return code;
 }
 
 function withDir(ov: Overlay, node: number, use: (fd: number) => number): number {

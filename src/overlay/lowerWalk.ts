@@ -212,7 +212,9 @@ function addDirectory(walk: Walk, q: Question, at: number): number {
   const marks = dirMarks(ov.sys, q.dir, q.name, true, ov.markPrefix);
   if (typeof marks === 'number') return marks;
   hit.dirs.push({ parent: q.place, name: q.path, flags: placeFlags(marks) });
-  if (!marks.opaque) return goOn(walk, q, marks.redirect);
+  // A `.wh.` file beside the directory hides what is below it (OCI image specification).
+  const covered = !marks.opaque && !walk.range.indexed && hasDotWhiteout(ov.sys, q.dir, q.name);
+  if (!marks.opaque && !covered) return goOn(walk, q, marks.redirect);
   walk.stop = true;
   return 0;
 }

@@ -228,10 +228,15 @@ export class Overlay {
 
   /** Opens the file that holds a node's data; the descriptor is the caller's. */
   openFile(node: number, access: number): number {
-    const flags = access | O_NOFOLLOW | O_NONBLOCK;
-    if (this.table.has(node, F_METACOPY)) return this.#openDataOf(node, flags);
+    if (!this.table.has(node, F_METACOPY)) return this.openObject(node, access);
+    return this.#openDataOf(node, access | O_NOFOLLOW | O_NONBLOCK);
+  }
+
+  /** Opens a regular file's real object, which in a metadata-only copy has no data. */
+  openObject(node: number, access: number): number {
     const dir = this.realDir(node);
     if (dir < 0) return dir;
+    const flags = access | O_NOFOLLOW | O_NONBLOCK;
     return this.sys.open(dir, this.realName(node), flags, 0, RESOLVE_LAYER);
   }
 

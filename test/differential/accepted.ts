@@ -34,9 +34,9 @@ const LONG_PATH = 200;
 export const ACCEPTED: readonly Accepted[] = [
   {
     reason:
-      'A file whose metadata alone is in the upper, and whose redirect would be too long, moves with its data; kernel overlayfs answers EXDEV.',
+      'A file whose metadata alone is in the upper, and whose redirect would be too long, is moved or linked with its data; kernel overlayfs answers EXDEV.',
     matches: ([name, from = '', to = ''], subject, reference) =>
-      name === 'rename' &&
+      (name === 'rename' || name === 'link') &&
       String(from).length + String(to).length > LONG_PATH &&
       subject.startsWith('ok') &&
       reference === 'EXDEV',

@@ -294,7 +294,7 @@ describe.skipIf(!has({ root: true }))('IOCTL', () => {
     expect(flagsOf(upper('u'))).toContain('No_Dump');
   });
 
-  it('sets inode flags of a lower file on its copy', { fails: true }, () => {
+  it('sets inode flags of a lower file on its copy', () => {
     const node = e.node('f');
     const before = ioctl(node, GETFLAGS, Buffer.alloc(0), 8).u32(16);
     expect(ioctl(node, SETFLAGS, wire`${u64(before | NODUMP)}`, 0).error).toBe(0);

@@ -202,7 +202,7 @@ describe.skipIf(!has({ root: true }))('`.wh.` names', () => {
     expect(e.lookup(1, 'f').u64(48)).toBe(3n);
   });
 
-  it('beside a directory of their own layer make it opaque', { fails: true }, async () => {
+  it('beside a directory of their own layer make it opaque', async () => {
     // The image specification: what is below is gone, what this layer has under the name is there.
     const layers = [
       [whFile('d'), dir('d'), file('d/new')],

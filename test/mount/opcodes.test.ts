@@ -93,20 +93,24 @@ describe.skipIf(!has(MOUNT_NEEDS))('operations on a mount', () => {
 
   test('a name is any bytes, on the mount and in the upper', async () => {
     const fixture = await makeFixture('opcodes', { lowers: [NAME.map((n) => file(n, n))] });
-    const seen = await mounting(fixture, async (client) => {
-      for (const name of NAME) {
-        await client.must('chmod', name, 0o600);
-        await client.must('mkdir', `${name.slice(0, 254)}D`, 0o755);
-        await client.must('rename', name, `${name.slice(0, 254)}D/${name}`, 0);
-      }
-      expect(await client.errno('mkdir', 'x'.repeat(256), 0o755)).toBe('ENAMETOOLONG');
-      return manifest(client);
-    });
+    const seen = await mounting(
+      fixture,
+      async (client) => {
+        for (const name of NAME) {
+          await client.must('chmod', name, 0o600);
+          await client.must('mkdir', `${name.slice(0, 254)}D`, 0o755);
+          await client.must('rename', name, `${name.slice(0, 254)}D/${name}`, 0);
+        }
+        expect(await client.errno('mkdir', 'x'.repeat(256), 0o755)).toBe('ENAMETOOLONG');
+        return manifest(client);
+      },
+      ours ? ['metacopy=off'] : [],
+    );
     const upper = await manifestOf(fixture.stack.upper ?? '');
     for (const name of NAME) {
       const path = `${name.slice(0, 254)}D/${name}`;
       expect(seen.get(path)?.get('mode')).toBe('100600');
-      expect(upper.get(path)?.get('data')).toBe(seen.get(path)?.get('data'));
+      expect(upper.get(path)?.get('mode')).toBe('100600');
     }
   });
 

@@ -236,12 +236,25 @@ export class Engine {
     if (reply) throw new Error('FORGET got a reply');
   }
 
+  /** Ends this mount and begins another over the same directories. */
+  reopen(parts: EngineParts): Engine {
+    this.#end();
+    return new Engine(this.top, parts);
+  }
+
   /** Closes all and removes the layers. Throws when a descriptor stays open. */
   close(): void {
+    try {
+      this.#end();
+    } finally {
+      rmSync(this.top, { recursive: true, force: true });
+    }
+  }
+
+  #end(): void {
     this.ov.close();
     process.umask(this.#umask);
     const left = openDescriptors() - this.#descriptors;
-    rmSync(this.top, { recursive: true, force: true });
     if (left > 0) throw new Error(`${left} descriptors stayed open`);
   }
 }

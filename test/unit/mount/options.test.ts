@@ -15,6 +15,8 @@ describe('the option list', () => {
       readOnly: false,
       durability: 'sync',
       writeback: true,
+      redirectDir: 'on',
+      metacopy: true,
       debug: false,
     });
   });
@@ -88,6 +90,14 @@ describe('the option list', () => {
     expect(plan('lowerdir=/a,writeback=0').spec.writeback).toBe(false);
   });
 
+  it('takes redirect_dir and metacopy', () => {
+    expect(plan('lowerdir=/a,redirect_dir=off,metacopy=off').spec).toMatchObject({
+      redirectDir: 'follow',
+      metacopy: false,
+    });
+    expect(plan('lowerdir=/a,redirect_dir=nofollow').spec.redirectDir).toBe('nofollow');
+  });
+
   it("ignores mount(8)'s own words and what is the case anyway", () => {
     const words = 'defaults,auto,nofail,user,_netdev,x-systemd.automount,X-a=b,comment=c,subtype=s';
     const off = 'default_permissions,redirect_dir=off,metacopy=off,index=off,xino=off';
@@ -109,7 +119,8 @@ describe('one sentence for', () => {
     ['an unknown option', 'lowerdir=/a,bogus=1', "unknown option 'bogus'"],
     ['an option to come', 'lowerdir=/a,uidmapping=:0:1:2', 'is not supported yet'],
     ['a quoted value', 'lowerdir=/a,context="a,b"', 'option context="a,b" is not supported yet'],
-    ['a feature to come', 'lowerdir=/a,redirect_dir=on', 'option redirect_dir=on is not'],
+    ['a feature to come', 'lowerdir=/a,index=on', 'option index=on is not'],
+    ['a wrong choice', 'lowerdir=/a,metacopy=1', "option metacopy takes on, off, not '1'"],
     ['data-only layers', 'lowerdir=/a::/b', 'data-only layers (::) are not supported yet'],
     ['a wrong switch', 'lowerdir=/a,fsync=yes', "option fsync takes 0 or 1, not 'yes'"],
     ['a value where none belongs', 'lowerdir=/a,ro=1', 'option ro takes no value'],
