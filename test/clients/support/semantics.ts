@@ -61,6 +61,13 @@ export const QUESTIONS: readonly Question[] = [
     answers: ['yes', 'yes', 'no'],
   },
   {
+    text: 'the mode and owner of such a file can be changed',
+    prepare: BIG,
+    smallUpper: true,
+    ask: 'chmod 600 big && chown 1:1 big && [ "$(stat -c %a%u big)" = 6001 ]',
+    answers: ['yes', 'no', 'no'],
+  },
+  {
     text: 'a sparse file stays sparse when it is copied up',
     prepare: 'truncate -s 64M sparse; echo end >> sparse',
     ask: 'echo more >> sparse; [ "$(stat -c %b "$UPPER/sparse")" -lt 1000 ]',
@@ -114,7 +121,7 @@ export const QUESTIONS: readonly Question[] = [
     text: 'a directory of a lower layer can be renamed by rename(2)',
     prepare: 'mkdir d; echo x > d/f',
     ask: 'strace -qq -e trace=renameat2,renameat,rename -o "$DIR/trace" mv d e; ! grep -q EXDEV "$DIR/trace"',
-    answers: ['no', 'no', 'no'],
+    answers: ['yes', 'no', 'no'],
   },
   {
     text: 'a union of 600 layers can be mounted',
