@@ -6,7 +6,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Client } from '../support/client.js';
 import { DRIVER, type Fixture, makeFixture, mounting } from '../support/fixture.js';
-import { withMount } from '../support/mount.js';
+import { featureOptions, withMount } from '../support/mount.js';
 import { has } from '../support/needs.js';
 import { type Manifest, differences, manifest, manifestOf } from '../support/tree.js';
 import { someLayers } from './layers.js';
@@ -68,7 +68,7 @@ function withoutNow(tree: Manifest, started: number): Manifest {
   );
 }
 
-describe.skipIf(!has(pairNeeds({ subject: DRIVER, reference: 'kernel', features: 'plain' })))(
+describe.skipIf(!has(pairNeeds({ subject: DRIVER, reference: 'kernel', features: 'full' })))(
   'several processes',
   () => {
     for (const seed of SEEDS)
@@ -85,8 +85,12 @@ describe.skipIf(!has(pairNeeds({ subject: DRIVER, reference: 'kernel', features:
         const seen = await together(fixture, scripts);
         const again = await mounting(fixture, (client) => manifest(client));
         expect(differences(now(seen), now(again)), 'after a remount').toEqual([]);
-        const kernel = await withMount('kernel', fixture.stack, fixture.mountpoint, (client) =>
-          manifest(client),
+        const kernel = await withMount(
+          'kernel',
+          fixture.stack,
+          fixture.mountpoint,
+          (client) => manifest(client),
+          featureOptions('kernel', 'full'),
         );
         const ignore = (_: string, field: string): boolean => field === 'd_ino';
         expect(differences(now(seen), now(kernel), ignore), 'in kernel overlayfs').toEqual([]);
