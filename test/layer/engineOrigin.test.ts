@@ -148,7 +148,7 @@ describe.skipIf(!has(NEEDS))('whiteouts and opaque directories', () => {
   it('are what kernel overlayfs leaves', () => {
     const kernel = withKernel((mnt) => {
       execFileSync('rm', ['-r', join(mnt, 'd')]);
-      mkdirSync(join(mnt, 'd'));
+      mkdirSync(join(mnt, 'd'), 0o755);
       execFileSync('rm', [join(mnt, 'f')]);
     });
     e.must(Op.UNLINK, e.node('d'), wire`${cstr('in')}`);
