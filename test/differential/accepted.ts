@@ -3,12 +3,19 @@
  * failure. Names and fields that no two runs share (inode numbers, the present time, sizes and link
  * counts of directories) are taken out by `comparable`, with the reason there.
  */
+import type { Features } from '../support/mount.js';
+import type { Ignore, Manifest } from '../support/tree.js';
 import { type Operation, isReaderSlot } from './operations.js';
 
 export interface Accepted {
   readonly reason: string;
   /** Answers as `comparable` gives them: an errno's name, or "ok" and the answer's words. */
-  readonly matches: (operation: Operation, subject: string, reference: string) => boolean;
+  readonly matches: (
+    operation: Operation,
+    subject: string,
+    reference: string,
+    features: Features,
+  ) => boolean;
   /** True when the two trees go different ways afterwards: the rest is not compared. */
   readonly diverges: boolean;
 }
@@ -19,11 +26,12 @@ const NLINK = 1;
 const SIZE = 5;
 const MTIME = 6;
 
-function sameButLinks(subject: string, reference: string): boolean {
+/** The answers agree in all words but one. */
+function sameBut(place: number, subject: string, reference: string): boolean {
   const without = (answer: string): string =>
     answer
       .split(' ')
-      .toSpliced(1 + NLINK, 1)
+      .toSpliced(1 + place, 1)
       .join(' ');
   return without(subject) === without(reference);
 }
@@ -44,12 +52,23 @@ export const ACCEPTED: readonly Accepted[] = [
   },
   {
     reason:
+      'Data that is copied up after the metadata leaves the mtime as it was; kernel overlayfs sets the present time. (With metacopy=off nothing of this kind is accepted.)',
+    matches: ([name], subject, reference, features) =>
+      features === 'full' &&
+      ['lstat', 'stat', 'fstat'].includes(name) &&
+      reference.split(' ')[1 + MTIME] === 'now' &&
+      (reference.split(' ')[1 + MODE] ?? '').startsWith('10') &&
+      sameBut(MTIME, subject, reference),
+    diverges: false,
+  },
+  {
+    reason:
       'A descriptor of a removed lower object has 0 links; kernel overlayfs shows those that the lower has.',
     matches: ([name], subject, reference) =>
       name === 'fstat' &&
       subject.split(' ')[1 + NLINK] === '0' &&
       reference.startsWith('ok') &&
-      sameButLinks(subject, reference),
+      sameBut(NLINK, subject, reference),
     diverges: false,
   },
   {
@@ -63,6 +82,14 @@ export const ACCEPTED: readonly Accepted[] = [
     diverges: false,
   },
 ];
+
+/** The same for trees: the field is the mtime of a regular file, which the reference made present. */
+export function isKeptMtime(subject: Manifest, reference: Manifest): Ignore {
+  return (path, field) =>
+    (field === 'mtime' || field === 'ns') &&
+    (subject.get(path)?.get('mode') ?? '').startsWith('10') &&
+    reference.get(path)?.get('mtime') === 'now';
+}
 
 const isDirectory = (mode: string): boolean => (parseInt(mode, 8) & 0o170000) === 0o040000;
 

@@ -15,7 +15,7 @@ import {
 } from '../support/mount.js';
 import { scratch } from '../support/run.js';
 import { type Manifest, build, differences, manifest, manifestOf } from '../support/tree.js';
-import { ACCEPTED, comparable, timeClass } from './accepted.js';
+import { ACCEPTED, comparable, isKeptMtime, timeClass } from './accepted.js';
 import type { Layers } from './layers.js';
 import { type Operation, showOperation } from './operations.js';
 
@@ -122,13 +122,14 @@ function compareAnswers(
   operations: readonly Operation[],
   subject: Outcome,
   reference: Outcome,
+  features: Features,
 ): { found: Difference[]; diverged: boolean } {
   const found: Difference[] = [];
   for (const [index, operation] of operations.entries()) {
     const a = subject.answers[index] ?? '';
     const b = reference.answers[index] ?? '';
     if (a === b) continue;
-    const accepted = ACCEPTED.find((rule) => rule.matches(operation, a, b));
+    const accepted = ACCEPTED.find((rule) => rule.matches(operation, a, b, features));
     if (accepted?.diverges === true) return { found, diverged: true };
     if (accepted !== undefined) continue;
     const text = `${index}: ${showOperation(operation)}\n  subject:   ${a}\n  reference: ${b}`;
@@ -177,9 +178,11 @@ async function compareSides(
   const terms = { started: Math.floor(Date.now() / 1000) - 1, countLinks };
   const mine = await perform(subject, operations, terms);
   const theirs = await perform(reference, operations, terms);
-  const { found, diverged } = compareAnswers(operations, mine, theirs);
+  const { found, diverged } = compareAnswers(operations, mine, theirs, subject.features);
+  const ignore = subject.features === 'full' ? isKeptMtime(mine.tree, theirs.tree) : undefined;
   if (!diverged)
-    for (const text of differences(mine.tree, theirs.tree)) found.push({ where: 'tree', text });
+    for (const text of differences(mine.tree, theirs.tree, ignore))
+      found.push({ where: 'tree', text });
   found.push(...(await lowersChanged(subject)), ...(await lowersChanged(reference)));
   found.push(...(await swapped(reference.driver, subject, mine.tree, terms)));
   found.push(...(await swapped(subject.driver, reference, theirs.tree, terms)));
