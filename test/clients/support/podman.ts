@@ -1,5 +1,6 @@
 /** podman and buildah with the binary as their overlay.mount_program, in a store of their own. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { bash, run, type Finished, type RunOptions } from './run.js';
 import { STRATAFS } from './union.js';
 
@@ -31,13 +32,35 @@ export async function engineIn(dir: string): Promise<Engine> {
   ];
   const call =
     (program: string, own: readonly string[]) =>
-    (args: readonly string[], options: RunOptions = {}): Promise<Finished> =>
-      run(program, [...store, ...own, ...args], { timeout: 120_000, ...options, env });
+    async (args: readonly string[], options: RunOptions = {}): Promise<Finished> => {
+      await cleanedUp(dir);
+      return run(program, [...store, ...own, ...args], { timeout: 120_000, ...options, env });
+    };
   return {
     dir,
     podman: call('podman', ['--runtime', 'runc', '--tmpdir', `${dir}/tmp`]),
     buildah: call('buildah', []),
   };
+}
+
+/**
+ * Waits for the `podman container cleanup` that conmon starts when a container ends. It detaches the
+ * bind mount that every podman makes of its store, also when another podman is reading a tree
+ * mounted below it: that one then finds an empty directory.
+ */
+async function cleanedUp(dir: string): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+    const lines = await Promise.all(
+      pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')),
+    );
+    const busy = lines.some(
+      (line) => /^[^\0]*podman\0.*\0cleanup\0/s.test(line) && line.includes(dir),
+    );
+    if (!busy) return;
+    await sleep(50);
+  }
+  throw new Error(`podman container cleanup of ${dir} does not end`);
 }
 
 /** Flags of `podman build`, which does not read the limits from containers.conf. */
