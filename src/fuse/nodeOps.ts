@@ -32,7 +32,7 @@ import {
 import { IN, MAX_IO } from '../sys/memory.js';
 import { SMALL, STAT_A, XATTR_MAX } from '../sys/sys.js';
 import { encodeAttrOut, encodeStatxOut } from './encode.js';
-import { BODY, callerUid, nameAt, REPLY, type Session, word } from './session.js';
+import { BODY, callerIds, callerUid, nameAt, REPLY, type Session, word } from './session.js';
 
 function attrs(s: Session, node: number): number {
   const code = s.ov.stat(node, STAT_A);
@@ -61,6 +61,7 @@ export function onSetattr(s: Session, node: number): number {
     mode: word(s, SETATTR_IN.mode),
     uid: word(s, SETATTR_IN.uid),
     gid: word(s, SETATTR_IN.gid),
+    caller: callerIds(s),
   };
   const code = setattr(s.ov, node, change);
   return code < 0 ? code : attrs(s, node);
@@ -82,7 +83,8 @@ export function onWrite(s: Session, node: number): number {
   const size = Math.min(word(s, WRITE_IN.size_), MAX_IO);
   const lo = word(s, WRITE_IN.offset);
   const hi = word(s, WRITE_IN.offset + 4);
-  const kill = (word(s, WRITE_IN.write_flags) & WRITE_KILL_SUIDGID) !== 0;
+  const kills = (word(s, WRITE_IN.write_flags) & WRITE_KILL_SUIDGID) !== 0;
+  const kill = kills ? callerIds(s) : undefined;
   const cached = (word(s, WRITE_IN.write_flags) & WRITE_CACHE) !== 0;
   const written = io.write(s.ov, node, BODY + WRITE_IN.size, size, lo, hi, kill, cached);
   return written < 0 ? written : reply32(s, written);
@@ -153,7 +155,7 @@ export function onFallocate(s: Session, node: number): number {
     mode,
     pair(FALLOCATE_IN.offset),
     pair(FALLOCATE_IN.length),
-    callerUid(s),
+    callerIds(s),
   );
   return Math.min(code, 0);
 }
@@ -184,7 +186,7 @@ function copyRange(s: Session, node: number): number {
     word(s, COPY_FILE_RANGE_IN.nodeid_out),
     pair(COPY_FILE_RANGE_IN.off_out),
     lo + hi * 0x1_0000_0000,
-    callerUid(s),
+    callerIds(s),
   );
 }
 

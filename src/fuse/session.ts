@@ -21,6 +21,11 @@ export const REPLY = OUT + OUT_HEADER.size;
 export const callerUid = (s: Session): number => s.ov.sys.u32[(IN + IN_HEADER.uid) >> 2];
 export const callerGid = (s: Session): number => s.ov.sys.u32[(IN + IN_HEADER.gid) >> 2];
 
+export const callerIds = (s: Session): { uid: number; gid: number } => ({
+  uid: callerUid(s),
+  gid: callerGid(s),
+});
+
 /** A word of the request's struct. */
 export const word = (s: Session, offset: number): number => s.ov.sys.u32[(BODY + offset) >> 2];
 

@@ -258,7 +258,8 @@ export class Mounts {
   #userOf(id: FileId | undefined): string | undefined {
     for (const { device, checked } of this.#all.values()) {
       if (checked.upperId !== id && checked.workId !== id) continue;
-      if (device !== '' && placesOf(device).length > 0) return checked.mountpoint;
+      // The number alone is not enough: the kernel gives it to the next file system at once.
+      if (device !== '' && placesOf(device).includes(checked.mountpoint)) return checked.mountpoint;
     }
     return undefined;
   }

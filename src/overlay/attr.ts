@@ -18,12 +18,20 @@ export function shownNlink(ov: Overlay, node: number, at: number): number {
   const { table } = ov;
   const nlink = ov.sys.u32[(at + STATX.nlink) >> 2];
   if (!isDir(ov.sys.statMode(at))) {
-    return table.has(node, F_ORPHAN | F_UNLINKED) ? Math.max(0, nlink - 1) : nlink;
+    if (table.has(node, F_ORPHAN)) return Math.max(0, nlink - 1);
+    // The links that a removed lower file has there are no links of this one.
+    return table.has(node, F_UNLINKED) ? 0 : nlink;
   }
   if (ov.isGone(node)) return 0;
   const lowers = ov.lowers.count(table.lower(node));
   const merged = table.has(node, F_UPPER) ? lowers > 0 : lowers > 1;
   return merged ? 1 : nlink;
+}
+
+/** Who asks, by the ids in the request's header. */
+export interface Ids {
+  readonly uid: number;
+  readonly gid: number;
 }
 
 /** The fields of a SETATTR request. Seconds are signed; `size` as halves of an unsigned 64-bit number. */
@@ -38,6 +46,7 @@ export interface AttrChange {
   mode: number;
   uid: number;
   gid: number;
+  caller: Ids;
 }
 
 const CHANGES =
@@ -71,7 +80,8 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   if (target.dir < 0) return target.dir;
   if ((valid & (Fattr.UID | Fattr.GID)) !== 0) code = changeOwner(ov, target, change);
   if (code >= 0 && truncates) code = truncate(ov, node, change);
-  if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0) code = killSetIds(ov, node);
+  if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0)
+    code = killSetIds(ov, node, change.caller.gid);
   if (code >= 0 && (valid & Fattr.MODE) !== 0) code = changeMode(ov, node, target, change.mode);
   if (code >= 0 && (valid & (Fattr.ATIME | Fattr.MTIME)) !== 0) {
     code = changeTimes(ov, target, change);
@@ -133,20 +143,23 @@ function changeTimes(ov: Overlay, target: Target, change: AttrChange): number {
  * The same for a change whose request does not say whether to (FALLOCATE, COPY_FILE_RANGE): the
  * superuser is taken to have CAP_FSETID, others not.
  */
-export function killSetIdsFor(ov: Overlay, node: number, uid: number): number {
+export function killSetIdsFor(ov: Overlay, node: number, caller: Ids): number {
   const setId = (ov.table.mode(node) & (S_ISUID | S_ISGID)) !== 0;
-  return uid === 0 || !setId ? 0 : killSetIds(ov, node);
+  return caller.uid === 0 || !setId ? 0 : killSetIds(ov, node, caller.gid);
 }
 
 /**
- * Clears set-user-id, and set-group-id of a group-executable file, after a write or truncation by
- * somebody without CAP_FSETID (setattr_should_drop_suidgid). Capabilities go by the write itself.
+ * Clears set-user-id, and set-group-id of a file that the group can execute or that is another
+ * group's, after a write or truncation by somebody without CAP_FSETID (setattr_should_drop_suidgid).
+ * Of the caller's groups the request tells only the first; a member by another loses the bit too.
+ * Capabilities go by the write itself.
  */
-export function killSetIds(ov: Overlay, node: number): number {
+export function killSetIds(ov: Overlay, node: number, gid: number): number {
   const code = ov.stat(node, STAT_A);
   if (code < 0) return code;
   const mode = ov.sys.statMode(STAT_A);
   let kept = mode & ~S_ISUID;
-  if ((mode & S_IXGRP) !== 0) kept &= ~S_ISGID;
+  const foreign = ov.sys.u32[(STAT_A + STATX.gid) >> 2] !== gid;
+  if ((mode & S_IXGRP) !== 0 || foreign) kept &= ~S_ISGID;
   return kept === mode ? 0 : changeMode(ov, node, targetOf(ov, node), kept);
 }

@@ -3,7 +3,7 @@ import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { O_DIRECTORY, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
-import { killSetIds, killSetIdsFor } from './attr.js';
+import { type Ids, killSetIds, killSetIdsFor } from './attr.js';
 import { F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
@@ -41,7 +41,7 @@ export function write(
   size: number,
   lo: number,
   hi: number,
-  killIds: boolean,
+  kill: Ids | undefined,
   cached: boolean,
 ): number {
   const fd = writable(ov, node);
@@ -54,8 +54,8 @@ export function write(
     if (more <= 0) return more === 0 ? -E.EIO : more;
     written += more;
   }
-  if (written < 0 || !killIds) return written;
-  const killed = killSetIds(ov, node);
+  if (written < 0 || !kill) return written;
+  const killed = killSetIds(ov, node, kill.gid);
   return killed < 0 ? killed : written;
 }
 
@@ -65,13 +65,13 @@ export function fallocate(
   mode: number,
   off: readonly [number, number],
   length: readonly [number, number],
-  uid: number,
+  caller: Ids,
 ): number {
   const fd = writable(ov, node);
   if (fd < 0) return fd;
   const { native } = ov.sys;
   const code = native.fallocate(fd, mode, off[0], off[1], length[0], length[1]);
-  return code < 0 ? code : killSetIdsFor(ov, node, uid);
+  return code < 0 ? code : killSetIdsFor(ov, node, caller);
 }
 
 /** SEEK_DATA and SEEK_HOLE; the offset lands at `at`. */
@@ -95,7 +95,7 @@ export function copyFileRange(
   to: number,
   toOff: readonly [number, number],
   length: number,
-  uid: number,
+  caller: Ids,
 ): number {
   const out = writable(ov, to);
   if (out < 0) return out;
@@ -104,7 +104,7 @@ export function copyFileRange(
   const step = Math.min(length, COPY_STEP);
   const { native } = ov.sys;
   const copied = native.copyFileRange(input, fromOff[0], fromOff[1], out, toOff[0], toOff[1], step);
-  const killed = copied > 0 ? killSetIdsFor(ov, to, uid) : 0;
+  const killed = copied > 0 ? killSetIdsFor(ov, to, caller) : 0;
   return killed < 0 ? killed : copied;
 }
 
