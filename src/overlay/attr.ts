@@ -1,6 +1,6 @@
 /** Attributes: what stat shows of a node, and SETATTR. */
 import { E } from '../base/errno.js';
-import { isDir, isLnk, S_ISGID, S_ISUID, S_IXGRP } from '../base/mode.js';
+import { isDir, isLnk, isReg, S_ISGID, S_ISUID, S_IXGRP } from '../base/mode.js';
 import { Fattr } from '../protocol/flags.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../sys/constants.js';
@@ -66,7 +66,11 @@ const FLUSHED_TIMES = Fattr.MTIME | Fattr.CTIME | Fattr.FH | Fattr.LOCKOWNER;
 /** Applies a change; the new attributes are then read by the caller. Returns 0 or -errno. */
 export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   const { valid } = change;
-  if ((valid & CHANGES) === 0) return 0;
+  if ((valid & CHANGES) === 0) {
+    // chown(-1, -1) arrives as a change of ctime alone; it clears set-id bits for anybody.
+    const cleared = (valid & Fattr.CTIME) !== 0 && isReg(ov.table.mode(node));
+    return cleared ? clearSetIds(ov, node, change.caller.gid) : 0;
+  }
   // The writeback cache flushes the times of an inode whose link count changed. Of one that lost its
   // last name nobody will read them, and a lower file must not be copied up for it.
   if ((valid & ~FLUSHED_TIMES) === 0 && (valid & Fattr.CTIME) !== 0 && ov.isGone(node)) return 0;
@@ -137,6 +141,12 @@ function changeTimes(ov: Overlay, target: Target, change: AttrChange): number {
     time(Fattr.MTIME, Fattr.MTIME_NOW, change.mtimeNsec),
     target.flags,
   );
+}
+
+function clearSetIds(ov: Overlay, node: number, gid: number): number {
+  if ((ov.table.mode(node) & (S_ISUID | S_ISGID)) === 0 || !ov.upper) return 0;
+  const up = copyUpMeta(ov, node);
+  return up < 0 ? up : killSetIds(ov, node, gid);
 }
 
 /**

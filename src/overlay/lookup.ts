@@ -17,7 +17,7 @@ import { STAT_A, STAT_C } from '../sys/sys.js';
 import { type DirIndex, FROM_UPPER } from './dirIndex.js';
 import { Found, type LowerFile } from './hit.js';
 import { foundLower, setKey, showIno } from './identity.js';
-import { F_IMPURE, F_METACOPY, F_UPPER } from './inodeTable.js';
+import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UPPER } from './inodeTable.js';
 import { PLACE_IMPURE } from './lowers.js';
 import { EVERYWHERE, type Range, walkLowers } from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
@@ -137,7 +137,7 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
   if (hit.keyed) {
     const keyed = table.byKey(hit.layer, hit.keyLo, hit.keyHi);
     if (keyed !== 0) {
-      table.addAlias(keyed, parent, name);
+      addName(ov, keyed, parent, name);
       return keyed;
     }
   }
@@ -156,6 +156,20 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
     table.setLower(node, hit.place);
   }
   return node;
+}
+
+/** A further name of a hard-linked file. One that had lost all names it was known by is no orphan any more. */
+function addName(ov: Overlay, node: number, parent: number, name: string): void {
+  const { table } = ov;
+  if (!table.has(node, F_ORPHAN)) {
+    table.addAlias(node, parent, name);
+    return;
+  }
+  ov.work?.removeOrphan(ov.realName(node), false);
+  table.clear(node, F_ORPHAN);
+  table.rename(node, parent, name, ov.dropped);
+  // The link in the workdir has gone since the attributes were read.
+  ov.stat(node, STAT_A);
 }
 
 /** The stack of a metadata-only copy: the directory it is in when that is a lower's, then its data. */

@@ -106,9 +106,11 @@ function askPath(walk: Walk, root: number, rootDir: number): number {
   const prefix: string[] = [];
   let dir = rootDir;
   try {
-    for (const name of path.slice(0, -1)) {
+    for (const [depth, name] of path.slice(0, -1).entries()) {
       const passed = passThrough(walk, dir, name, prefix);
       if (passed <= 0) return passed;
+      // Also when this layer has no more of the path, the layers below are asked by its new name.
+      walk.name = `/${[...prefix, ...path.slice(depth + 1)].join('/')}`;
       const next = sys.open(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_LAYER);
       if (next < 0) return next;
       if (dir !== rootDir) sys.native.close(dir);
