@@ -7,6 +7,7 @@
  * writes when a mount program is configured. Written: 0:0 devices and `opaque` = `y`.
  * (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".)
  */
+import { E } from '../base/errno.js';
 import { isChr, isReg, S_IFCHR } from '../base/mode.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_TYPE } from '../sys/constants.js';
@@ -47,11 +48,25 @@ export function isXWhiteout(sys: Sys, dirfd: number, name: string, at: number): 
   );
 }
 
-/** True when `.wh.NAME` stands beside `name` in a lower's directory. */
-export function hasDotWhiteout(sys: Sys, dirfd: number, name: string): boolean {
-  if (name.length > WH_NAME_MAX) return false;
-  const file = WH_PREFIX + name;
-  return sys.native.statx(dirfd, file, AT_SYMLINK_NOFOLLOW, STATX_TYPE, STAT_C) === 0;
+/** 1 when `.wh.NAME` stands beside `name` in a lower's directory, 0 when not, -errno when that cannot be told. */
+export function dotWhiteout(sys: Sys, dirfd: number, name: string): number {
+  if (name.length > WH_NAME_MAX) return 0;
+  return present(sys, dirfd, WH_PREFIX + name);
+}
+
+function present(sys: Sys, dirfd: number, path: string): number {
+  const found = sys.native.statx(dirfd, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, STAT_C);
+  if (found === 0) return 1;
+  return found === -E.ENOENT ? 0 : found;
+}
+
+/**
+ * The forms of a redirect the kernel takes (ovl_get_redirect_xattr): one name, or an absolute path
+ * without empty components. "." and ".." would lead elsewhere and are never written.
+ */
+export function isRedirect(value: string): boolean {
+  const names = value.startsWith('/') ? value.slice(1).split('/') : [value];
+  return names.every((name) => !['', '.', '..'].includes(name) && !name.includes('/'));
 }
 
 /** True for names that are marks in a lower layer and never entries. */
@@ -80,9 +95,9 @@ export function dirMarks(
   const list = bytes > 0 ? sys.text(XATTR_LIST, bytes) : '';
   const marks = list.includes('overlay.') ? xattrMarks(sys, dirfd, name, list, prefix) : PLAIN;
   if (typeof marks === 'number' || marks.opaque || !dotForms) return marks;
-  const path = `${name}/${WH_OPAQUE}`;
-  const found = sys.native.statx(dirfd, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, STAT_C);
-  return found === 0 ? OPAQUE : marks;
+  const found = present(sys, dirfd, `${name}/${WH_OPAQUE}`);
+  if (found < 0) return found;
+  return found === 1 ? OPAQUE : marks;
 }
 
 function xattrMarks(
@@ -104,7 +119,8 @@ function xattrMarks(
   }
   if (!keys.includes(`${prefix}redirect`)) return marks;
   const redirect = sys.xattr(dirfd, name, `${prefix}redirect`);
-  return typeof redirect === 'number' ? redirect : { ...marks, redirect };
+  if (typeof redirect === 'number') return redirect;
+  return isRedirect(redirect) ? { ...marks, redirect } : -E.EINVAL;
 }
 
 /** Makes a whiteout device at `name`. */

@@ -14,6 +14,8 @@ export const FROM_UPPER = 0;
 
 export class DirIndex {
   readonly #slots = new Map<string, number>();
+  /** Slots of removed names. */
+  readonly #free: number[] = [];
   readonly #types: number[] = [];
   readonly #sources: number[] = [];
   /** Of a directory: the lowest source that counts. */
@@ -58,7 +60,7 @@ export class DirIndex {
   put(name: string, type: number, source: number, inoLo: number, inoHi: number): void {
     let slot = this.#slots.get(name);
     if (slot === undefined) {
-      slot = this.#types.length;
+      slot = this.#free.pop() ?? this.#types.length;
       this.#slots.set(name, slot);
       this.#names = undefined;
     }
@@ -91,7 +93,10 @@ export class DirIndex {
 
   /** The name stays in the order until that is built anew: a listing under way skips it. */
   remove(name: string): void {
+    const slot = this.#slots.get(name);
+    if (slot === undefined) return;
     this.#slots.delete(name);
+    this.#free.push(slot);
   }
 
   /** Names in cookie order; some may have been removed. */

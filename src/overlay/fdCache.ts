@@ -30,6 +30,8 @@ export class FdCache {
   readonly #owners = new Map<number, FileClosing>();
   /** Taken out of the cache, but maybe in use by the request that is being served. */
   readonly #retired: number[] = [];
+  /** A request found no descriptor, and none could be closed under it: all go after it. */
+  #starved = false;
   #nextOwner = 1;
 
   /** `max`: descriptors kept open at most. */
@@ -73,7 +75,8 @@ export class FdCache {
     for (let i = 0; i < count; i++) this.#cache.pop();
     const closed = this.#retired.splice(0, Math.max(0, this.#retired.length - IN_USE));
     for (const fd of closed) this.#native.close(fd);
-    return closed.length > 0;
+    this.#starved = closed.length === 0;
+    return !this.#starved;
   };
 
   get(owner: number, kind: FdKind, id: number): number | undefined {
@@ -99,6 +102,10 @@ export class FdCache {
 
   /** Closes what was taken out; to be called between requests. */
   flush(): void {
+    if (this.#starved) {
+      this.#starved = false;
+      this.#cache.clear();
+    }
     while (this.#retired.length > 0) this.#native.close(this.#retired.pop() ?? -1);
   }
 }

@@ -8,11 +8,13 @@ import { isDir, isReg } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
 import {
   dirMarks,
-  hasDotWhiteout,
+  dotWhiteout,
   isDeviceWhiteout,
+  isRedirect,
   isXWhiteout,
   type DirMarks,
 } from '../layer/whiteout.js';
+import { noXattr } from '../layer/xattrs.js';
 import {
   AT_SYMLINK_NOFOLLOW,
   O_DIRECTORY,
@@ -163,9 +165,10 @@ function askName(walk: Walk, q: Question): number {
   const at = hit.found === Found.None ? STAT_A : STAT_B;
   const code = sys.native.statx(q.dir, q.name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, at);
   if (code === -E.ENOENT) {
-    const hides = !walk.range.indexed && !isBottom(walk) && hasDotWhiteout(sys, q.dir, q.name);
-    if (hides) walk.stop = true;
-    return 0;
+    if (walk.range.indexed || isBottom(walk)) return 0;
+    const hides = dotWhiteout(sys, q.dir, q.name);
+    if (hides > 0) walk.stop = true;
+    return Math.min(hides, 0);
   }
   if (code < 0) return code;
   const mode = sys.statMode(at);
@@ -192,8 +195,8 @@ function addFile(walk: Walk, q: Question, at: number): number {
   const key = `${ov.markPrefix}metacopy`;
   if (suspect && isReg(sys.statMode(at)) && sys.native.getxattr(q.dir, q.name, key, 0, 0) >= 0) {
     walk.metacopy = true;
-    const redirect = sys.xattr(q.dir, q.name, `${ov.markPrefix}redirect`);
-    return goOn(walk, q, typeof redirect === 'string' ? redirect : '');
+    const redirect = fileRedirect(ov, q.dir, q.name);
+    return typeof redirect === 'number' ? redirect : goOn(walk, q, redirect);
   }
   if (walk.metacopy) hit.data = { parent: q.place, name: q.path };
   walk.stop = true;
@@ -206,19 +209,28 @@ function addDirectory(walk: Walk, q: Question, at: number): number {
   if (hit.found === Found.None) foundLower(ov, q.place, at);
   else if (hit.dirs.length === 0) showIno(ov, ov.lowers.layerOf(q.place), at);
   // Marks matter for what lies below, and for xwhiteouts, which the parent's mark announces.
-  const alone = walk.at >= walk.range.last || isBottom(walk);
-  if (alone && !ov.lowers.marked(q.place, PLACE_XWHITEOUTS | PLACE_IMPURE)) {
+  if (isBottom(walk) && !ov.lowers.marked(q.place, PLACE_XWHITEOUTS | PLACE_IMPURE)) {
     hit.dirs.push({ parent: q.place, name: q.path, flags: 0 });
     return 0;
   }
-  const marks = dirMarks(ov.sys, q.dir, q.name, true, ov.markPrefix);
+  const more = walk.at < walk.range.last;
+  const marks = dirMarks(ov.sys, q.dir, q.name, more, ov.markPrefix);
   if (typeof marks === 'number') return marks;
   hit.dirs.push({ parent: q.place, name: q.path, flags: placeFlags(marks) });
   // A `.wh.` file beside the directory hides what is below it (OCI image specification).
-  const covered = !marks.opaque && !walk.range.indexed && hasDotWhiteout(ov.sys, q.dir, q.name);
-  if (!marks.opaque && !covered) return goOn(walk, q, marks.redirect);
+  const asks = !marks.opaque && !walk.range.indexed;
+  const covered = asks ? dotWhiteout(ov.sys, q.dir, q.name) : 0;
+  if (covered < 0) return covered;
+  if (!marks.opaque && covered === 0) return goOn(walk, q, marks.redirect);
   walk.stop = true;
   return 0;
+}
+
+/** The redirect of a metadata-only copy; "" for none, -EINVAL for one that cannot be. */
+export function fileRedirect(ov: Overlay, dir: number, name: string): string | number {
+  const value = ov.sys.xattr(dir, name, `${ov.markPrefix}redirect`);
+  if (typeof value === 'number') return noXattr(value) ? '' : value;
+  return isRedirect(value) ? value : -E.EINVAL;
 }
 
 export const placeFlags = (marks: DirMarks): number =>
