@@ -62,7 +62,13 @@ const cases = [
   { name: 'writeback=1', upper: true, options: ['writeback=1'], silentAfterClose: false },
 ];
 
-describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('requests', () => {
+/**
+ * The kernel may give up what it cached at any moment (memory, another program's drop_caches): zero
+ * requests must be reached, but not at the first try.
+ */
+const TRIES = { retry: 3 };
+
+describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('requests', TRIES, () => {
   const root = scratch('requests');
   const lowers = [join(root, 'top'), join(root, 'base')];
 
@@ -137,7 +143,8 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('requests', ()
       // stat(1) asks for the birth time too, hence STATX.
       const { GETATTR = 0, STATX = 0, ...others } = after;
       expect(others).toEqual({});
-      expect(GETATTR + STATX).toBeLessThanOrEqual(FILES);
+      // Each file, and a directory whose cached atime its listing dropped.
+      expect(GETATTR + STATX).toBeLessThanOrEqual(FILES + DIRECTORIES);
       // Once for each close: the next stat is silent again.
       expect(await during(mounted, STAT)).toEqual({});
     });
