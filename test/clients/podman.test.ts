@@ -109,11 +109,11 @@ describe.skipIf(!has({ ...MOUNTS, kernelOverlay: true, programs: PROGRAMS }))(
       await podman('import', '-q', tar, 'localhost/debian:1');
       const script =
         'apt-get -qq purge -y --allow-remove-essential iputils-ping >&2; dpkg --audit; test ! -e /bin/ping';
-      await engine.podman(['run', '--name', 'd', 'localhost/debian:1', 'sh', '-euc', script]);
-      const changed = lines(await podman('diff', 'd'));
+      await engine.podman(['run', '--name', 'purged', 'localhost/debian:1', 'sh', '-euc', script]);
+      const changed = lines(await podman('diff', 'purged'));
       expect(changed).toContain('D /usr/bin/ping');
       expect(changed.length).toBeLessThan(100);
-      await podman('rm', 'd');
+      await podman('rm', 'purged');
     });
 
     it('lets buildah change an image through a mount of it', async () => {
