@@ -54,22 +54,22 @@ describe.skipIf(!has({ ...MOUNTS, kernelOverlay: true, programs: PROGRAMS }))(
     });
 
     it('keeps a container through exec, stop, start, diff, commit and rm', async () => {
-      await podman('run', '-d', '--name', 'c', 'localhost/small:1', 'sleep', '1000');
+      await podman('run', '-d', '--name', 'small-run', 'localhost/small:1', 'sleep', '1000');
       await podman(
         'exec',
-        'c',
+        'small-run',
         'sh',
         '-c',
         'rm /etc/opt/f2; echo new > /root/new; echo y >> /etc/passwd',
       );
-      await podman('stop', '-t', '0', 'c');
-      expect(lines(await podman('diff', 'c'))).toEqual(
+      await podman('stop', '-t', '0', 'small-run');
+      expect(lines(await podman('diff', 'small-run'))).toEqual(
         lines('C /etc\nC /etc/opt\nD /etc/opt/f2\nC /etc/passwd\nC /root\nA /root/new'),
       );
-      await podman('start', 'c');
-      expect(await podman('exec', 'c', 'cat', '/root/new')).toBe('new');
-      await podman('commit', '-q', 'c', 'localhost/small:2');
-      await podman('rm', '-f', '-t', '0', 'c');
+      await podman('start', 'small-run');
+      expect(await podman('exec', 'small-run', 'cat', '/root/new')).toBe('new');
+      await podman('commit', '-q', 'small-run', 'localhost/small:2');
+      await podman('rm', '-f', '-t', '0', 'small-run');
       const see = 'ls /etc/opt; cat /root/new; tail -n 1 /etc/passwd';
       expect(await podman('run', '--rm', 'localhost/small:2', 'sh', '-c', see)).toBe(
         'f1\nf3\nf4\nf5\nnew\ny',
