@@ -143,7 +143,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('requests', TR
       // stat(1) asks for the birth time too, hence STATX.
       const { GETATTR = 0, STATX = 0, ...others } = after;
       expect(others).toEqual({});
-      // Each file, and a directory whose cached atime its listing dropped.
+      // 403 for 400 files was seen once, not explained: directories are the guess.
       expect(GETATTR + STATX).toBeLessThanOrEqual(FILES + DIRECTORIES);
       // Once for each close: the next stat is silent again.
       expect(await during(mounted, STAT)).toEqual({});

@@ -44,9 +44,8 @@ export async function engineIn(dir: string): Promise<Engine> {
 }
 
 /**
- * Waits for the `podman container cleanup` that conmon starts when a container ends. It detaches the
- * bind mount that every podman makes of its store, also when another podman is reading a tree
- * mounted below it: that one then finds an empty directory.
+ * Waits for the `podman container cleanup` that conmon starts when a container ends, so that each
+ * command of a test finds the store at rest. Not known to be needed.
  */
 async function cleanedUp(dir: string): Promise<void> {
   for (let tries = 0; tries < 200; tries++) {
