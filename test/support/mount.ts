@@ -22,17 +22,32 @@ const UNMOUNT_TIMEOUT_MS = 30_000;
 
 /**
  * What the drivers write into an upper: `plain` is kernel overlayfs's default, said aloud, as a
- * distribution may choose otherwise; `full` is stratafs's default.
+ * distribution may choose otherwise; `full` is stratafs's default; `userxattr` keeps the marks where
+ * an unprivileged user can write them. The options mean the same to both.
  */
-export type Features = 'plain' | 'full';
+const FEATURES = {
+  plain: ['redirect_dir=off', 'metacopy=off', 'index=off'],
+  full: ['redirect_dir=on', 'metacopy=on', 'index=off'],
+  userxattr: ['userxattr', 'redirect_dir=off', 'metacopy=off', 'index=off'],
+} as const;
 
-const PLAIN = ['redirect_dir=off', 'metacopy=off'];
-const FULL = ['redirect_dir=on', 'metacopy=on'];
+export type Features = keyof typeof FEATURES;
+
+/** Those that random sequences are run with. */
+export const COMPARED: readonly Features[] = ['plain', 'full'];
+
+export function isFeatures(word: string): word is Features {
+  return Object.hasOwn(FEATURES, word);
+}
+
+/** Seeds take turns. */
+export function featuresOfSeed(seed: number): Features {
+  return COMPARED[seed % COMPARED.length] ?? 'full';
+}
 
 /** The options that make a driver write `features`; fuse-overlayfs knows none. */
 export function featureOptions(driver: Driver, features: Features): readonly string[] {
-  if (driver === 'fuse-overlayfs') return [];
-  return features === 'plain' ? PLAIN : FULL;
+  return driver === 'fuse-overlayfs' ? [] : FEATURES[features];
 }
 
 function layerOptions(stack: Stack): string[] {
@@ -55,8 +70,8 @@ function mountCommand(
     case 'fuse-overlayfs':
       return ['fuse-overlayfs', ['-o', [...layers, ...extra].join(','), mountpoint]];
     case 'kernel': {
-      const features = extra.some((option) => option.startsWith('metacopy=')) ? [] : PLAIN;
-      const options = [...layers, 'index=off', ...features, ...extra].join(',');
+      const said = extra.some((option) => option.startsWith('metacopy='));
+      const options = [...layers, ...(said ? extra : [...FEATURES.plain, ...extra])].join(',');
       return ['mount', ['-t', 'overlay', 'overlay', '-o', options, mountpoint]];
     }
   }
