@@ -19,6 +19,8 @@ import {
   realpath,
 } from './paths.js';
 
+const LOWER = 'lower layer';
+
 /** What the checks learned and the mount needs. */
 export interface Checked {
   /** The mountpoint without symlinks, as the mount table will show it. */
@@ -148,8 +150,8 @@ function checkOverlap(
 function checkLowers(spec: OverlaySpec): (readonly [string, Found])[] {
   const seen = new Set<string>();
   return spec.lowers.map((lower) => {
-    const found = directory('lower layer', lower, 'correct lowerdir');
-    readable('lower layer', lower);
+    const found = directory(LOWER, lower, 'correct lowerdir');
+    readable(LOWER, lower);
     // As the kernel (ovl_setup_trap: "overlapping lowerdir path", ELOOP); nested lowers are allowed.
     if (seen.has(found.id)) {
       throw new UserError(`lower layer ${display(lower)} is given twice: leave one out`);
@@ -168,25 +170,55 @@ function checkMountpoint(path: string): string {
   return resolved;
 }
 
-/** Throws UserError for the first thing that is wrong. Changes nothing. */
-export function checkPlan(plan: MountPlan): Checked {
+/**
+ * In the upper, the workdir and a lower that cannot be cloned (openLayer in src/layer) the engine
+ * would meet its own mount, and wait for itself. Over a layer's root it is no harm: the engine holds
+ * what is below.
+ */
+function checkOutside(
+  mountpoint: string,
+  layers: readonly (readonly [string, string, Found])[],
+  clones: (path: string) => boolean,
+): void {
+  const above = enclosing(mountpoint);
+  const at = look(mountpoint);
+  for (const [role, path, own] of layers) {
+    const inside = above.has(own.id) && (typeof at === 'number' || at.id !== own.id);
+    if (!inside || (role === LOWER && clones(path))) continue;
+    throw new UserError(
+      `mount point ${display(mountpoint)} lies inside ${role} ${display(path)}: choose one outside`,
+    );
+  }
+}
+
+/**
+ * Throws UserError for the first thing that is wrong. Changes nothing. `clones`: whether the layer
+ * at a path can be cloned (openLayer in src/layer); then what is mounted inside does not show.
+ */
+export function checkPlan(plan: MountPlan, clones: (path: string) => boolean): Checked {
   const { upper, work, readOnly } = plan.spec;
   const lowers = checkLowers(plan.spec);
   const read = lowers.map(([, found]) => found);
+  const roles = lowers.map(([path, found]): [string, string, Found] => [LOWER, path, found]);
   if (readOnly || upper === undefined || work === undefined) {
     if (upper !== undefined) {
       // Only read, so it may be in use, and no workdir is touched: an engine looks at a live upper so.
       read.push(directory('upperdir', upper, 'create it or correct upperdir'));
       readable('upperdir', upper);
     }
-    return { mountpoint: checkMountpoint(plan.mountpoint), ...identities(read) };
+    const mountpoint = checkMountpoint(plan.mountpoint);
+    checkOutside(mountpoint, roles, clones);
+    return { mountpoint, ...identities(read) };
   }
   const found = checkUpper(upper, work);
   checkOverlap('upperdir', upper, found.upper, lowers);
   checkOverlap('workdir', work, found.work, lowers);
   const { devices, readIds } = identities(read);
+  const mountpoint = checkMountpoint(plan.mountpoint);
+  roles.push(['upperdir', upper, found.upper], ['workdir', work, found.work]);
+  checkOutside(mountpoint, roles, clones);
   return {
-    mountpoint: checkMountpoint(plan.mountpoint),
+    mountpoint,
     devices: new Set([...devices, found.upper.device]),
     readIds,
     upperId: found.upper.id,

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import type { FromEngine, MountStats } from '../fuse/messages.js';
+import { canClone } from '../layer/layer.js';
 import type { Native } from '../sys/native.js';
 import { type Checked, checkPlan } from './checks.js';
 import { deferred } from './deferred.js';
@@ -86,7 +87,7 @@ export class Mounts {
 
   /** Makes the mount live; throws UserError, with nothing left behind, when that fails. */
   async mount(plan: MountPlan): Promise<MountInfo> {
-    const checked = checkPlan(plan);
+    const checked = checkPlan(plan, (path) => canClone(this.#native, path));
     await this.#flush(checked);
     const locks = await this.#lock(plan, checked);
     const mount = this.#place(plan, checked, locks);

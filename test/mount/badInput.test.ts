@@ -84,6 +84,12 @@ const cases: readonly Case[] = [
     says: /lower layer \S*\/up\/inside lies inside upperdir \S*\/up/,
   },
   {
+    title: 'a mount point inside the upperdir',
+    options: GOOD,
+    at: 'up/inside',
+    says: /mount point \S*\/up\/inside lies inside upperdir \S*\/up: choose/,
+  },
+  {
     title: 'a read-only upper file system',
     options: 'lowerdir=low,upperdir=readonly/up,workdir=readonly/work',
     says: /upperdir \S*\/readonly\/up is on a read-only file system/,
