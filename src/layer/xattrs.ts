@@ -8,6 +8,8 @@ import { E } from '../base/errno.js';
 export const TRUSTED = 'trusted.overlay.';
 export const USER = 'user.overlay.';
 
+export const CAPABILITY = 'security.capability';
+
 const NAMESPACES = [TRUSTED, USER] as const;
 const ESCAPE = 'overlay.';
 

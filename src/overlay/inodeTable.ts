@@ -50,6 +50,8 @@ export const F_ACL_DEFAULT = 1 << 21;
  * the data; before it, when the copy is itself in a lower, the place of the directory it is in.
  */
 export const F_METACOPY = 1 << 22;
+/** Regular file: capabilities were set on it while the kernel may have held unwritten pages of it. */
+export const F_CAPABLE = 1 << 26;
 
 const ALIAS_BYTES = 16;
 

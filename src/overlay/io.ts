@@ -1,10 +1,13 @@
 /** Data of regular files. Most READs and WRITEs never come here: the session answers them on the node's backing. */
-import { E } from '../base/errno.js';
+import { E, errnoName } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
+import { CAPABILITY } from '../layer/xattrs.js';
 import { O_DIRECTORY, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
+import { log } from '../sys/log.js';
+import { XATTR } from '../sys/sys.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
 import { type Ids, killSetIds, killSetIdsFor } from './attr.js';
-import { F_UPPER } from './inodeTable.js';
+import { F_CAPABLE, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
 /** Bytes one COPY_FILE_RANGE request copies at most: the caller comes again, others get their turn. */
@@ -46,6 +49,34 @@ export function write(
 ): number {
   const fd = writable(ov, node);
   if (fd < 0) return fd;
+  const capable = cached && ov.table.has(node, F_CAPABLE);
+  const capability = capable ? ov.sys.xattr(fd, '', CAPABILITY) : -E.ENODATA;
+  const written = writeAll(ov, fd, at, size, lo, hi, cached);
+  if (written >= 0 && typeof capability === 'string') keepCapability(ov, fd, capability);
+  if (written < 0 || !kill) return written;
+  const killed = killSetIds(ov, node, kill.gid);
+  return killed < 0 ? killed : written;
+}
+
+/**
+ * Pages that were changed before the capabilities were set: write(2) itself has asked the kernel to
+ * take those of that time away (file_remove_privs), so the ones that are there now are to stay.
+ */
+function keepCapability(ov: Overlay, fd: number, value: string): void {
+  const { native } = ov.sys;
+  const code = native.setxattr(fd, '', CAPABILITY, XATTR, ov.sys.put(value, XATTR), 0);
+  if (code < 0) log(`capabilities of a file that was written back are lost: ${errnoName(code)}`);
+}
+
+function writeAll(
+  ov: Overlay,
+  fd: number,
+  at: number,
+  size: number,
+  lo: number,
+  hi: number,
+  cached: boolean,
+): number {
   let written = ov.sys.native.pwrite(fd, at, size, lo, hi);
   while (cached && written > 0 && written < size) {
     const low = lo + written;
@@ -54,9 +85,7 @@ export function write(
     if (more <= 0) return more === 0 ? -E.EIO : more;
     written += more;
   }
-  if (written < 0 || !kill) return written;
-  const killed = killSetIds(ov, node, kill.gid);
-  return killed < 0 ? killed : written;
+  return written;
 }
 
 export function fallocate(

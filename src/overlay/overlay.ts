@@ -24,7 +24,7 @@ import { STATX } from '../protocol/layout.js';
 import { STAT_C, type Sys } from '../sys/sys.js';
 import { DirIndexes } from './dirIndex.js';
 import { type FdCache, FdKind } from './fdCache.js';
-import { F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
+import { F_CAPABLE, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
 import { Hit } from './hit.js';
 import { LowerTable } from './lowers.js';
 import type { OverlaySpec } from './spec.js';
@@ -222,7 +222,8 @@ export class Overlay {
     const fd = this.openFile(node, writable ? O_RDWR : O_RDONLY);
     if (fd < 0) return fd;
     this.#fds.put(this.#owner, FdKind.File, node, fd);
-    this.setBacking(node, fd, writable);
+    // What is written to a file with capabilities passes through `io.write`, which keeps them.
+    this.setBacking(node, fd, writable && !this.table.has(node, F_CAPABLE));
     return fd;
   }
 

@@ -1,12 +1,12 @@
 /** Extended attributes of nodes: read from the real object, changed on the upper one. */
 import { E } from '../base/errno.js';
-import { isDir, S_ISGID } from '../base/mode.js';
-import { toClient, toDisk } from '../layer/xattrs.js';
+import { isDir, isReg, S_ISGID } from '../base/mode.js';
+import { CAPABILITY, toClient, toDisk } from '../layer/xattrs.js';
 import { SETXATTR_ACL_KILL_SGID } from '../protocol/flags.js';
 import { STATX_MODE } from '../sys/constants.js';
 import { STAT_A, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 import { copyUpMeta } from './copyUp.js';
-import { F_ACL_DEFAULT, F_ACL_KNOWN, F_UPPER } from './inodeTable.js';
+import { F_ACL_DEFAULT, F_ACL_KNOWN, F_CAPABLE, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
 const ACCESS_ACL = 'system.posix_acl_access';
@@ -63,6 +63,10 @@ export function setxattr(
   if (dir < 0) return dir;
   code = ov.sys.native.setxattr(dir, objectName(ov, node), toDisk(key), at, size, flags);
   if (code >= 0) code = aclChanged(ov, node, key, (ext & SETXATTR_ACL_KILL_SGID) !== 0);
+  if (code >= 0 && key === CAPABILITY && isReg(ov.table.mode(node))) {
+    ov.table.set(node, F_CAPABLE);
+    ov.dropFile(node);
+  }
   return code;
 }
 
@@ -80,6 +84,10 @@ export function removexattr(ov: Overlay, node: number, key: string): number {
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
   const code = ov.sys.native.removexattr(dir, objectName(ov, node), toDisk(key));
+  if (code >= 0 && key === CAPABILITY && ov.table.has(node, F_CAPABLE)) {
+    ov.table.clear(node, F_CAPABLE);
+    ov.dropFile(node);
+  }
   return code < 0 ? code : aclChanged(ov, node, key, false);
 }
 

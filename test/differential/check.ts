@@ -41,15 +41,18 @@ async function differencesOf(pair: Pair, start: Case): Promise<readonly Differen
   }
 }
 
-/** A candidate that cannot be built (an entry without its parent) is not a smaller case. */
-async function failsAs(pair: Pair, candidate: Case, where: Difference['where']): Promise<boolean> {
-  try {
-    const found = await compare(pair, candidate.layers, candidate.operations);
-    return found.some((difference) => difference.where === where);
-  } catch {
-    return false;
-  }
+/**
+ * Whether a candidate differs as the case it was made from. One that cannot be built (an entry
+ * without its parent) fails with another error, and so does not.
+ */
+async function failsAs(pair: Pair, candidate: Case, first: Difference): Promise<boolean> {
+  const found = await differencesOf(pair, candidate);
+  if (first.where === 'error') return found.at(0)?.text === first.text;
+  return found.some((difference) => difference.where === first.where);
 }
+
+/** A mount that hung may hang again, each time as long as its deadline: such a case stays as it is. */
+const ENDED = 'the client ended';
 
 /** Undefined when the drivers agree. Making the case small takes at most `seconds`. */
 export async function check(
@@ -60,8 +63,8 @@ export async function check(
   const differences = await differencesOf(pair, start);
   const first = differences.at(0);
   if (first === undefined) return undefined;
-  // A mount that hung may hang again, each time as long as its deadline: kept as it is.
-  if (first.where === 'error') return { small: start, differences };
-  const small = await shrink(start, (candidate) => failsAs(pair, candidate, first.where), seconds);
+  if (first.where === 'error' && !first.text.startsWith(ENDED))
+    return { small: start, differences };
+  const small = await shrink(start, (candidate) => failsAs(pair, candidate, first), seconds);
   return { small, differences: await differencesOf(pair, small) };
 }

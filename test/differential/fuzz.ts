@@ -102,7 +102,7 @@ function report(what: string, { small, differences }: Finding): void {
 /** True when the drivers agree on the file's case now. */
 async function replay(path: string): Promise<boolean> {
   const { features, case: start } = readReplay(path);
-  const finding = await check(pairUnderTest(features), start, 0);
+  const finding = await check(pairUnderTest(features), start, SHRINK_SECONDS);
   if (finding === undefined) say(`${path}: the drivers agree`);
   else report(path, finding);
   return finding === undefined;

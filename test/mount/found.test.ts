@@ -7,6 +7,7 @@ import { has } from '../support/needs.js';
 import { dir, type Entry, file, hardlink, opaque } from '../support/tree.js';
 import { O } from '../differential/operations.js';
 
+const CAPABILITY = '\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0';
 const BAD = { 'trusted.overlay.redirect': '..' };
 const REDIRECTS = ['redirect_dir=on', 'metacopy=on'];
 
@@ -71,6 +72,21 @@ describe.skipIf(!has(MOUNT_NEEDS))('found by others', () => {
       );
     },
   );
+
+  // The kernel still held the data when the capabilities were set; its later WRITE took them away.
+  test('capabilities set before the data is on its way stay, and go with the next write', () =>
+    withFixture('capable', { lowers: [[file('f', 'x')]] }, async (client) => {
+      const has = (): Promise<string> => client.errno('getxattr', 'f', 'security.capability');
+      await client.must('open', 0, 'f', O.RDWR, 0);
+      await client.must('fill', 0, 0, 50_000, 1);
+      await client.must('setxattr', 'f', 'security.capability', CAPABILITY, 0);
+      await client.must('fsync', 0);
+      expect(await has()).toBe('ok');
+      await client.must('write', 0, 0, 'later');
+      expect(await has()).toBe('ENODATA');
+      await client.must('fsync', 0);
+      expect(await has()).toBe('ENODATA');
+    }));
 
   test('removing an ACL that is not there is what the upper says', () =>
     withFixture('acl', { lowers: [[file('lower')]], upper: [file('upper')] }, async (client) => {

@@ -142,6 +142,13 @@ static int put_value(ssize_t length) {
 static int run_getxattr(const struct args* args) {
   return put_value(lgetxattr(PATH(0), PATH(1), buffer, sizeof buffer));
 }
+// xattrsize PATH NAME: reads the value, and answers only its length
+static int run_xattrsize(const struct args* args) {
+  ssize_t length = lgetxattr(PATH(0), PATH(1), buffer, sizeof buffer);
+  if (length < 0) return errno;
+  put_number((long long)length);
+  return 0;
+}
 static int run_fgetxattr(const struct args* args) {
   return put_value(fgetxattr(slot_fd(args, 0), PATH(1), buffer, sizeof buffer));
 }
@@ -215,5 +222,6 @@ const struct command name_commands[] = {
     {"fsetxattr", 3, run_fsetxattr}, {"removexattr", 2, run_removexattr},
     {"listxattr", 1, run_listxattr}, {"statfs", 1, run_statfs},
     {"ident", 2, run_ident},         {"umask", 1, run_umask},
-    {"exec", 1, run_exec},           {NULL, 0, NULL},
+    {"exec", 1, run_exec},           {"xattrsize", 2, run_xattrsize},
+    {NULL, 0, NULL},
 };
