@@ -84,7 +84,10 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   if (target.dir < 0) return target.dir;
   if ((valid & (Fattr.UID | Fattr.GID)) !== 0) code = changeOwner(ov, target, change);
   if (code >= 0 && truncates) code = truncate(ov, node, change);
-  if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0)
+  // Every chown of a file asks for it, and chown(2) has done it for the superuser, who keeps the
+  // set-group-id of a file that the group cannot execute (setattr_should_drop_sgid).
+  const done = (valid & (Fattr.UID | Fattr.GID)) !== 0 && change.caller.uid === 0;
+  if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0 && !done)
     code = killSetIds(ov, node, change.caller.gid);
   if (code >= 0 && (valid & Fattr.MODE) !== 0) code = changeMode(ov, node, target, change.mode);
   if (code >= 0 && (valid & (Fattr.ATIME | Fattr.MTIME)) !== 0) {
