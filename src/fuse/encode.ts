@@ -19,8 +19,11 @@ export function encodeAttr(ov: Overlay, node: number, stat: number, out: number)
   copyTime(u32, s + STATX.ctime / 4, o + ATTR.ctime / 4, o + ATTR.ctimensec / 4);
   u32[o + ATTR.mode / 4] = ov.sys.statMode(stat);
   u32[o + ATTR.nlink / 4] = shownNlink(ov, node, stat);
-  u32[o + ATTR.uid / 4] = u32[s + STATX.uid / 4];
-  u32[o + ATTR.gid / 4] = u32[s + STATX.gid / 4];
+  const { ids } = ov;
+  const uid = u32[s + STATX.uid / 4];
+  const gid = u32[s + STATX.gid / 4];
+  u32[o + ATTR.uid / 4] = ids ? ids.shownUid(uid) : uid;
+  u32[o + ATTR.gid / 4] = ids ? ids.shownGid(gid) : gid;
   u32[o + ATTR.rdev / 4] = encodeDev(u32[s + STATX.rdev_major / 4], u32[s + STATX.rdev_minor / 4]);
   u32[o + ATTR.blksize / 4] = u32[s + STATX.blksize / 4];
   u32[o + ATTR.flags / 4] = 0;
@@ -92,5 +95,9 @@ export function encodeStatxOut(ov: Overlay, node: number, stat: number, out: num
   u32[o + STATX.ino / 4] = ov.table.inoLo(node);
   u32[o + STATX.ino / 4 + 1] = ov.table.inoHi(node);
   u32[o + STATX.nlink / 4] = shownNlink(ov, node, stat);
+  if (ov.ids) {
+    u32[o + STATX.uid / 4] = ov.ids.shownUid(u32[o + STATX.uid / 4]);
+    u32[o + STATX.gid / 4] = ov.ids.shownGid(u32[o + STATX.gid / 4]);
+  }
   return STATX_OUT.size;
 }

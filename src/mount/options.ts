@@ -3,7 +3,9 @@
  */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
+import type { IdSpec } from '../overlay/ids.js';
 import type { OverlaySpec } from '../overlay/spec.js';
+import { parseId, parseMapping } from './idOptions.js';
 import { MS, optionRow, type OptionRow } from './optionTable.js';
 
 /** What one request for a mount asks for, parsed and frozen; nothing on disk was looked at yet. */
@@ -16,6 +18,8 @@ export interface MountPlan {
   /** The source shown in the mount table. */
   readonly source: string;
   readonly allowOther: boolean;
+  /** `context=...` and its like, as mount(2) takes them; only with SELinux. */
+  readonly labels: readonly string[];
   /** Absolute path, as asked for. */
   readonly mountpoint: string;
 }
@@ -71,6 +75,10 @@ interface Collected {
   writeback: boolean;
   redirectDir: OverlaySpec['redirectDir'];
   metacopy: boolean;
+  ids: { -readonly [key in keyof IdSpec]: IdSpec[key] };
+  squash: boolean;
+  acl: boolean;
+  labels: string[];
 }
 
 function lowerList(value: string, cwd: string): string[] {
@@ -110,6 +118,27 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
   else into.redirectDir = value === 'on' || value === 'nofollow' ? value : 'follow';
 }
 
+function takeWord(into: Collected, name: string): void {
+  if (name === 'volatile') into.volatile = true;
+  else if (name === 'squash_to_root') into.squash = true;
+  else if (name === 'noacl') into.acl = false;
+  else into.allowOther = true;
+}
+
+function takeIds(into: Collected, name: string, value: string | undefined): void {
+  if (name === 'uidmapping') into.ids.uids = parseMapping(name, value);
+  else if (name === 'gidmapping') into.ids.gids = parseMapping(name, value);
+  else if (name === 'squash_to_uid') into.ids.squashUid = parseId(name, value);
+  else into.ids.squashGid = parseId(name, value);
+}
+
+function takeLabel(into: Collected, name: string, value: string | undefined): void {
+  if (value === undefined || value === '' || value === '""') {
+    throw new UserError(`option ${name} needs a SELinux label, as in ${name}="LABEL"`);
+  }
+  into.labels = [...into.labels.filter((each) => !each.startsWith(`${name}=`)), `${name}=${value}`];
+}
+
 function refuseLater(name: string, value: string | undefined): never {
   const shown = value === undefined ? name : `${name}=${display(value)}`;
   throw new UserError(`option ${shown} is not supported yet: leave it out`);
@@ -134,8 +163,14 @@ function take(into: Collected, row: OptionRow, value: string | undefined, cwd: s
       takeChoice(into, row, value);
       return;
     case 'word':
-      if (name === 'volatile') into.volatile = true;
-      else into.allowOther = true;
+      takeWord(into, name);
+      return;
+    case 'mapping':
+    case 'id':
+      takeIds(into, name, value);
+      return;
+    case 'label':
+      takeLabel(into, name, value);
       return;
     case 'propagation':
       into.propagation = row.set ?? 0;
@@ -168,6 +203,10 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     writeback: true,
     redirectDir: 'on',
     metacopy: true,
+    ids: { uids: [], gids: [], squashUid: undefined, squashGid: undefined },
+    squash: false,
+    acl: true,
+    labels: [],
   };
   for (const [name, value] of splitOptions(lists)) {
     const row = optionRow(name);
@@ -197,6 +236,18 @@ function refuse(options: Collected): void {
   }
 }
 
+/** What the ID options come to; undefined when every ID is shown as it is. */
+function idSpec({ ids, squash }: Collected): IdSpec | undefined {
+  const otherwise = squash ? 0 : undefined;
+  const spec = {
+    ...ids,
+    squashUid: ids.squashUid ?? otherwise,
+    squashGid: ids.squashGid ?? otherwise,
+  };
+  const plain = spec.squashUid === undefined && spec.squashGid === undefined;
+  return plain && spec.uids.length + spec.gids.length === 0 ? undefined : Object.freeze(spec);
+}
+
 /** Where relative paths start, who asks, and what the command line says besides the list. */
 export interface PlanContext {
   readonly cwd: string;
@@ -210,6 +261,7 @@ export interface PlanContext {
 export function planMount(lists: readonly string[], context: PlanContext): MountPlan {
   const options = collect(lists, context.cwd, context.privileged);
   refuse(options);
+  const ids = idSpec(options);
   const readOnly = options.upper === undefined || (options.flags & MS.RDONLY) !== 0;
   const spec: OverlaySpec = Object.freeze({
     lowers: Object.freeze(options.lowers),
@@ -220,6 +272,8 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     writeback: options.writeback,
     redirectDir: options.redirectDir,
     metacopy: options.metacopy,
+    ...(ids === undefined ? {} : { ids }),
+    ...(options.acl ? {} : { acl: false }),
     debug: context.debug ?? false,
   });
   return Object.freeze({
@@ -228,6 +282,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     propagation: options.propagation,
     source: options.source,
     allowOther: options.allowOther || context.privileged,
+    labels: Object.freeze(options.labels),
     mountpoint: absolute(context.mountpoint, context.cwd),
   });
 }

@@ -26,6 +26,7 @@ import { DirIndexes } from './dirIndex.js';
 import { type FdCache, FdKind } from './fdCache.js';
 import { F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
 import { Hit } from './hit.js';
+import { IdMap } from './ids.js';
 import { LowerTable } from './lowers.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir.js';
@@ -59,6 +60,8 @@ export class Overlay {
   /** Whom the engine's own files belong to. */
   readonly uid = process.geteuid?.() ?? 0;
   readonly gid = process.getegid?.() ?? 0;
+  /** Undefined when every ID is shown as it is on disk. */
+  readonly ids: IdMap | undefined;
   readonly #layers = new Map<number, Layer>();
   readonly #fds: FdCache;
   readonly #owner: number;
@@ -70,6 +73,7 @@ export class Overlay {
     this.work = parts.work;
     this.table = new InodeTable(parts.sys.native);
     this.lowers = new LowerTable(this.table.arena);
+    this.ids = parts.spec.ids && new IdMap(parts.spec.ids);
     this.#fds = parts.fds;
     this.#owner = parts.fds.register((node) => {
       this.setBacking(node, -1, false);

@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { RequestCaller } from '../../src/fuse/caller.js';
 import { dispatch } from '../../src/fuse/dispatch.js';
 import type { Session } from '../../src/fuse/session.js';
 import { FdCache } from '../../src/overlay/fdCache.js';
@@ -173,7 +174,8 @@ export class Engine {
     this.fds = new FdCache(this.sys.native, parts.fds ?? 64);
     this.sys.reclaim = this.fds.shrink;
     this.ov = openOverlay(this.sys, specOf(top, parts), this.fds);
-    this.session = { ov: this.ov, mount: 1, slot: -1, setxattrExt: false, minor: 0 };
+    const caller = new RequestCaller(this.ov);
+    this.session = { ov: this.ov, caller, mount: 1, slot: -1, setxattrExt: false, minor: 0 };
     if (parts.noInit !== true) this.must(Op.INIT, 0, initBody(45));
   }
 
