@@ -58,6 +58,7 @@ export function wire(rows: TemplateStringsArray, ...values: string[]): Buffer {
 export const UNIQUE = 0xdeadbeef_baadf00dn;
 export const UID = 0xc001d00d;
 export const GID = 0xc001cafe;
+/** Of nobody; user 0 asks as this process, whose rights /proc tells. */
 const PID = 0xc0debabe;
 
 /** A request: fuse_in_header, then the body. */
@@ -69,7 +70,7 @@ export function request(opcode: number, node: number, body: Uint8Array, uid = UI
     ${u64(node)}              nodeid
     ${u32(uid)}               uid
     ${u32(GID)}               gid
-    ${u32(PID)}               pid
+    ${u32(uid === 0 ? process.pid : PID)}  pid
     00 00                     total_extlen
     00 00                     padding`;
   return Buffer.concat([header, body]);
