@@ -177,6 +177,11 @@ const behaviour: readonly OptionRow[] = [
     help: 'chmod, chown and the like copy no data (default on); off keeps the upper plain',
   },
   {
+    name: 'userxattr',
+    kind: 'word',
+    help: 'marks in user.overlay.* alone; excludes redirect_dir and metacopy, as in overlayfs',
+  },
+  {
     name: 'fsname',
     kind: 'text',
     usage: 'fsname=NAME',
@@ -252,7 +257,6 @@ const ignored: readonly OptionRow[] = [
 
 const later: readonly OptionRow[] = [
   'xattr_permissions',
-  'userxattr',
   'lowerdir+',
   'datadir+',
   'nfs_export',

@@ -77,6 +77,9 @@ interface Collected {
   metacopy: boolean;
   ids: { -readonly [key in keyof IdSpec]: IdSpec[key] };
   squash: boolean;
+  userxattr: boolean;
+  /** Options that were given a value other than "off". */
+  asked: Set<string>;
   acl: boolean;
   labels: string[];
 }
@@ -114,12 +117,15 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
     const given = display(value ?? '');
     throw new UserError(`option ${row.name} takes ${choices.join(', ')}, not '${given}'`);
   }
+  if (value === 'off' || value === 'nofollow') into.asked.delete(row.name);
+  else into.asked.add(row.name);
   if (row.name === 'metacopy') into.metacopy = value === 'on';
   else into.redirectDir = value === 'on' || value === 'nofollow' ? value : 'follow';
 }
 
 function takeWord(into: Collected, name: string): void {
   if (name === 'volatile') into.volatile = true;
+  else if (name === 'userxattr') into.userxattr = true;
   else if (name === 'squash_to_root') into.squash = true;
   else if (name === 'noacl') into.acl = false;
   else into.allowOther = true;
@@ -205,6 +211,8 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     metacopy: true,
     ids: { uids: [], gids: [], squashUid: undefined, squashGid: undefined },
     squash: false,
+    userxattr: false,
+    asked: new Set(),
     acl: true,
     labels: [],
   };
@@ -222,6 +230,12 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
 function refuse(options: Collected): void {
   if (options.lowers.length === 0) {
     throw new UserError('no layer to mount: give lowerdir, as in -o lowerdir=DIR');
+  }
+  const clash = options.userxattr ? [...options.asked].at(0) : undefined;
+  if (clash !== undefined) {
+    throw new UserError(
+      `option ${clash} cannot go with userxattr, whose marks anybody can write: leave one of them out`,
+    );
   }
   const readOnly = (options.flags & MS.RDONLY) !== 0;
   if (options.upper !== undefined && options.work === undefined && !readOnly) {
@@ -272,6 +286,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     writeback: options.writeback,
     redirectDir: options.redirectDir,
     metacopy: options.metacopy,
+    ...(options.userxattr ? { userxattr: true } : {}),
     ...(ids === undefined ? {} : { ids }),
     ...(options.acl ? {} : { acl: false }),
     debug: context.debug ?? false,

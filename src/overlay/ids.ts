@@ -32,7 +32,7 @@ function shift(
   from: 'disk' | 'client',
   to: 'disk' | 'client',
 ): number {
-  if (ranges.length === 0) return id;
+  if (ranges.length === 0 || id === NO_ID) return id;
   for (const range of ranges) {
     const offset = id - range[from];
     if (offset >= 0 && offset < range.count) return range[to] + offset;

@@ -19,7 +19,7 @@ import { Found, type LowerFile } from './hit.js';
 import { foundLower, setKey, showIno } from './identity.js';
 import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UPPER } from './inodeTable.js';
 import { PLACE_IMPURE } from './lowers.js';
-import { EVERYWHERE, fileRedirect, type Range, walkLowers } from './lowerWalk.js';
+import { EVERYWHERE, fileRedirect, type Range, refusesMetacopy, walkLowers } from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
 
 /**
@@ -98,6 +98,7 @@ function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): 
   if (layer !== 0) showIno(ov, layer, STAT_C);
   if (!isReg(hit.mode)) return 0;
   if (sys.native.getxattr(dir, name, `${ov.markPrefix}metacopy`, 0, 0) < 0) return 0;
+  if (refusesMetacopy(ov, name)) return -E.EPERM;
   const redirect = fileRedirect(ov, dir, name);
   return typeof redirect === 'number' ? redirect : { redirect, metacopy: true };
 }

@@ -22,6 +22,7 @@ import {
 } from '../sys/constants.js';
 import { STATX } from '../protocol/layout.js';
 import { STAT_C, type Sys } from '../sys/sys.js';
+import { overflowIds } from '../sys/userns.js';
 import { DirIndexes } from './dirIndex.js';
 import { type FdCache, FdKind } from './fdCache.js';
 import { F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
@@ -62,6 +63,10 @@ export class Overlay {
   readonly gid = process.getegid?.() ?? 0;
   /** Undefined when every ID is shown as it is on disk. */
   readonly ids: IdMap | undefined;
+  /** Undefined where every ID has a meaning. */
+  readonly overflow = overflowIds();
+  /** Our marks are `user.overlay.*`. Anybody can write those, so redirects and metadata-only copies are then neither made nor followed, as in overlayfs. */
+  readonly userxattr: boolean;
   readonly #layers = new Map<number, Layer>();
   readonly #fds: FdCache;
   readonly #owner: number;
@@ -74,12 +79,19 @@ export class Overlay {
     this.table = new InodeTable(parts.sys.native);
     this.lowers = new LowerTable(this.table.arena);
     this.ids = parts.spec.ids && new IdMap(parts.spec.ids);
+    const forced = this.work ? !this.work.trusted : this.overflow !== undefined;
+    this.userxattr = parts.spec.userxattr ?? forced;
     this.#fds = parts.fds;
     this.#owner = parts.fds.register((node) => {
       this.setBacking(node, -1, false);
     });
     for (const layer of parts.layers) this.#layers.set(layer.id, layer);
     this.xino = fileSystems(parts.layers, parts.upper);
+  }
+
+  /** Owners are not shown as stat(2) tells them here. */
+  get translates(): boolean {
+    return this.ids !== undefined || this.overflow !== undefined;
   }
 
   get layers(): IterableIterator<Layer> {
@@ -93,17 +105,17 @@ export class Overlay {
 
   /** Directories that have lowers can be renamed. */
   get redirects(): boolean {
-    return this.spec.redirectDir === 'on' && this.work?.trusted === true;
+    return this.spec.redirectDir === 'on' && this.work !== undefined && !this.userxattr;
   }
 
   /** Changes of metadata copy no data. */
   get metacopies(): boolean {
-    return this.spec.metacopy && this.work?.trusted === true;
+    return this.spec.metacopy && this.work !== undefined && !this.userxattr;
   }
 
   /** Where our marks are written: `trusted.` where we may, else `user.`. */
   get markPrefix(): string {
-    return this.work?.trusted === false ? USER : TRUSTED;
+    return this.userxattr ? USER : TRUSTED;
   }
 
   layer(id: number): Layer {

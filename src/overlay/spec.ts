@@ -20,6 +20,8 @@ export interface OverlaySpec {
   readonly redirectDir: 'on' | 'follow' | 'nofollow';
   /** A change of metadata copies no data: the `metacopy` xattr says where it is. */
   readonly metacopy: boolean;
+  /** Marks are read and written in the `user.` namespace alone; absent: where `trusted.` cannot be written. */
+  readonly userxattr?: true;
   /** How owners are shown; absent: as they are on disk. */
   readonly ids?: IdSpec;
   /** false: no POSIX ACLs; absent: they are enforced. */

@@ -143,6 +143,7 @@ describe('one sentence for', () => {
     ['a workdir without upper', 'lowerdir=/a,workdir=/w', 'workdir /w has no upperdir'],
     ['an unknown option', 'lowerdir=/a,bogus=1', "unknown option 'bogus'"],
     ['an option to come', 'lowerdir=/a,verity=on', 'is not supported yet'],
+    ['userxattr with its opposite', 'lowerdir=/a,userxattr,metacopy=on', 'metacopy cannot go with'],
     ['half a triple', 'lowerdir=/a,uidmapping=:0:1', 'option uidmapping takes triples'],
     ['no mapping', 'lowerdir=/a,gidmapping=:', 'option gidmapping takes triples'],
     ['an ID of letters', 'lowerdir=/a,uidmapping=0:x:1', "not 'x'"],
