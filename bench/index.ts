@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { prepareFixture } from './fixture.js';
 import { describeMachine, missing } from './machine.js';
 import { parseOptions, type BenchOptions } from './options.js';
-import { progressLine } from './progress.js';
+import { startProgress } from './progress.js';
 import { makeReport } from './report.js';
 import { runAll, type Results } from './runner.js';
 
@@ -59,7 +59,9 @@ async function bench(options: BenchOptions): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
   const { present, absent } = withoutMissing(options);
   const site = { repository, client, fixture, scratch };
-  const results = await runAll(present, site, progressLine(), stop.signal);
+  const progress = startProgress();
+  const running = runAll(present, site, (...step) => progress.step(...step), stop.signal);
+  const results = await running.finally(() => progress.end());
   noteAbsent(results, options, absent);
   const machine = describeMachine(repository, options.directory, present.drivers);
   const { markdown, json } = makeReport(results, options, machine, fixture);

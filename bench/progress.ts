@@ -1,18 +1,32 @@
-/** One line on stderr that says where the run is: a bar on a terminal, a line a step elsewhere. */
-export function progressLine(): (done: number, total: number, text: string) => void {
-  const start = Date.now();
-  const terminal = process.stderr.isTTY;
-  return (done, total, text) => {
-    const elapsed = (Date.now() - start) / 1000;
-    const left = done > 0 ? (elapsed / done) * (total - done) : 0;
-    const full = Math.round((20 * done) / Math.max(total, 1));
-    const bar = '#'.repeat(full).padEnd(20, '.');
-    const line = `[${bar}] ${done}/${total} ${clock(elapsed)}, ${clock(left)} left: ${text}`;
-    process.stderr.write(terminal ? `\r\x1b[K${line}${done === total ? '\n' : ''}` : `${line}\n`);
-  };
+/** One bar on stderr that says where a run is: drawn in place on a terminal, a line at times elsewhere. */
+import { SingleBar } from 'cli-progress';
+
+export interface ProgressBar {
+  readonly step: (done: number, total: number, text: string) => void;
+  /** Must be called, also when the run fails: until then a timer keeps the process. */
+  readonly end: () => void;
 }
 
-function clock(seconds: number): string {
-  const whole = Math.round(seconds);
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, '0')}`;
+export function startProgress(): ProgressBar {
+  const bar = new SingleBar({
+    format: '[{bar}] {value}/{total} {duration_formatted}, {eta_formatted} left: {text}',
+    barCompleteChar: '#',
+    barIncompleteChar: '.',
+    barsize: 20,
+    stream: process.stderr,
+    noTTYOutput: true,
+    notTTYSchedule: 10_000,
+    hideCursor: true,
+  });
+  let running = false;
+  return {
+    step(done, total, text) {
+      if (!running) bar.start(total, done, { text });
+      running = true;
+      bar.update(done, { text });
+    },
+    end() {
+      if (running) bar.stop();
+    },
+  };
 }

@@ -18,6 +18,9 @@ import { BODY, REPLY, type Session, word } from './session.js';
  */
 const PLUS_MAX = 4096;
 
+/** FUSE_UNKNOWN_INO of libfuse: readdir(3) leaves out an entry whose number is 0. */
+const UNKNOWN_INO = 0xffff_ffff;
+
 export const onReaddir = (s: Session, node: number): number => list(s, node, false);
 export const onReaddirplus = (s: Session, node: number): number => list(s, node, true);
 
@@ -103,8 +106,9 @@ function addUnknown(s: Session, parent: number, name: string, cookie: number, at
   if (typeof index === 'number' || slot === undefined) return false;
   s.ov.sys.u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
   const dirent = at + DIRENTPLUS.dirent;
-  const lo = index.inoKnown(slot) ? index.inoLo(slot) : 0;
-  writeDirent(s, dirent, lo, index.inoHi(slot), cookie, index.type(slot), name);
+  const known = index.inoKnown(slot);
+  const lo = known ? index.inoLo(slot) : UNKNOWN_INO;
+  writeDirent(s, dirent, lo, known ? index.inoHi(slot) : 0, cookie, index.type(slot), name);
   return true;
 }
 
@@ -123,7 +127,10 @@ function addPlain(
       const { table } = s.ov;
       index.setIno(slot, table.inoLo(known), table.inoHi(known));
     } else {
-      if (resolve(s.ov, parent, name) < 0) return false;
+      if (resolve(s.ov, parent, name) < 0) {
+        writeDirent(s, at, UNKNOWN_INO, 0, cookie, index.type(slot), name);
+        return true;
+      }
       const { inoLo, inoHi } = s.ov.hit;
       index.setIno(slot, inoLo, inoHi);
     }

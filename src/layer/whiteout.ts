@@ -16,6 +16,8 @@ import { noXattr, TRUSTED, USER } from './xattrs.js';
 
 export const WH_PREFIX = '.wh.';
 const WH_OPAQUE = '.wh..wh..opq';
+/** struct ovl_metacopy without a digest. */
+const METACOPY_MIN = 4;
 /** A `.wh.` file can hide names up to this length. */
 const WH_NAME_MAX = 255 - WH_PREFIX.length;
 
@@ -25,13 +27,21 @@ export interface DirMarks {
   readonly opaque: boolean;
   /** Empty regular files in it may be xwhiteouts. */
   readonly xwhiteouts: boolean;
-  /** Its entries may carry an origin, or be metadata-only copies. */
+  /** Its entries may carry an origin. */
   readonly impure: boolean;
+  /** A union has written to it: it carries a mark of whatever kind. */
+  readonly touched: boolean;
   /** Its name in the layers below, or its absolute path there; "" when that is its own name. */
   readonly redirect: string;
 }
 
-const PLAIN: DirMarks = { opaque: false, xwhiteouts: false, impure: false, redirect: '' };
+const PLAIN: DirMarks = {
+  opaque: false,
+  xwhiteouts: false,
+  impure: false,
+  touched: false,
+  redirect: '',
+};
 const OPAQUE: DirMarks = { ...PLAIN, opaque: true };
 
 /** True when the statx at `at` shows a 0:0 device. */
@@ -72,12 +82,26 @@ function present(sys: Sys, dirfd: number, path: string): number {
 }
 
 /**
- * The forms of a redirect the kernel takes (ovl_get_redirect_xattr): one name, or an absolute path
- * without empty components. "." and ".." would lead elsewhere and are never written.
+ * Reads a redirect: one name, or an absolute path without empty components (ovl_get_redirect_xattr);
+ * what follows a NUL is not of it. Returns -EINVAL for another form and, as lookup_one does, -EACCES
+ * for "." and "..", which would lead elsewhere and are never written.
  */
-export function isRedirect(value: string): boolean {
-  const names = value.startsWith('/') ? value.slice(1).split('/') : [value];
-  return names.every((name) => !['', '.', '..'].includes(name) && !name.includes('/'));
+export function parseRedirect(value: string): string | number {
+  const [redirect] = value.split('\0', 1);
+  const names = redirect.startsWith('/') ? redirect.slice(1).split('/') : [redirect];
+  if (names.some((name) => name === '' || name.includes('/'))) return -E.EINVAL;
+  return names.includes('.') || names.includes('..') ? -E.EACCES : redirect;
+}
+
+/**
+ * Whether a regular file is a metadata-only copy: 1, 0 or -errno. A mark shorter than its header
+ * (OVL_METACOPY_MIN_SIZE), unless empty, is damaged (ovl_check_metacopy_xattr).
+ */
+export function isMetacopy(sys: Sys, dirfd: number, name: string, prefix: string): number {
+  const size = sys.native.getxattr(dirfd, name, `${prefix}metacopy`, 0, 0);
+  // EACCES: user.* of a file that cannot be read; there is nothing else to conclude.
+  if (size < 0) return noXattr(size) || size === -E.EACCES ? 0 : size;
+  return size === 0 || size >= METACOPY_MIN ? 1 : -E.EIO;
 }
 
 /** True for names that are marks in a lower layer and never entries. */
@@ -119,7 +143,7 @@ function xattrMarks(
   prefix: string,
 ): DirMarks | number {
   const keys = list.split('\0');
-  const marks = { ...PLAIN };
+  const marks = { ...PLAIN, touched: keys.some((key) => key.startsWith(prefix)) };
   for (const space of spaces(prefix)) {
     if (keys.includes(`${space}impure`)) marks.impure = true;
     if (!keys.includes(`${space}opaque`)) continue;
@@ -129,9 +153,9 @@ function xattrMarks(
     marks.xwhiteouts = value === 'x';
   }
   if (!keys.includes(`${prefix}redirect`)) return marks;
-  const redirect = sys.xattr(dirfd, name, `${prefix}redirect`);
-  if (typeof redirect === 'number') return redirect;
-  return isRedirect(redirect) ? { ...marks, redirect } : -E.EINVAL;
+  const value = sys.xattr(dirfd, name, `${prefix}redirect`);
+  const redirect = typeof value === 'number' ? value : parseRedirect(value);
+  return typeof redirect === 'number' ? redirect : { ...marks, redirect };
 }
 
 /** Makes a whiteout device at `name`. */

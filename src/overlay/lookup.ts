@@ -10,7 +10,7 @@
 import { E } from '../base/errno.js';
 import { DT_DIR, DT_REG, isDir, isReg } from '../base/mode.js';
 import { statOrigin } from '../layer/origin.js';
-import { dirMarks, isDeviceWhiteout, isDotMark } from '../layer/whiteout.js';
+import { dirMarks, isDeviceWhiteout, isDotMark, isMetacopy } from '../layer/whiteout.js';
 import { ROOT } from '../protocol/flags.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A, STAT_C } from '../sys/sys.js';
@@ -18,8 +18,14 @@ import { type DirIndex, FROM_UPPER } from './dirIndex.js';
 import { Found, type LowerFile } from './hit.js';
 import { foundLower, setKey, showIno } from './identity.js';
 import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UPPER } from './inodeTable.js';
-import { PLACE_IMPURE } from './lowers.js';
-import { EVERYWHERE, fileRedirect, type Range, refusesMetacopy, walkLowers } from './lowerWalk.js';
+import {
+  EVERYWHERE,
+  fileRedirect,
+  mayHoldCopies,
+  type Range,
+  refusesMetacopy,
+  walkLowers,
+} from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
 
 /**
@@ -91,13 +97,16 @@ function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): 
   setKey(ov, STAT_A);
   hit.keyed = true;
   showIno(ov, hit.layer, STAT_A);
-  // Only in a directory marked impure can an entry have been copied up.
-  if (!ov.table.has(parent, F_IMPURE)) return 0;
-  const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
-  const layer = typeof origin === 'string' ? statOrigin(sys, ov.layers, origin) : 0;
-  if (layer !== 0) showIno(ov, layer, STAT_C);
+  // Only in a directory marked impure can an entry have an origin.
+  if (ov.table.has(parent, F_IMPURE)) {
+    const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
+    const layer = typeof origin === 'string' ? statOrigin(sys, ov.layers, origin) : 0;
+    if (layer !== 0) showIno(ov, layer, STAT_C);
+  }
+  // A copy of a file with several links has no origin, and yet may be metadata alone.
   if (!isReg(hit.mode)) return 0;
-  if (sys.native.getxattr(dir, name, `${ov.markPrefix}metacopy`, 0, 0) < 0) return 0;
+  const metacopy = isMetacopy(sys, dir, name, ov.markPrefix);
+  if (metacopy <= 0) return metacopy;
   if (refusesMetacopy(ov, name)) return -E.EPERM;
   const redirect = fileRedirect(ov, dir, name);
   return typeof redirect === 'number' ? redirect : { redirect, metacopy: true };
@@ -119,7 +128,7 @@ function resolveIndexed(
     return walkLowers(ov, parent, name, EVERYWHERE, found.redirect, found.metacopy);
   }
   const place = lowers.place(ov.table.lower(parent), source - 1);
-  if (index.type(slot) === DT_REG && lowers.marked(place, PLACE_IMPURE)) {
+  if (index.type(slot) === DT_REG && mayHoldCopies(ov, place)) {
     const range = { first: source - 1, last: Infinity, indexed: false };
     return walkLowers(ov, parent, name, range, '', false);
   }

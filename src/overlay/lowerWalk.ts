@@ -10,8 +10,9 @@ import {
   dirMarks,
   dotWhiteout,
   isDeviceWhiteout,
-  isRedirect,
+  isMetacopy,
   isXWhiteout,
+  parseRedirect,
   type DirMarks,
 } from '../layer/whiteout.js';
 import { noXattr } from '../layer/xattrs.js';
@@ -26,7 +27,7 @@ import {
 import { log } from '../sys/log.js';
 import { STAT_A, STAT_B } from '../sys/sys.js';
 import { Found } from './hit.js';
-import { PLACE_IMPURE, PLACE_XWHITEOUTS } from './lowers.js';
+import { PLACE_TOUCHED, PLACE_XWHITEOUTS } from './lowers.js';
 import { foundLower, showIno } from './identity.js';
 import type { Overlay } from './overlay.js';
 
@@ -126,11 +127,14 @@ function askPath(walk: Walk, root: number, rootDir: number): number {
   }
 }
 
+/** A redirect may have a name that no layer can hold (ovl_lookup_single). */
+const isAbsent = (code: number): boolean => code === -E.ENOENT || code === -E.ENAMETOOLONG;
+
 /** One directory on an absolute redirect's way: 1 to go on, 0 when this layer has none, -errno. */
 function passThrough(walk: Walk, dir: number, name: string, prefix: string[]): number {
   const { ov } = walk;
   const code = ov.sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
-  if (code === -E.ENOENT) return 0;
+  if (isAbsent(code)) return 0;
   if (code < 0) return code;
   if (!isDir(ov.sys.statMode(STAT_B))) {
     walk.stop = true;
@@ -165,7 +169,7 @@ function askName(walk: Walk, q: Question): number {
   const { hit, sys } = ov;
   const at = hit.found === Found.None ? STAT_A : STAT_B;
   const code = sys.native.statx(q.dir, q.name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, at);
-  if (code === -E.ENOENT) {
+  if (isAbsent(code)) {
     if (walk.range.indexed || isBottom(walk)) return 0;
     const hides = dotWhiteout(sys, q.dir, q.name);
     if (hides > 0) walk.stop = true;
@@ -193,9 +197,11 @@ function addFile(walk: Walk, q: Question, at: number): number {
   const { hit, sys } = ov;
   const first = hit.found === Found.None;
   if (first) foundLower(ov, q.place, at);
-  const suspect = q.prefix !== undefined || ov.lowers.marked(q.place, PLACE_IMPURE);
-  const key = `${ov.markPrefix}metacopy`;
-  if (suspect && isReg(sys.statMode(at)) && sys.native.getxattr(q.dir, q.name, key, 0, 0) >= 0) {
+  const suspect = q.prefix !== undefined || mayHoldCopies(ov, q.place);
+  const asks = suspect && isReg(sys.statMode(at));
+  const metacopy = asks ? isMetacopy(sys, q.dir, q.name, ov.markPrefix) : 0;
+  if (metacopy < 0) return metacopy;
+  if (metacopy > 0) {
     if (refusesMetacopy(ov, q.name)) return -E.EPERM;
     walk.metacopy = true;
     const redirect = fileRedirect(ov, q.dir, q.name);
@@ -212,14 +218,17 @@ function addDirectory(walk: Walk, q: Question, at: number): number {
   if (hit.found === Found.None) foundLower(ov, q.place, at);
   else if (hit.dirs.length === 0) showIno(ov, ov.lowers.layerOf(q.place), at);
   // Marks matter for what lies below, and for xwhiteouts, which the parent's mark announces.
-  if (isBottom(walk) && !ov.lowers.marked(q.place, PLACE_XWHITEOUTS | PLACE_IMPURE)) {
+  const inRoot = ov.lowers.parentOf(q.place) === 0;
+  if (isBottom(walk) && !inRoot && !ov.lowers.marked(q.place, PLACE_XWHITEOUTS | PLACE_TOUCHED)) {
     hit.dirs.push({ parent: q.place, name: q.path, flags: 0 });
     return 0;
   }
   const more = walk.at < walk.range.last;
   const marks = dirMarks(ov.sys, q.dir, q.name, more, ov.markPrefix);
   if (typeof marks === 'number') return marks;
-  hit.dirs.push({ parent: q.place, name: q.path, flags: placeFlags(marks) });
+  const inherited = ov.lowers.marked(q.place, PLACE_TOUCHED) || q.prefix !== undefined;
+  const flags = placeFlags(marks) | (inherited ? PLACE_TOUCHED : 0);
+  hit.dirs.push({ parent: q.place, name: q.path, flags: flags >>> 0 });
   // A `.wh.` file beside the directory hides what is below it (OCI image specification).
   const asks = !marks.opaque && !walk.range.indexed;
   const covered = asks ? dotWhiteout(ov.sys, q.dir, q.name) : 0;
@@ -237,15 +246,22 @@ export function refusesMetacopy(ov: Overlay, name: string): boolean {
   return ov.userxattr;
 }
 
-/** The redirect of a metadata-only copy; "" for none, -EINVAL for one that cannot be. */
+/** The redirect of a metadata-only copy; "" for none, -errno for one that cannot be. */
 export function fileRedirect(ov: Overlay, dir: number, name: string): string | number {
   const value = ov.sys.xattr(dir, name, `${ov.markPrefix}redirect`);
   if (typeof value === 'number') return noXattr(value) ? '' : value;
-  return isRedirect(value) ? value : -E.EINVAL;
+  return parseRedirect(value);
 }
 
 export const placeFlags = (marks: DirMarks): number =>
-  (marks.xwhiteouts ? PLACE_XWHITEOUTS : 0) | (marks.impure ? PLACE_IMPURE : 0);
+  (marks.xwhiteouts ? PLACE_XWHITEOUTS : 0) | (marks.touched ? PLACE_TOUCHED : 0);
+
+/**
+ * Whether files in a lower's directory may be metadata-only copies. A union leaves marks on the
+ * directories it writes to, but for those that it made in one it had made, and for the root.
+ */
+export const mayHoldCopies = (ov: Overlay, place: number): boolean =>
+  ov.lowers.parentOf(place) === 0 || ov.lowers.marked(place, PLACE_TOUCHED);
 
 /** What the layers below are asked for, after an object with `redirect`. */
 function goOn(walk: Walk, q: Question, redirect: string): number {

@@ -13,7 +13,8 @@ const P_REFS = 3;
 const PLACE_BYTES = 16;
 /** Flags of a place, above the layer id. */
 export const PLACE_XWHITEOUTS = 0x8000_0000;
-export const PLACE_IMPURE = 0x4000_0000;
+/** A union has written to the directory, or to one above it: files may be metadata-only copies. */
+export const PLACE_TOUCHED = 0x4000_0000;
 const LAYER_MASK = 0x3fff_ffff;
 
 export class LowerTable {

@@ -7,7 +7,7 @@ import { STATX_MODE } from '../sys/constants.js';
 import { STAT_A, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 import type { Asker } from './attr.js';
 import { copyUpMeta } from './copyUp.js';
-import { F_ACL_DEFAULT, F_ACL_KNOWN } from './inodeTable.js';
+import { F_ACL_DEFAULT, F_ACL_KNOWN, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
 const ACCESS_ACL = 'system.posix_acl_access';
@@ -77,9 +77,13 @@ export function setxattr(
 
 export function removexattr(ov: Overlay, node: number, key: string): number {
   if (!ov.upper) return -E.EROFS;
-  // A name that is not there copies nothing up (ovl_xattr_set).
-  const present = getxattr(ov, node, key, 0, 0);
-  if (present < 0) return present;
+  // A name that is not there copies nothing up (ovl_xattr_set). The upper's file system itself says
+  // what removing an absent ACL is: most call it done (ovl_set_or_remove_acl).
+  const isAcl = key === ACCESS_ACL || key === DEFAULT_ACL;
+  if (!isAcl || !ov.table.has(node, F_UPPER)) {
+    const present = getxattr(ov, node, key, 0, 0);
+    if (present < 0) return present;
+  }
   const up = copyUpMeta(ov, node);
   if (up < 0) return up;
   const dir = objectDir(ov, node);

@@ -7,6 +7,13 @@ import type { Features } from '../support/mount.js';
 import type { Ignore, Manifest } from '../support/tree.js';
 import { type Operation, isReaderSlot } from './operations.js';
 
+/** What else is known of the run. */
+export interface Context {
+  readonly features: Features;
+  /** A rename over a directory that is not empty was refused before. */
+  readonly refusedRename: boolean;
+}
+
 export interface Accepted {
   readonly reason: string;
   /** Answers as `comparable` gives them: an errno's name, or "ok" and the answer's words. */
@@ -14,7 +21,7 @@ export interface Accepted {
     operation: Operation,
     subject: string,
     reference: string,
-    features: Features,
+    context: Context,
   ) => boolean;
   /** True when the two trees go different ways afterwards: the rest is not compared. */
   readonly diverges: boolean;
@@ -53,11 +60,22 @@ export const ACCEPTED: readonly Accepted[] = [
   {
     reason:
       'Data that is copied up after the metadata leaves the mtime as it was; kernel overlayfs sets the present time. (With metacopy=off nothing of this kind is accepted.)',
-    matches: ([name], subject, reference, features) =>
+    matches: ([name], subject, reference, { features }) =>
       features === 'full' &&
       ['lstat', 'stat', 'fstat'].includes(name) &&
       reference.split(' ')[1 + MTIME] === 'now' &&
       (reference.split(' ')[1 + MODE] ?? '').startsWith('10') &&
+      sameBut(MTIME, subject, reference),
+    diverges: false,
+  },
+  {
+    reason:
+      'A rename over a directory that is not empty changes nothing; in kernel overlayfs ext4 has by then put the whiteout in and taken it out again, and the directory has the present time.',
+    matches: ([name], subject, reference, { refusedRename }) =>
+      refusedRename &&
+      ['lstat', 'stat', 'fstat'].includes(name) &&
+      reference.split(' ')[1 + MTIME] === 'now' &&
+      isDirectory(reference.split(' ')[1 + MODE] ?? '') &&
       sameBut(MTIME, subject, reference),
     diverges: false,
   },
@@ -83,12 +101,17 @@ export const ACCEPTED: readonly Accepted[] = [
   },
 ];
 
-/** The same for trees: the field is the mtime of a regular file, which the reference made present. */
-export function isKeptMtime(subject: Manifest, reference: Manifest): Ignore {
-  return (path, field) =>
-    (field === 'mtime' || field === 'ns') &&
-    (subject.get(path)?.get('mode') ?? '').startsWith('10') &&
-    reference.get(path)?.get('mtime') === 'now';
+/** The same for trees: the field is an mtime that the reference made present and the subject kept. */
+export function isKeptMtime(subject: Manifest, reference: Manifest, context: Context): Ignore {
+  return (path, field) => {
+    const mode = subject.get(path)?.get('mode') ?? '';
+    return (
+      (field === 'mtime' || field === 'ns') &&
+      ((context.features === 'full' && mode.startsWith('10')) ||
+        (context.refusedRename && isDirectory(mode))) &&
+      reference.get(path)?.get('mtime') === 'now'
+    );
+  };
 }
 
 const isDirectory = (mode: string): boolean => (parseInt(mode, 8) & 0o170000) === 0o040000;

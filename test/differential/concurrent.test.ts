@@ -10,7 +10,8 @@ import { featureOptions, withMount } from '../support/mount.js';
 import { has } from '../support/needs.js';
 import { type Manifest, differences, manifest, manifestOf } from '../support/tree.js';
 import { someLayers } from './layers.js';
-import { type Operation, showOperation, someOperations } from './operations.js';
+import { someOwnOperations } from './makers.js';
+import { type Operation, showOperation } from './operations.js';
 import { timeClass } from './accepted.js';
 import { pairNeeds } from './pair.js';
 import { Random } from './random.js';
@@ -80,7 +81,7 @@ describe.skipIf(!has(pairNeeds({ subject: DRIVER, reference: 'kernel', features:
         const fixture = await makeFixture('concurrent', layers);
         const before = await Promise.all(fixture.stack.lowers.map(manifestOf));
         const scripts = Array.from({ length: CLIENTS }, (_, i) =>
-          someOperations(new Random(seed * 100 + i), layers.seen, LENGTH),
+          someOwnOperations(new Random(seed * 100 + i), layers.seen, LENGTH),
         );
         const seen = await together(fixture, scripts);
         const again = await mounting(fixture, (client) => manifest(client));

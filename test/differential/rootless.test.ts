@@ -9,7 +9,7 @@ import { enterUserNamespace } from '../support/place.js';
 import type { Entry } from '../support/tree.js';
 import { compare } from './compare.js';
 import { type Layers, someLayers } from './layers.js';
-import { someOperations } from './operations.js';
+import { someOperations } from './makers.js';
 import { pairNeeds, pairUnderTest } from './pair.js';
 import { Random } from './random.js';
 import { LAYERS, SCRIPTS } from './scripts.js';

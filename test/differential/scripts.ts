@@ -1,5 +1,6 @@
 /** Written sequences: one for each rule that random operations meet seldom. */
 import { device, dir, fifo, file, hardlink, opaque, symlink, whiteout } from '../support/tree.js';
+import { acl } from './acl.js';
 import type { Layers } from './layers.js';
 import { FALLOC, O, type Operation, RENAME, UTIME_NOW, UTIME_OMIT } from './operations.js';
 
@@ -54,17 +55,6 @@ export const LAYERS: Layers = {
   countLinks: true,
 };
 
-/** A POSIX ACL as the kernel's xattr has it: entries of (tag, permissions, id). */
-function acl(...entries: readonly (readonly [number, number, number])[]): string {
-  const bytes = Buffer.alloc(4 + entries.length * 8);
-  bytes.writeUInt32LE(2, 0);
-  for (const [index, [tag, permissions, id]] of entries.entries()) {
-    bytes.writeUInt16LE(tag, 4 + index * 8);
-    bytes.writeUInt16LE(permissions, 6 + index * 8);
-    bytes.writeUInt32LE(id >>> 0, 8 + index * 8);
-  }
-  return bytes.toString('latin1');
-}
 const ACL = acl([1, 7, -1], [2, 5, 1000], [4, 5, -1], [16, 5, -1], [32, 0, -1]);
 const SMALL_ACL = acl([1, 6, -1], [4, 4, -1], [32, 4, -1]);
 const ACCESS = 'system.posix_acl_access';

@@ -11,6 +11,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { inPlace } from './place.js';
+import { REPOSITORY } from './root.js';
 import { mustRun } from './run.js';
 
 export type Result =
@@ -19,8 +20,8 @@ export type Result =
 
 export type Word = string | number;
 
-const SOURCES = join(import.meta.dirname, 'client');
-const BUILD = join(import.meta.dirname, '../../build/test');
+const SOURCES = join(REPOSITORY, 'test/support/client');
+const BUILD = join(REPOSITORY, 'build/test');
 const CALL_TIMEOUT_MS = 30_000;
 
 const errnoNames = new Map<number, string>();

@@ -22,19 +22,36 @@ const UNMOUNT_TIMEOUT_MS = 30_000;
 
 /**
  * What the drivers write into an upper: `plain` is kernel overlayfs's default, said aloud, as a
- * distribution may choose otherwise; `full` is stratafs's default. `user` is what there is in a user
- * namespace.
+ * distribution may choose otherwise; `full` is stratafs's default; `userxattr` keeps the marks where
+ * an unprivileged user can write them. The options mean the same to both.
  */
-export type Features = 'plain' | 'full' | 'user';
+const FEATURES = {
+  plain: ['redirect_dir=off', 'metacopy=off', 'index=off'],
+  full: ['redirect_dir=on', 'metacopy=on', 'index=off'],
+  userxattr: ['userxattr', 'index=off'],
+} as const;
 
-const PLAIN = ['redirect_dir=off', 'metacopy=off'];
-const FULL = ['redirect_dir=on', 'metacopy=on'];
+/** `user` is what there is in a user namespace: `userxattr`, which stratafs takes there unasked. */
+export type Features = keyof typeof FEATURES | 'user';
+
+/** Those that random sequences are run with. */
+export const COMPARED: readonly Features[] = ['plain', 'full'];
+
+/** Those that can be asked for by name; `user` needs a namespace to be in. */
+export function isFeatures(word: string): word is keyof typeof FEATURES {
+  return Object.hasOwn(FEATURES, word);
+}
+
+/** Seeds take turns. */
+export function featuresOfSeed(seed: number): Features {
+  return COMPARED[seed % COMPARED.length] ?? 'full';
+}
 
 /** The options that make a driver write `features`; fuse-overlayfs knows none. */
 export function featureOptions(driver: Driver, features: Features): readonly string[] {
   if (driver === 'fuse-overlayfs') return [];
-  if (features === 'user') return driver === 'kernel' ? ['userxattr'] : [];
-  return features === 'plain' ? PLAIN : FULL;
+  if (features === 'user') return driver === 'kernel' ? FEATURES.userxattr : [];
+  return FEATURES[features];
 }
 
 function layerOptions(stack: Stack): string[] {
@@ -58,8 +75,7 @@ function mountCommand(
       return ['fuse-overlayfs', ['-o', [...layers, ...extra].join(','), mountpoint]];
     case 'kernel': {
       const said = extra.some((option) => option === 'userxattr' || option.startsWith('metacopy='));
-      const features = said ? [] : PLAIN;
-      const options = [...layers, 'index=off', ...features, ...extra].join(',');
+      const options = [...layers, ...(said ? extra : [...FEATURES.plain, ...extra])].join(',');
       return ['mount', ['-t', 'overlay', 'overlay', '-o', options, mountpoint]];
     }
   }

@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import process from 'node:process';
+import { REPOSITORY } from './root.js';
 
 export interface Needs {
   readonly root?: boolean;
@@ -46,7 +47,7 @@ function opens(path: string): boolean {
 
 /** The binary under test; STRATAFS_BIN names another one with the same command line. */
 export function stratafsBinary(): string {
-  return process.env['STRATAFS_BIN'] ?? join(import.meta.dirname, '../../build/Release/stratafs');
+  return process.env['STRATAFS_BIN'] ?? join(REPOSITORY, 'build/Release/stratafs');
 }
 
 /** The first thing that is missing, as a sentence, or undefined. */

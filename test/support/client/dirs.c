@@ -23,10 +23,8 @@ static bool is_dot(const char* name) {
   return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0));
 }
 
-// readdir PATH -> NAME TYPE for every name but "." and "..", sorted
-static int run_readdir(const struct args* args) {
-  DIR* dir = opendir(args->word[0]);
-  if (dir == NULL) return errno;
+// NAME TYPE for every name of the stream but "." and "..", sorted
+static int put_names(DIR* dir) {
   char** lines = NULL;
   size_t count = 0, size = 0;
   const struct dirent* entry;
@@ -40,7 +38,6 @@ static int run_readdir(const struct args* args) {
     lines[count++][length + 1] = (char)('A' + entry->d_type);
   }
   int error = errno;
-  closedir(dir);
   if (count > 0) qsort(lines, count, sizeof *lines, by_text);
   for (size_t i = 0; i < count; i++) {
     size_t length = strlen(lines[i]);
@@ -49,6 +46,15 @@ static int run_readdir(const struct args* args) {
     free(lines[i]);
   }
   free(lines);
+  return error;
+}
+
+// readdir PATH
+static int run_readdir(const struct args* args) {
+  DIR* dir = opendir(args->word[0]);
+  if (dir == NULL) return errno;
+  int error = put_names(dir);
+  closedir(dir);
   return error;
 }
 
@@ -95,6 +101,39 @@ static int run_drewind(const struct args* args) {
   rewinddir(dir);
   return 0;
 }
+// drelist STREAM: rewinds it and answers as readdir
+static int run_drelist(const struct args* args) {
+  DIR* dir = stream(args);
+  if (dir == NULL) return EBADF;
+  rewinddir(dir);
+  return put_names(dir);
+}
+// dseeks PATH N -> COUNT 1, when a seek to where the Nth entry (of COUNT) ended goes on with the
+// entry that came next before; 0 when with another. N is taken modulo COUNT.
+static int run_dseeks(const struct args* args) {
+  DIR* dir = opendir(args->word[0]);
+  if (dir == NULL) return errno;
+  long long count = 0, at = 0;
+  while (readdir(dir) != NULL)
+    count++;
+  at = NUM(1) % (count > 0 ? count : 1);
+  rewinddir(dir);
+  for (long long i = 0; i < at; i++)
+    readdir(dir);
+  long cookie = telldir(dir);
+  const struct dirent* entry = readdir(dir);
+  char* next = entry == NULL ? NULL : strdup(entry->d_name);
+  while (readdir(dir) != NULL)
+    continue;
+  seekdir(dir, cookie);
+  entry = readdir(dir);
+  put_number(count);
+  put_number(entry == NULL || next == NULL ? entry == NULL && next == NULL
+                                           : strcmp(entry->d_name, next) == 0);
+  free(next);
+  closedir(dir);
+  return 0;
+}
 // many PREFIX FROM TO: empty files PREFIXn; fewer PREFIX FROM TO STEP: unlinks every STEPth
 static int run_many(const struct args* args) {
   char path[4096];
@@ -118,5 +157,6 @@ static int run_fewer(const struct args* args) {
 const struct command dir_commands[] = {
     {"readdir", 1, run_readdir}, {"opendir", 2, run_opendir}, {"closedir", 1, run_closedir},
     {"dread", 2, run_dread},     {"dseek", 2, run_dseek},     {"drewind", 1, run_drewind},
+    {"drelist", 1, run_drelist}, {"dseeks", 2, run_dseeks},
     {"many", 3, run_many},       {"fewer", 4, run_fewer},     {NULL, 0, NULL},
 };

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -177,9 +178,17 @@ static int run_statfs(const struct args* args) {
   return 0;
 }
 
-// Whose rights the next operations have; the capabilities go with root and come back with it.
+// ident UID GID GROUP...: whose rights the next operations have; the capabilities go with root and
+// come back with it.
 static int run_ident(const struct args* args) {
-  if (seteuid(0) < 0 || setegid((gid_t)NUM(1)) < 0) return errno;
+  gid_t groups[MAX_ARGS];
+  size_t count = 0;
+  for (int i = 2; i < args->count; i++)
+    groups[count++] = (gid_t)NUM(i);
+  if (seteuid(0) < 0) return errno;
+  // Who is not root in this namespace has no groups to set.
+  if (getuid() == 0 && setgroups(count, groups) < 0) return errno;
+  if (setegid((gid_t)NUM(1)) < 0) return errno;
   return status(seteuid((uid_t)NUM(0)));
 }
 static int run_umask(const struct args* args) {
