@@ -2,7 +2,7 @@
  * What must be true on disk before a mount is tried. Each refusal is one sentence: what, which path,
  * what to do. Rather no mount than a wrong one.
  */
-import { constants, readdirSync } from 'node:fs';
+import { constants, readdirSync, readFileSync } from 'node:fs';
 import { display } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';
 import type { OverlaySpec } from '../overlay/spec.js';
@@ -191,11 +191,21 @@ function checkOutside(
   }
 }
 
+/** mount(2) takes labels only with SELinux, which registers selinuxfs when it is on. */
+function checkLabels(labels: readonly string[]): void {
+  if (labels.length === 0) return;
+  if (/\bselinuxfs$/m.test(readFileSync('/proc/filesystems', 'latin1'))) return;
+  throw new UserError(
+    `option ${display(labels[0])} needs SELinux, which this machine does not run: leave it out`,
+  );
+}
+
 /**
  * Throws UserError for the first thing that is wrong. Changes nothing. `clones`: whether the layer
  * at a path can be cloned (openLayer in src/layer); then what is mounted inside does not show.
  */
 export function checkPlan(plan: MountPlan, clones: (path: string) => boolean): Checked {
+  checkLabels(plan.labels);
   const { upper, work, readOnly } = plan.spec;
   const lowers = checkLowers(plan.spec);
   const read = lowers.map(([, found]) => found);

@@ -18,6 +18,11 @@ export type OptionKind =
   | 'propagation'
   /** The text after `=` is kept. */
   | 'text'
+  /** Triples of IDs, or one ID. */
+  | 'mapping'
+  | 'id'
+  /** A SELinux label, for mount(2). */
+  | 'label'
   /** Accepted and without effect: what mount(8) and engines pass to everybody. */
   | 'ignored'
   /** `name=off` is the case today; any other value is refused. */
@@ -172,6 +177,11 @@ const behaviour: readonly OptionRow[] = [
     help: 'chmod, chown and the like copy no data (default on); off keeps the upper plain',
   },
   {
+    name: 'userxattr',
+    kind: 'word',
+    help: 'marks in user.overlay.* alone; excludes redirect_dir and metacopy, as in overlayfs',
+  },
+  {
     name: 'fsname',
     kind: 'text',
     usage: 'fsname=NAME',
@@ -206,6 +216,32 @@ const off: readonly OptionRow[] = [
   { name: 'xino', kind: 'off' },
 ];
 
+const users: readonly OptionRow[] = [
+  {
+    name: 'uidmapping',
+    kind: 'mapping',
+    usage: 'uidmapping=[:]DISK:SHOWN:COUNT..., gidmapping=...',
+    help: 'show the owners on disk as other IDs; what is created or changed is translated back',
+  },
+  { name: 'gidmapping', kind: 'mapping' },
+  {
+    name: 'squash_to_root',
+    kind: 'word',
+    usage: 'squash_to_root, squash_to_uid=N, squash_to_gid=N',
+    help: 'show every object as owned by root, or by these IDs',
+  },
+  { name: 'squash_to_uid', kind: 'id' },
+  { name: 'squash_to_gid', kind: 'id' },
+  { name: 'noacl', kind: 'word', help: 'no POSIX ACLs: they answer EOPNOTSUPP' },
+  {
+    name: 'context',
+    kind: 'label',
+    usage: 'context=LABEL, fscontext=, defcontext=, rootcontext=',
+    help: 'SELinux labels for mount(2)',
+  },
+  ...['fscontext', 'defcontext', 'rootcontext'].map((name) => ({ name, kind: 'label' as const })),
+];
+
 const ignored: readonly OptionRow[] = [
   {
     name: 'defaults',
@@ -220,17 +256,7 @@ const ignored: readonly OptionRow[] = [
 ];
 
 const later: readonly OptionRow[] = [
-  'uidmapping',
-  'gidmapping',
-  'squash_to_uid',
-  'squash_to_gid',
-  'squash_to_root',
   'xattr_permissions',
-  'context',
-  'fscontext',
-  'defcontext',
-  'rootcontext',
-  'userxattr',
   'lowerdir+',
   'datadir+',
   'nfs_export',
@@ -242,6 +268,7 @@ export const OPTION_TABLE: readonly OptionRow[] = [
   ...layers,
   ...flags,
   ...behaviour,
+  ...users,
   ...propagation,
   ...off,
   ...ignored,

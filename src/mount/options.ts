@@ -3,7 +3,9 @@
  */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
+import type { IdSpec } from '../overlay/ids.js';
 import type { OverlaySpec } from '../overlay/spec.js';
+import { parseId, parseMapping } from './idOptions.js';
 import { MS, optionRow, type OptionRow } from './optionTable.js';
 
 /** What one request for a mount asks for, parsed and frozen; nothing on disk was looked at yet. */
@@ -16,6 +18,8 @@ export interface MountPlan {
   /** The source shown in the mount table. */
   readonly source: string;
   readonly allowOther: boolean;
+  /** `context=...` and its like, as mount(2) takes them; only with SELinux. */
+  readonly labels: readonly string[];
   /** Absolute path, as asked for. */
   readonly mountpoint: string;
 }
@@ -71,6 +75,13 @@ interface Collected {
   writeback: boolean;
   redirectDir: OverlaySpec['redirectDir'];
   metacopy: boolean;
+  ids: { -readonly [key in keyof IdSpec]: IdSpec[key] };
+  squash: boolean;
+  userxattr: boolean;
+  /** Options that were given a value other than "off". */
+  asked: Set<string>;
+  acl: boolean;
+  labels: string[];
 }
 
 function lowerList(value: string, cwd: string): string[] {
@@ -106,8 +117,32 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
     const given = display(value ?? '');
     throw new UserError(`option ${row.name} takes ${choices.join(', ')}, not '${given}'`);
   }
+  if (value === 'off' || value === 'nofollow') into.asked.delete(row.name);
+  else into.asked.add(row.name);
   if (row.name === 'metacopy') into.metacopy = value === 'on';
   else into.redirectDir = value === 'on' || value === 'nofollow' ? value : 'follow';
+}
+
+function takeWord(into: Collected, name: string): void {
+  if (name === 'volatile') into.volatile = true;
+  else if (name === 'userxattr') into.userxattr = true;
+  else if (name === 'squash_to_root') into.squash = true;
+  else if (name === 'noacl') into.acl = false;
+  else into.allowOther = true;
+}
+
+function takeIds(into: Collected, name: string, value: string | undefined): void {
+  if (name === 'uidmapping') into.ids.uids = parseMapping(name, value);
+  else if (name === 'gidmapping') into.ids.gids = parseMapping(name, value);
+  else if (name === 'squash_to_uid') into.ids.squashUid = parseId(name, value);
+  else into.ids.squashGid = parseId(name, value);
+}
+
+function takeLabel(into: Collected, name: string, value: string | undefined): void {
+  if (value === undefined || value === '' || value === '""') {
+    throw new UserError(`option ${name} needs a SELinux label, as in ${name}="LABEL"`);
+  }
+  into.labels = [...into.labels.filter((each) => !each.startsWith(`${name}=`)), `${name}=${value}`];
 }
 
 function refuseLater(name: string, value: string | undefined): never {
@@ -134,8 +169,14 @@ function take(into: Collected, row: OptionRow, value: string | undefined, cwd: s
       takeChoice(into, row, value);
       return;
     case 'word':
-      if (name === 'volatile') into.volatile = true;
-      else into.allowOther = true;
+      takeWord(into, name);
+      return;
+    case 'mapping':
+    case 'id':
+      takeIds(into, name, value);
+      return;
+    case 'label':
+      takeLabel(into, name, value);
       return;
     case 'propagation':
       into.propagation = row.set ?? 0;
@@ -168,6 +209,12 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     writeback: true,
     redirectDir: 'on',
     metacopy: true,
+    ids: { uids: [], gids: [], squashUid: undefined, squashGid: undefined },
+    squash: false,
+    userxattr: false,
+    asked: new Set(),
+    acl: true,
+    labels: [],
   };
   for (const [name, value] of splitOptions(lists)) {
     const row = optionRow(name);
@@ -184,6 +231,12 @@ function refuse(options: Collected): void {
   if (options.lowers.length === 0) {
     throw new UserError('no layer to mount: give lowerdir, as in -o lowerdir=DIR');
   }
+  const clash = options.userxattr ? [...options.asked].at(0) : undefined;
+  if (clash !== undefined) {
+    throw new UserError(
+      `option ${clash} cannot go with userxattr, whose marks anybody can write: leave one of them out`,
+    );
+  }
   const readOnly = (options.flags & MS.RDONLY) !== 0;
   if (options.upper !== undefined && options.work === undefined && !readOnly) {
     throw new UserError(
@@ -195,6 +248,18 @@ function refuse(options: Collected): void {
       `workdir ${display(options.work)} has no upperdir: add upperdir=DIR, or leave workdir out for a read-only mount`,
     );
   }
+}
+
+/** What the ID options come to; undefined when every ID is shown as it is. */
+function idSpec({ ids, squash }: Collected): IdSpec | undefined {
+  const otherwise = squash ? 0 : undefined;
+  const spec = {
+    ...ids,
+    squashUid: ids.squashUid ?? otherwise,
+    squashGid: ids.squashGid ?? otherwise,
+  };
+  const plain = spec.squashUid === undefined && spec.squashGid === undefined;
+  return plain && spec.uids.length + spec.gids.length === 0 ? undefined : Object.freeze(spec);
 }
 
 /** Where relative paths start, who asks, and what the command line says besides the list. */
@@ -210,6 +275,7 @@ export interface PlanContext {
 export function planMount(lists: readonly string[], context: PlanContext): MountPlan {
   const options = collect(lists, context.cwd, context.privileged);
   refuse(options);
+  const ids = idSpec(options);
   const readOnly = options.upper === undefined || (options.flags & MS.RDONLY) !== 0;
   const spec: OverlaySpec = Object.freeze({
     lowers: Object.freeze(options.lowers),
@@ -220,6 +286,9 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     writeback: options.writeback,
     redirectDir: options.redirectDir,
     metacopy: options.metacopy,
+    ...(options.userxattr ? { userxattr: true } : {}),
+    ...(ids === undefined ? {} : { ids }),
+    ...(options.acl ? {} : { acl: false }),
     debug: context.debug ?? false,
   });
   return Object.freeze({
@@ -228,6 +297,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     propagation: options.propagation,
     source: options.source,
     allowOther: options.allowOther || context.privileged,
+    labels: Object.freeze(options.labels),
     mountpoint: absolute(context.mountpoint, context.cwd),
   });
 }

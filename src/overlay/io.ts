@@ -6,7 +6,7 @@ import { O_DIRECTORY, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
 import { log } from '../sys/log.js';
 import { XATTR } from '../sys/sys.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
-import { type Ids, killSetIds, killSetIdsFor } from './attr.js';
+import { type Asker, killSetIds, killSetIdsFor } from './attr.js';
 import { F_CAPABLE, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
@@ -44,7 +44,7 @@ export function write(
   size: number,
   lo: number,
   hi: number,
-  kill: Ids | undefined,
+  kill: Asker | undefined,
   cached: boolean,
 ): number {
   const fd = writable(ov, node);
@@ -54,7 +54,7 @@ export function write(
   const written = writeAll(ov, fd, at, size, lo, hi, cached);
   if (written >= 0 && typeof capability === 'string') keepCapability(ov, fd, capability);
   if (written < 0 || !kill) return written;
-  const killed = killSetIds(ov, node, kill.gid);
+  const killed = killSetIds(ov, node, kill);
   return killed < 0 ? killed : written;
 }
 
@@ -94,7 +94,7 @@ export function fallocate(
   mode: number,
   off: readonly [number, number],
   length: readonly [number, number],
-  caller: Ids,
+  caller: Asker,
 ): number {
   const fd = writable(ov, node);
   if (fd < 0) return fd;
@@ -124,7 +124,7 @@ export function copyFileRange(
   to: number,
   toOff: readonly [number, number],
   length: number,
-  caller: Ids,
+  caller: Asker,
 ): number {
   const out = writable(ov, to);
   if (out < 0) return out;

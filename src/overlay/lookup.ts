@@ -18,7 +18,14 @@ import { type DirIndex, FROM_UPPER } from './dirIndex.js';
 import { Found, type LowerFile } from './hit.js';
 import { foundLower, setKey, showIno } from './identity.js';
 import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UPPER } from './inodeTable.js';
-import { EVERYWHERE, fileRedirect, mayHoldCopies, type Range, walkLowers } from './lowerWalk.js';
+import {
+  EVERYWHERE,
+  fileRedirect,
+  mayHoldCopies,
+  type Range,
+  refusesMetacopy,
+  walkLowers,
+} from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
 
 /**
@@ -100,6 +107,7 @@ function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): 
   if (!isReg(hit.mode)) return 0;
   const metacopy = isMetacopy(sys, dir, name, ov.markPrefix);
   if (metacopy <= 0) return metacopy;
+  if (refusesMetacopy(ov, name)) return -E.EPERM;
   const redirect = fileRedirect(ov, dir, name);
   return typeof redirect === 'number' ? redirect : { redirect, metacopy: true };
 }

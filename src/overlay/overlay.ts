@@ -22,10 +22,12 @@ import {
 } from '../sys/constants.js';
 import { STATX } from '../protocol/layout.js';
 import { STAT_C, type Sys } from '../sys/sys.js';
+import { overflowIds } from '../sys/userns.js';
 import { DirIndexes } from './dirIndex.js';
 import { type FdCache, FdKind } from './fdCache.js';
 import { F_CAPABLE, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
 import { Hit } from './hit.js';
+import { IdMap } from './ids.js';
 import { LowerTable } from './lowers.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir.js';
@@ -59,6 +61,12 @@ export class Overlay {
   /** Whom the engine's own files belong to. */
   readonly uid = process.geteuid?.() ?? 0;
   readonly gid = process.getegid?.() ?? 0;
+  /** Undefined when every ID is shown as it is on disk. */
+  readonly ids: IdMap | undefined;
+  /** Undefined where every ID has a meaning. */
+  readonly overflow = overflowIds();
+  /** Our marks are `user.overlay.*`. Anybody can write those, so redirects and metadata-only copies are then neither made nor followed, as in overlayfs. */
+  readonly userxattr: boolean;
   readonly #layers = new Map<number, Layer>();
   readonly #fds: FdCache;
   readonly #owner: number;
@@ -70,12 +78,20 @@ export class Overlay {
     this.work = parts.work;
     this.table = new InodeTable(parts.sys.native);
     this.lowers = new LowerTable(this.table.arena);
+    this.ids = parts.spec.ids && new IdMap(parts.spec.ids);
+    const forced = this.work ? !this.work.trusted : this.overflow !== undefined;
+    this.userxattr = parts.spec.userxattr ?? forced;
     this.#fds = parts.fds;
     this.#owner = parts.fds.register((node) => {
       this.setBacking(node, -1, false);
     });
     for (const layer of parts.layers) this.#layers.set(layer.id, layer);
     this.xino = fileSystems(parts.layers, parts.upper);
+  }
+
+  /** Owners are not shown as stat(2) tells them here. */
+  get translates(): boolean {
+    return this.ids !== undefined || this.overflow !== undefined;
   }
 
   get layers(): IterableIterator<Layer> {
@@ -89,17 +105,17 @@ export class Overlay {
 
   /** Directories that have lowers can be renamed. */
   get redirects(): boolean {
-    return this.spec.redirectDir === 'on' && this.work?.trusted === true;
+    return this.spec.redirectDir === 'on' && this.work !== undefined && !this.userxattr;
   }
 
   /** Changes of metadata copy no data. */
   get metacopies(): boolean {
-    return this.spec.metacopy && this.work?.trusted === true;
+    return this.spec.metacopy && this.work !== undefined && !this.userxattr;
   }
 
   /** Where our marks are written: `trusted.` where we may, else `user.`. */
   get markPrefix(): string {
-    return this.work?.trusted === false ? USER : TRUSTED;
+    return this.userxattr ? USER : TRUSTED;
   }
 
   layer(id: number): Layer {

@@ -2,10 +2,10 @@
  * Mounts of the drivers that tests compare. Every mount has deadlines; one that hangs is aborted
  * through /sys/fs/fuse/connections, and `unmount` leaves nothing behind even then.
  */
-import { readFileSync } from 'node:fs';
 import { abortConnection } from './abort.js';
 import { Client } from './client.js';
 import { stratafsBinary } from './needs.js';
+import { mountTable } from './place.js';
 import { type Ran, run } from './run.js';
 
 export type Driver = 'stratafs' | 'kernel' | 'fuse-overlayfs';
@@ -28,15 +28,17 @@ const UNMOUNT_TIMEOUT_MS = 30_000;
 const FEATURES = {
   plain: ['redirect_dir=off', 'metacopy=off', 'index=off'],
   full: ['redirect_dir=on', 'metacopy=on', 'index=off'],
-  userxattr: ['userxattr', 'redirect_dir=off', 'metacopy=off', 'index=off'],
+  userxattr: ['userxattr', 'index=off'],
 } as const;
 
-export type Features = keyof typeof FEATURES;
+/** `user` is what there is in a user namespace: `userxattr`, which stratafs takes there unasked. */
+export type Features = keyof typeof FEATURES | 'user';
 
 /** Those that random sequences are run with. */
 export const COMPARED: readonly Features[] = ['plain', 'full'];
 
-export function isFeatures(word: string): word is Features {
+/** Those that can be asked for by name; `user` needs a namespace to be in. */
+export function isFeatures(word: string): word is keyof typeof FEATURES {
   return Object.hasOwn(FEATURES, word);
 }
 
@@ -47,7 +49,9 @@ export function featuresOfSeed(seed: number): Features {
 
 /** The options that make a driver write `features`; fuse-overlayfs knows none. */
 export function featureOptions(driver: Driver, features: Features): readonly string[] {
-  return driver === 'fuse-overlayfs' ? [] : FEATURES[features];
+  if (driver === 'fuse-overlayfs') return [];
+  if (features === 'user') return driver === 'kernel' ? FEATURES.userxattr : [];
+  return FEATURES[features];
 }
 
 function layerOptions(stack: Stack): string[] {
@@ -70,7 +74,7 @@ function mountCommand(
     case 'fuse-overlayfs':
       return ['fuse-overlayfs', ['-o', [...layers, ...extra].join(','), mountpoint]];
     case 'kernel': {
-      const said = extra.some((option) => option.startsWith('metacopy='));
+      const said = extra.some((option) => option === 'userxattr' || option.startsWith('metacopy='));
       const options = [...layers, ...(said ? extra : [...FEATURES.plain, ...extra])].join(',');
       return ['mount', ['-t', 'overlay', 'overlay', '-o', options, mountpoint]];
     }
@@ -79,7 +83,7 @@ function mountCommand(
 
 /** The device number (minor) of the mount at `path`, without asking the mount itself. */
 export function mountDevice(path: string): number | undefined {
-  const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n').reverse();
+  const lines = mountTable().split('\n').reverse();
   const line = lines.find((text) => text.split(' ')[4] === path);
   const minor = line?.split(' ')[2]?.split(':')[1];
   return minor === undefined ? undefined : Number(minor);
