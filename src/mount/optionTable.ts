@@ -172,6 +172,13 @@ const behaviour: readonly OptionRow[] = [
     help: 'chmod, chown and the like copy no data (default on); off keeps the upper plain',
   },
   {
+    name: 'index',
+    kind: 'choice',
+    choices: ['on', 'off'],
+    usage: 'index=on|off',
+    help: 'hard links of a layer stay one file when it changes (default on where it can be)',
+  },
+  {
     name: 'fsname',
     kind: 'text',
     usage: 'fsname=NAME',
@@ -198,12 +205,11 @@ const propagation: readonly OptionRow[] = [
 
 const off: readonly OptionRow[] = [
   {
-    name: 'index',
+    name: 'xino',
     kind: 'off',
-    usage: 'index=off, xino=off',
+    usage: 'xino=off',
     help: 'what is the case today; other values are refused',
   },
-  { name: 'xino', kind: 'off' },
 ];
 
 const ignored: readonly OptionRow[] = [

@@ -71,6 +71,7 @@ interface Collected {
   writeback: boolean;
   redirectDir: OverlaySpec['redirectDir'];
   metacopy: boolean;
+  index: OverlaySpec['index'];
 }
 
 function lowerList(value: string, cwd: string): string[] {
@@ -107,6 +108,7 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
     throw new UserError(`option ${row.name} takes ${choices.join(', ')}, not '${given}'`);
   }
   if (row.name === 'metacopy') into.metacopy = value === 'on';
+  else if (row.name === 'index') into.index = value === 'on' ? 'on' : 'off';
   else into.redirectDir = value === 'on' || value === 'nofollow' ? value : 'follow';
 }
 
@@ -168,6 +170,7 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     writeback: true,
     redirectDir: 'on',
     metacopy: true,
+    index: 'auto',
   };
   for (const [name, value] of splitOptions(lists)) {
     const row = optionRow(name);
@@ -220,6 +223,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     writeback: options.writeback,
     redirectDir: options.redirectDir,
     metacopy: options.metacopy,
+    index: options.index,
     debug: context.debug ?? false,
   });
   return Object.freeze({

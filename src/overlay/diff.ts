@@ -63,6 +63,7 @@ function openLowers(sys: Sys, lowers: readonly string[]): Overlay {
     writeback: false,
     redirectDir: 'follow',
     metacopy: false,
+    index: 'off',
     debug: false,
   };
   return openOverlay(sys, spec, new FdCache(sys.native, FDS));

@@ -14,9 +14,17 @@ export function foundLower(ov: Overlay, place: number, at: number): void {
   hit.layer = ov.lowers.layerOf(place);
   hit.place = place;
   setKey(ov, at);
-  const alone = sys.u32[(at + STATX.nlink) >> 2] === 1 || ov.upper === undefined;
-  hit.keyed = !isDir(hit.mode) && alone && sys.statDev(at) === ov.layer(hit.layer).dev;
+  hit.keyed = !isDir(hit.mode) && sys.statDev(at) === ov.layer(hit.layer).dev;
   showIno(ov, hit.layer, at);
+  if (hit.keyed && sys.u32[(at + STATX.nlink) >> 2] > 1) foundLink(ov);
+}
+
+/** A lower file with several names: one node, also over layers, unless the names part at copy-up. */
+function foundLink(ov: Overlay): void {
+  const { hit } = ov;
+  hit.linked = ov.links !== undefined;
+  hit.keyed = hit.linked || ov.upper === undefined;
+  hit.layer = ov.keyLayer(hit.layer);
 }
 
 /** The key of the object whose statx is at `at`: its own inode number. */

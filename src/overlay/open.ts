@@ -8,6 +8,7 @@ import { STAT_A, type Sys } from '../sys/sys.js';
 import type { FdCache } from './fdCache.js';
 import { F_IMPURE, F_UPPER } from './inodeTable.js';
 import { xinoHi } from './identity.js';
+import { type LinkIndex, openIndex } from './linkIndex.js';
 import { placeFlags } from './lowerWalk.js';
 import { Overlay } from './overlay.js';
 import type { OverlaySpec } from './spec.js';
@@ -18,6 +19,7 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
   const layers: Layer[] = [];
   let upper: Layer | undefined;
   let work: Workdir | undefined;
+  let links: LinkIndex | undefined;
   try {
     let id = 1;
     if (spec.upper !== undefined) {
@@ -31,10 +33,13 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
         throw new UserError('upperdir needs a workdir; give workdir=DIR');
       work = openWorkdir(sys, spec.work, upper.root, spec.durability === 'volatile');
     }
-    const overlay = new Overlay({ sys, spec, layers, upper, work, fds });
+    links =
+      upper && work ? openIndex(sys, { spec, upper, work, lowers: layers.slice(1) }) : undefined;
+    const overlay = new Overlay({ sys, spec, layers, upper, work, fds, links });
     addRoot(overlay, layers);
     return overlay;
   } catch (error) {
+    links?.close();
     work?.close();
     for (const layer of layers) closeLayer(sys, layer);
     throw error;

@@ -24,8 +24,9 @@ import { STATX } from '../protocol/layout.js';
 import { STAT_C, type Sys } from '../sys/sys.js';
 import { DirIndexes } from './dirIndex.js';
 import { type FdCache, FdKind } from './fdCache.js';
-import { F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
+import { F_COVERED, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
 import { Hit } from './hit.js';
+import type { LinkIndex } from './linkIndex.js';
 import { LowerTable } from './lowers.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir.js';
@@ -41,6 +42,8 @@ export interface OverlayParts {
   readonly upper: Layer | undefined;
   readonly work: Workdir | undefined;
   readonly fds: FdCache;
+  /** Absent: hard links of a lower part at copy-up. */
+  readonly links: LinkIndex | undefined;
 }
 
 export class Overlay {
@@ -48,6 +51,7 @@ export class Overlay {
   readonly spec: OverlaySpec;
   readonly upper: Layer | undefined;
   readonly work: Workdir | undefined;
+  readonly links: LinkIndex | undefined;
   readonly table: InodeTable;
   readonly lowers: LowerTable;
   readonly indexes = new DirIndexes();
@@ -60,6 +64,7 @@ export class Overlay {
   readonly uid = process.geteuid?.() ?? 0;
   readonly gid = process.getegid?.() ?? 0;
   readonly #layers = new Map<number, Layer>();
+  readonly #keyLayers = new Map<number, number>();
   readonly #fds: FdCache;
   readonly #owner: number;
 
@@ -68,13 +73,20 @@ export class Overlay {
     this.spec = parts.spec;
     this.upper = parts.upper;
     this.work = parts.work;
+    this.links = parts.links;
     this.table = new InodeTable(parts.sys.native);
     this.lowers = new LowerTable(this.table.arena);
     this.#fds = parts.fds;
     this.#owner = parts.fds.register((node) => {
       this.setBacking(node, -1, false);
     });
-    for (const layer of parts.layers) this.#layers.set(layer.id, layer);
+    const firstOf = new Map<number, number>();
+    for (const layer of parts.layers) {
+      this.#layers.set(layer.id, layer);
+      if (layer === parts.upper) continue;
+      if (!firstOf.has(layer.dev)) firstOf.set(layer.dev, layer.id);
+      this.#keyLayers.set(layer.id, firstOf.get(layer.dev) ?? layer.id);
+    }
     this.xino = fileSystems(parts.layers, parts.upper);
   }
 
@@ -108,6 +120,11 @@ export class Overlay {
     return layer;
   }
 
+  /** The layer that keys of a lower's linked files are counted in: the topmost on its file system. */
+  keyLayer(id: number): number {
+    return this.#keyLayers.get(id) ?? id;
+  }
+
   // --- descriptors -------------------------------------------------------------------------
   /** O_PATH descriptor of a node's directory in the upper, or -errno. */
   upperDir(node: number): number {
@@ -115,6 +132,7 @@ export class Overlay {
     const cached = this.#fds.get(this.#owner, FdKind.UpperDir, node);
     if (cached !== undefined) return cached;
     const { table } = this;
+    if (table.isIndexDir(node)) return this.links?.dir ?? -E.EIO;
     if (!table.has(node, F_UPPER)) return -E.EIO;
     const orphan = table.has(node, F_ORPHAN);
     const parent = orphan ? this.workDir() : this.upperDir(table.parent(node));
@@ -212,13 +230,14 @@ export class Overlay {
 
   /**
    * The data descriptor of a regular file, kept and made the session's backing; -errno on failure.
-   * An upper file is opened for reading and writing. O_NONBLOCK, so that a layer that changed under
+   * An upper file is opened for reading and writing, unless a change has more to do first. O_NONBLOCK, so that a layer that changed under
    * us (a FIFO where a file was) cannot block the engine.
    */
   file(node: number): number {
     const cached = this.#fds.get(this.#owner, FdKind.File, node);
     if (cached !== undefined) return cached;
-    const writable = this.table.has(node, F_UPPER) && !this.table.has(node, F_METACOPY);
+    const incomplete = this.table.has(node, F_METACOPY | F_COVERED);
+    const writable = this.table.has(node, F_UPPER) && !incomplete;
     const fd = this.openFile(node, writable ? O_RDWR : O_RDONLY);
     if (fd < 0) return fd;
     this.#fds.put(this.#owner, FdKind.File, node, fd);
@@ -287,6 +306,7 @@ export class Overlay {
 
   close(): void {
     this.#fds.unregister(this.#owner);
+    this.links?.close();
     this.work?.close();
     this.table.arena.close();
     for (const layer of this.#layers.values()) closeLayer(this.sys, layer);

@@ -8,9 +8,10 @@ import { isDir } from '../base/mode.js';
 import { isDeviceWhiteout } from '../layer/whiteout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A } from '../sys/sys.js';
-import { copyUp } from './copyUp.js';
+import { copyUp, copyUpMeta } from './copyUp.js';
 import { Found } from './hit.js';
 import { F_ORPHAN, F_UPPER } from './inodeTable.js';
+import { lacksNames, settleLinks } from './links.js';
 import { nodeOfHit, resolve, resolveLowers } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { indexOf } from './readdir.js';
@@ -88,7 +89,8 @@ export function checkEmpty(ov: Overlay, node: number): number {
 
 function removeName(ov: Overlay, place: Place): number {
   const { parent, name, node } = place;
-  const up = copyUp(ov, parent);
+  let up = copyUp(ov, parent);
+  if (up >= 0) up = ownName(ov, node);
   if (up < 0) return up;
   const dir = ov.upperDir(parent);
   if (dir < 0) return dir;
@@ -100,6 +102,13 @@ function removeName(ov: Overlay, place: Place): number {
   if (!ov.table.has(node, F_UPPER)) ov.table.detachName(node);
   return 0;
 }
+
+/**
+ * Before a name of a lower file with several links goes, the upper must have the file: on it the
+ * links that are left are counted (ovl_nlink_start).
+ */
+export const ownName = (ov: Overlay, node: number): number =>
+  lacksNames(ov, node) ? copyUpMeta(ov, node) : 0;
 
 function removeUpper(ov: Overlay, place: Place, dir: number): number {
   const { parent, name, node } = place;
@@ -123,6 +132,7 @@ export function forgetName(ov: Overlay, node: number, parent: number, name: stri
   const { table } = ov;
   if (!table.isCanonical(node, parent, name)) {
     table.removeAlias(node, parent, name, ov.dropped);
+    settleLinks(ov, node);
     return;
   }
   const alias = table.takeAlias(node);

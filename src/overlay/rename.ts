@@ -13,7 +13,15 @@ import { FROM_UPPER } from './dirIndex.js';
 import { F_IMPURE, F_METACOPY, F_UPPER } from './inodeTable.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { setRedirect } from './redirect.js';
-import { checkEmpty, forgetName, isLastName, locate, lowerShows, type Place } from './remove.js';
+import {
+  checkEmpty,
+  forgetName,
+  isLastName,
+  locate,
+  lowerShows,
+  ownName,
+  type Place,
+} from './remove.js';
 
 interface Plan {
   readonly from: Place;
@@ -43,6 +51,8 @@ export function rename(
   if (typeof to === 'number') return to;
   const allowed = check(ov, from, to, flags);
   if (allowed < 0) return allowed;
+  // Two names of one file: rename(2) leaves both.
+  if (from.node === to.node) return 0;
   const exchange = (flags & RENAME_EXCHANGE) !== 0;
   const plan = prepare(ov, from, to, exchange);
   if (typeof plan === 'number') return plan;
@@ -77,6 +87,7 @@ function prepare(ov: Overlay, from: Place, to: Place, exchange: boolean): Plan |
   let code = copyUpMeta(ov, from.node);
   if (code >= 0) code = copyUp(ov, to.parent);
   if (code >= 0 && exchange) code = copyUpMeta(ov, to.node);
+  else if (code >= 0 && to.node !== 0) code = ownName(ov, to.node);
   if (code < 0) return code;
   const fromDir = ov.upperDir(from.parent);
   if (fromDir < 0) return fromDir;

@@ -18,6 +18,11 @@ export interface OverlaySpec {
   readonly redirectDir: 'on' | 'follow' | 'nofollow';
   /** A change of metadata copies no data: the `metacopy` xattr says where it is. */
   readonly metacopy: boolean;
+  /**
+   * The index, with which the names of a lower file stay one file when it is changed: `on` refuses
+   * to mount where it cannot be kept, `auto` does without.
+   */
+  readonly index: 'on' | 'off' | 'auto';
   /** One line per request on the engine's stderr. */
   readonly debug: boolean;
 }

@@ -30,13 +30,18 @@ const STX_MNT_ID = 144;
 export class Workdir {
   /** O_PATH descriptor of `WORKDIR/work`. */
   readonly dir: number;
+  /** O_PATH descriptor of `WORKDIR`, and its path for messages. */
+  readonly base: number;
+  readonly path: string;
   /** `trusted.*` xattrs can be written here. */
   readonly trusted: boolean;
   readonly #sys: Sys;
   #temps = 0;
 
-  constructor(sys: Sys, dir: number) {
+  constructor(sys: Sys, path: string, base: number, dir: number) {
     this.#sys = sys;
+    this.path = path;
+    this.base = base;
     this.dir = dir;
     const { native } = sys;
     this.trusted = native.setxattr(dir, '.', `${TRUSTED}opaque`, STAT_A, 0, 0) >= 0;
@@ -98,6 +103,7 @@ export class Workdir {
   close(): void {
     this.#sys.native.unlinkat(this.dir, WHITEOUT, 0);
     this.#sys.native.close(this.dir);
+    this.#sys.native.close(this.base);
   }
 }
 
@@ -122,9 +128,10 @@ export function openWorkdir(sys: Sys, path: string, upperRoot: number, volatile:
     if (volatile) markVolatile(sys, base, path);
     const dir = openBeneath(sys, base, 'work');
     if (dir < 0) throw unusable(path, dir);
-    return new Workdir(sys, dir);
-  } finally {
+    return new Workdir(sys, path, base, dir);
+  } catch (error) {
     native.close(base);
+    throw error;
   }
 }
 
@@ -145,7 +152,8 @@ function mountOf(sys: Sys, fd: number): string {
   return `${sys.u64(STAT_A + STX_MNT_ID)} ${sys.statDev(STAT_A)}`;
 }
 
-function openBeneath(sys: Sys, dirfd: number, name: string): number {
+/** O_PATH descriptor of a directory in another, or -errno. */
+export function openBeneath(sys: Sys, dirfd: number, name: string): number {
   const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
   return sys.open(dirfd, name, flags, 0, RESOLVE_LAYER);
 }

@@ -14,7 +14,14 @@ import {
   withMount,
 } from '../support/mount.js';
 import { scratch } from '../support/run.js';
-import { type Manifest, build, differences, manifest, manifestOf } from '../support/tree.js';
+import {
+  type Ignore,
+  type Manifest,
+  build,
+  differences,
+  manifest,
+  manifestOf,
+} from '../support/tree.js';
 import { ACCEPTED, comparable, isKeptMtime, timeClass } from './accepted.js';
 import type { Layers } from './layers.js';
 import { type Operation, showOperation } from './operations.js';
@@ -81,7 +88,7 @@ function shown(operation: Operation, result: Result, { countLinks, started }: Te
 
 /** The tree with present times as one class. */
 async function comparableTree(client: Client, driver: Driver, terms: Terms): Promise<Manifest> {
-  const tree = await manifest(client);
+  const tree = await manifest(client, '.', true);
   const plain = new Map<string, ReadonlyMap<string, string>>();
   for (const [path, fields] of tree) {
     const copy = new Map(fields);
@@ -89,7 +96,7 @@ async function comparableTree(client: Client, driver: Driver, terms: Terms): Pro
     // yet (it writes one when it first looks the directory up). We must not, but for a hard link
     // that copy-up broke off: it is a new inode, and an earlier listing has the old number.
     if (driver !== 'stratafs' || !terms.countLinks) copy.delete('d_ino');
-    if (!terms.countLinks) for (const field of ['nlink', 'link']) copy.delete(field);
+    if (!terms.countLinks) for (const field of ['nlink', 'link', 'ino']) copy.delete(field);
     if (timeClass(fields.get('mtime') ?? '', terms.started) === 'now') {
       copy.set('mtime', 'now');
       copy.delete('ns');
@@ -179,7 +186,9 @@ async function compareSides(
   const mine = await perform(subject, operations, terms);
   const theirs = await perform(reference, operations, terms);
   const { found, diverged } = compareAnswers(operations, mine, theirs, subject.features);
-  const ignore = subject.features === 'full' ? isKeptMtime(mine.tree, theirs.tree) : undefined;
+  const kept = subject.features === 'full' ? isKeptMtime(mine.tree, theirs.tree) : undefined;
+  // Inode numbers are compared where both drivers show the same upper.
+  const ignore: Ignore = (path, field) => field === 'ino' || (kept?.(path, field) ?? false);
   if (!diverged)
     for (const text of differences(mine.tree, theirs.tree, ignore))
       found.push({ where: 'tree', text });

@@ -135,6 +135,7 @@ export function specOf(top: string, parts: EngineParts): OverlaySpec {
     writeback: true,
     redirectDir: 'follow',
     metacopy: false,
+    index: 'off',
     debug: false,
     ...parts.spec,
   } as const;

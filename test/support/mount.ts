@@ -26,8 +26,8 @@ const UNMOUNT_TIMEOUT_MS = 30_000;
  */
 export type Features = 'plain' | 'full';
 
-const PLAIN = ['redirect_dir=off', 'metacopy=off'];
-const FULL = ['redirect_dir=on', 'metacopy=on'];
+const PLAIN = ['redirect_dir=off', 'metacopy=off', 'index=off'];
+const FULL = ['redirect_dir=on', 'metacopy=on', 'index=on'];
 
 /** The options that make a driver write `features`; fuse-overlayfs knows none. */
 export function featureOptions(driver: Driver, features: Features): readonly string[] {
@@ -56,7 +56,7 @@ function mountCommand(
       return ['fuse-overlayfs', ['-o', [...layers, ...extra].join(','), mountpoint]];
     case 'kernel': {
       const features = extra.some((option) => option.startsWith('metacopy=')) ? [] : PLAIN;
-      const options = [...layers, 'index=off', ...features, ...extra].join(',');
+      const options = [...layers, ...features, ...extra].join(',');
       return ['mount', ['-t', 'overlay', 'overlay', '-o', options, mountpoint]];
     }
   }

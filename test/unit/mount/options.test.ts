@@ -17,6 +17,7 @@ describe('the option list', () => {
       writeback: true,
       redirectDir: 'on',
       metacopy: true,
+      index: 'auto',
       debug: false,
     });
   });
@@ -96,6 +97,8 @@ describe('the option list', () => {
       metacopy: false,
     });
     expect(plan('lowerdir=/a,redirect_dir=nofollow').spec.redirectDir).toBe('nofollow');
+    expect(plan('lowerdir=/a,index=on').spec.index).toBe('on');
+    expect(plan('lowerdir=/a,index=off').spec.index).toBe('off');
   });
 
   it("ignores mount(8)'s own words and what is the case anyway", () => {
@@ -119,7 +122,7 @@ describe('one sentence for', () => {
     ['an unknown option', 'lowerdir=/a,bogus=1', "unknown option 'bogus'"],
     ['an option to come', 'lowerdir=/a,uidmapping=:0:1:2', 'is not supported yet'],
     ['a quoted value', 'lowerdir=/a,context="a,b"', 'option context="a,b" is not supported yet'],
-    ['a feature to come', 'lowerdir=/a,index=on', 'option index=on is not'],
+    ['a feature to come', 'lowerdir=/a,xino=on', 'option xino=on is not'],
     ['a wrong choice', 'lowerdir=/a,metacopy=1', "option metacopy takes on, off, not '1'"],
     ['data-only layers', 'lowerdir=/a::/b', 'data-only layers (::) are not supported yet'],
     ['a wrong switch', 'lowerdir=/a,fsync=yes', "option fsync takes 0 or 1, not 'yes'"],
