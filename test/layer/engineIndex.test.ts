@@ -16,28 +16,11 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Op } from '../../src/protocol/opcodes.js';
-import { cstr, Engine, type EngineParts, type Reply, u32, u64, wire } from '../support/engine.js';
+import { cstr, Engine, type EngineParts, u32, u64, wire } from '../support/engine.js';
+import { FULL, NAMES, operations, PARTS } from '../support/links.js';
 import { has } from '../support/needs.js';
-import { dir, file, hardlink } from '../support/tree.js';
 
 const READY = has({ root: true, kernelOverlay: true, programs: ['getfattr', 'setfattr'] });
-const FULL = { index: 'on', metacopy: true, redirectDir: 'on' } as const;
-const PARTS: EngineParts = {
-  lowers: [
-    [
-      file('a', 'lower', { mode: 0o644 }),
-      hardlink('b', 'a'),
-      dir('d'),
-      hardlink('d/c', 'a'),
-      file('x', 'x'),
-      file('alone', 'alone'),
-    ],
-    [file('below', 'below')],
-  ],
-  spec: FULL,
-};
-const NAMES = ['a', 'b', 'd/c'];
-
 let e: Engine;
 beforeEach(async () => {
   e = await Engine.open(PARTS);
@@ -45,15 +28,12 @@ beforeEach(async () => {
 afterEach(() => {
   e.close();
 });
+const { split, write, chmod, unlink, rename, link, nlink, ino } = operations(() => e);
 
 const at = (path: string): string => join(e.top, path);
 const entries = (): string[] =>
   existsSync(at('work/index')) ? readdirSync(at('work/index')).toSorted() : [];
 const orphans = (): string[] => readdirSync(at('work/work')).filter((n) => n.startsWith('#o'));
-const split = (path: string): [number, string] => {
-  const slash = path.lastIndexOf('/');
-  return [slash < 0 ? 1 : e.node(path.slice(0, slash)), path.slice(slash + 1)];
-};
 function mark(path: string, name: string): string | undefined {
   const args = ['-h', '--only-values', '-n', `trusted.overlay.${name}`, at(path)];
   try {
@@ -65,39 +45,6 @@ function mark(path: string, name: string): string | undefined {
     return undefined;
   }
 }
-const write = (node: number, text: string): Reply => {
-  const head = wire`
-    ${u64(0)} ${u64(0)}                  fh, offset
-    ${u32(text.length)} ${u32(0)}        size, write_flags
-    ${u64(0)} ${u32(0)} ${u32(0)}        lock_owner, flags, padding`;
-  return e.must(Op.WRITE, node, Buffer.concat([head, Buffer.from(text)]));
-};
-const chmod = (node: number, mode: number): Reply =>
-  e.must(
-    Op.SETATTR,
-    node,
-    wire`
-      ${u32(1)} ${u32(0)} ${u64(0)}       valid, padding, fh
-      ${u64(0)} ${u64(0)}                 size, lock_owner
-      ${u64(0)} ${u64(0)} ${u64(0)}       atime, mtime, ctime
-      ${u32(0)} ${u32(0)} ${u32(0)}       nanoseconds
-      ${u32(mode)} ${u32(0)}              mode, unused
-      ${u32(0)} ${u32(0)} ${u32(0)}       uid, gid, unused`,
-  );
-const unlink = (path: string): void => {
-  const [parent, name] = split(path);
-  e.must(Op.UNLINK, parent, wire`${cstr(name)}`);
-};
-const rename = (from: string, to: string): void => {
-  const [[parent, name], [newParent, newName]] = [split(from), split(to)];
-  e.must(Op.RENAME, parent, wire`${u64(newParent)} ${cstr(name)} ${cstr(newName)}`);
-};
-const link = (node: number, path: string): void => {
-  const [parent, name] = split(path);
-  e.must(Op.LINK, parent, wire`${u64(node)} ${cstr(name)}`);
-};
-const nlink = (node: number): number => e.must(Op.GETATTR, node, Buffer.alloc(16)).u32(16 + 64);
-const ino = (node: number): bigint => e.must(Op.GETATTR, node, Buffer.alloc(16)).u64(16);
 /** Ends this mount, and begins another that knows nothing. */
 const remount = (spec: EngineParts['spec'] = FULL): void => {
   e = e.reopen({ ...PARTS, spec });
