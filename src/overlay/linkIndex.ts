@@ -20,7 +20,13 @@ import {
 import { isDeviceWhiteout } from '../layer/whiteout.js';
 import { TRUSTED } from '../layer/xattrs.js';
 import { STATX } from '../protocol/layout.js';
-import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
+import {
+  AT_SYMLINK_NOFOLLOW,
+  O_DIRECTORY,
+  O_PATH,
+  O_RDONLY,
+  STATX_BASIC_STATS,
+} from '../sys/constants.js';
 import { log } from '../sys/log.js';
 import { SMALL, STAT_A, STAT_C, type Sys, XATTR } from '../sys/sys.js';
 import type { OverlaySpec } from './spec.js';
@@ -35,7 +41,7 @@ const FUSE_SUPER_MAGIC = 0x65735546;
 export interface IndexParts {
   readonly spec: OverlaySpec;
   readonly upper: Layer;
-  readonly work: Workdir;
+  readonly work: Pick<Workdir, 'base' | 'path' | 'trusted'>;
   /** Topmost first. */
   readonly lowers: readonly Layer[];
 }
@@ -48,7 +54,7 @@ export function openIndex(sys: Sys, parts: IndexParts): LinkIndex | undefined {
   const { index } = parts.spec;
   if (index === 'off') return undefined;
   const links = new LinkIndex(sys, parts);
-  const why = unsuitable(sys, parts) ?? links.open(index === 'on');
+  const why = unsuitable(sys, parts) ?? links.open(index === 'on' && !parts.spec.readOnly);
   if (why === undefined) return links;
   links.close();
   if (index === 'on') throw new UserError(why);
@@ -88,10 +94,12 @@ export class LinkIndex {
   readonly #sys: Sys;
   readonly #upper: Layer;
   readonly #lowers: readonly Layer[];
-  readonly #work: Workdir;
+  readonly #work: IndexParts['work'];
+  readonly #readOnly: boolean;
   #dir = -1;
 
-  constructor(sys: Sys, { upper, work, lowers }: IndexParts) {
+  constructor(sys: Sys, { spec, upper, work, lowers }: IndexParts) {
+    this.#readOnly = spec.readOnly;
     this.#sys = sys;
     this.#upper = upper;
     this.#lowers = lowers;
@@ -105,7 +113,8 @@ export class LinkIndex {
 
   /**
    * Checks that the upper belongs to these lowers and the index to the upper, and cleans the index.
-   * `make`: also when there is none yet. Returns one sentence when it is not to be used.
+   * `make`: also when there is none yet. A read-only mount writes nothing, and needs all marks there.
+   * Returns one sentence when it is not to be used.
    */
   open(make: boolean): string | undefined {
     const root = this.#matches(this.#upper.root, ORIGIN, this.#rootOrigin());
@@ -118,7 +127,7 @@ export class LinkIndex {
     if (code === -E.ESTALE) {
       return `the index in workdir ${display(this.#work.path)} belongs to another upperdir; remove ${NAME} there, or use index=off`;
     }
-    const cleaned = code < 0 ? code : this.#clean();
+    const cleaned = code < 0 || this.#readOnly ? code : this.#clean();
     return cleaned < 0 ? this.#unusable(cleaned) : undefined;
   }
 
@@ -169,9 +178,18 @@ export class LinkIndex {
 
   #mark(dir: number, key: string, value: string): number {
     const code = this.#matches(dir, key, value);
-    if (code !== -E.ENODATA) return code;
+    if (code !== -E.ENODATA || this.#readOnly) return code;
     const size = this.#sys.put(value, XATTR);
     return this.#sys.native.setxattr(dir, '.', key, XATTR, size, 0);
+  }
+
+  /** The directory as a lower layer: where a read-only mount has the files that its names lead to. */
+  asLayer(id: number): Layer {
+    const [root, anchor] = [O_PATH, O_RDONLY].map((flags) =>
+      this.#sys.open(this.#dir, '.', flags | O_DIRECTORY, 0, 0),
+    );
+    if (root < 0 || anchor < 0) throw new UserError(this.#unusable(Math.min(root, anchor)));
+    return { ...this.#upper, id, path: `${this.#work.path}/${NAME}`, root, anchor };
   }
 
   // --- entries -----------------------------------------------------------------------------

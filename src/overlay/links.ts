@@ -7,14 +7,17 @@
  */
 import { isReg, S_IFMT } from '../base/mode.js';
 import { E, errnoName } from '../base/errno.js';
+import { findOrigin, indexName } from '../layer/origin.js';
 import { isDeviceWhiteout } from '../layer/whiteout.js';
+import { noXattr } from '../layer/xattrs.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { log } from '../sys/log.js';
-import { STAT_A, STAT_B } from '../sys/sys.js';
+import { STAT_A, STAT_B, STAT_C } from '../sys/sys.js';
 import { Found } from './hit.js';
-import { setKey } from './identity.js';
+import { setKey, showIno } from './identity.js';
 import { F_COVERED, F_INDEXED, F_LINKED, F_ORPHAN } from './inodeTable.js';
+import type { LinkIndex } from './linkIndex.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { setTimes } from './times.js';
 
@@ -31,11 +34,13 @@ export const lacksNames = (ov: Overlay, node: number): boolean =>
  * copied up under another name, the hit becomes that upper file. Returns 0 or -errno.
  */
 export function coverByIndex(ov: Overlay, name: string): number {
-  const { hit, links, upper } = ov;
-  if (!links || !upper || links.dir < 0) return 0;
+  const { hit, links } = ov;
+  if (!links || links.dir < 0) return 0;
   const dir = ov.lowerDir(hit.place);
   if (dir < 0) return dir;
-  const entry = links.nameOf(ov.layer(ov.lowers.layerOf(hit.place)), dir, name);
+  const layer = ov.lowers.layerOf(hit.place);
+  if (layer === ov.frozen?.upper) return coverFrozen(ov, links, dir, name);
+  const entry = links.nameOf(ov.layer(layer), dir, name);
   if (entry === '') return 0;
   const code = links.stat(entry, STAT_B);
   if (code < 0) return code === -E.ENOENT ? 0 : code;
@@ -45,18 +50,43 @@ export function coverByIndex(ov: Overlay, name: string): number {
     log(`bad index entry ${entry}`);
     return -E.EIO;
   }
-  ov.sys.u8.copyWithin(STAT_A, STAT_B, STAT_B + STATX_BYTES);
-  hit.found = Found.Upper;
-  hit.mode = mode;
-  hit.layer = upper.id;
-  setKey(ov, STAT_A);
-  hit.index = entry;
-  hit.covered = true;
   const key = `${ov.markPrefix}metacopy`;
   const partial = isReg(mode) && ov.sys.native.getxattr(links.dir, entry, key, 0, 0) >= 0;
   if (!partial) hit.data = undefined;
   else hit.data ??= { parent: hit.place, name };
+  ov.sys.u8.copyWithin(STAT_A, STAT_B, STAT_B + STATX_BYTES);
+  hit.mode = mode;
+  hit.covered = true;
+  lieInIndex(ov, entry);
   return 0;
+}
+
+/** A read-only mount's upper file with several links: is it an indexed one? */
+function coverFrozen(ov: Overlay, links: LinkIndex, dir: number, name: string): number {
+  const { sys } = ov;
+  const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
+  if (typeof origin !== 'string') return noXattr(origin) ? 0 : origin;
+  const entry = indexName(origin);
+  const same = (): boolean => sys.u64(STAT_B + STATX.ino) === sys.u64(STAT_A + STATX.ino);
+  if (links.stat(entry, STAT_B) < 0 || !same()) return 0;
+  const layer = findOrigin(sys, ov.layers, origin);
+  if (layer !== 0) showIno(ov, layer, STAT_C);
+  lieInIndex(ov, entry);
+  return 0;
+}
+
+/** The hit is the file of an entry, whose statx is at STAT_A. */
+function lieInIndex(ov: Overlay, entry: string): void {
+  const { hit, frozen, upper } = ov;
+  hit.index = entry;
+  setKey(ov, STAT_A);
+  if (frozen) {
+    hit.place = frozen.place;
+    hit.layer = ov.keyLayer(frozen.upper);
+    return;
+  }
+  hit.found = Found.Upper;
+  hit.layer = upper?.id ?? 0;
 }
 
 /** The links of an indexed file to show, when its entry has `nlink`. */

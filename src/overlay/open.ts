@@ -4,6 +4,7 @@ import { S_IFDIR } from '../base/mode.js';
 import { closeLayer, type Layer, openLayer } from '../layer/layer.js';
 import { dirMarks } from '../layer/whiteout.js';
 import { ROOT } from '../protocol/flags.js';
+import { AT_FDCWD, O_DIRECTORY, O_PATH } from '../sys/constants.js';
 import { STAT_A, type Sys } from '../sys/sys.js';
 import type { FdCache } from './fdCache.js';
 import { F_IMPURE, F_UPPER } from './inodeTable.js';
@@ -20,6 +21,7 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
   let upper: Layer | undefined;
   let work: Workdir | undefined;
   let links: LinkIndex | undefined;
+  let index: Layer | undefined;
   try {
     let id = 1;
     if (spec.upper !== undefined) {
@@ -33,16 +35,45 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
         throw new UserError('upperdir needs a workdir; give workdir=DIR');
       work = openWorkdir(sys, spec.work, upper.root, spec.durability === 'volatile');
     }
-    links =
-      upper && work ? openIndex(sys, { spec, upper, work, lowers: layers.slice(1) }) : undefined;
-    const overlay = new Overlay({ sys, spec, layers, upper, work, fds, links });
+    if (upper && work) links = openIndex(sys, { spec, upper, work, lowers: layers.slice(1) });
+    else if (spec.readOnly && spec.upper !== undefined && spec.work !== undefined) {
+      links = openFrozenIndex(sys, spec, layers);
+    }
+    if (links && !upper) index = links.asLayer(id);
+    const overlay = new Overlay({
+      ...{ sys, spec, layers, upper, work, fds, links },
+      ...(index ? { frozen: { index, upper: layers[0] } } : {}),
+    });
     addRoot(overlay, layers);
     return overlay;
   } catch (error) {
+    if (index) closeLayer(sys, index);
     links?.close();
     work?.close();
     for (const layer of layers) closeLayer(sys, layer);
     throw error;
+  }
+}
+
+/**
+ * The index of a read-only mount, when the workdir has one: without it, changed files would show old
+ * data under some names.
+ */
+function openFrozenIndex(
+  sys: Sys,
+  spec: OverlaySpec,
+  [upper, ...lowers]: readonly Layer[],
+): LinkIndex | undefined {
+  const path = spec.work ?? '';
+  const base = sys.open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
+  if (base < 0) return undefined;
+  try {
+    const links = openIndex(sys, { spec, upper, work: { base, path, trusted: true }, lowers });
+    if (links && links.dir >= 0) return links;
+    links?.close();
+    return undefined;
+  } finally {
+    sys.native.close(base);
   }
 }
 

@@ -44,6 +44,8 @@ export interface OverlayParts {
   readonly fds: FdCache;
   /** Absent: hard links of a lower part at copy-up. */
   readonly links: LinkIndex | undefined;
+  /** Of a read-only mount with an index: it, as one more lower, and the upper that lies on top. */
+  readonly frozen?: { readonly index: Layer; readonly upper: Layer };
 }
 
 export class Overlay {
@@ -58,6 +60,8 @@ export class Overlay {
   readonly hit = new Hit();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
   readonly xino: ReadonlyMap<number, number> | undefined;
+  /** Read-only with an index: the upper's layer id, and the place of the index. */
+  readonly frozen: { readonly upper: number; readonly place: number } | undefined;
   setBacking: SetBacking = () => undefined;
   copyUps = 0;
   /** Whom the engine's own files belong to. */
@@ -88,6 +92,11 @@ export class Overlay {
       this.#keyLayers.set(layer.id, firstOf.get(layer.dev) ?? layer.id);
     }
     this.xino = fileSystems(parts.layers, parts.upper);
+    if (!parts.frozen) return;
+    const { index, upper } = parts.frozen;
+    this.#layers.set(index.id, index);
+    this.#keyLayers.set(index.id, this.keyLayer(upper.id));
+    this.frozen = { upper: upper.id, place: this.lowers.addPlace(index.id, 0, '', 0) };
   }
 
   get layers(): IterableIterator<Layer> {

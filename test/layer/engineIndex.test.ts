@@ -378,6 +378,25 @@ describe.skipIf(!READY)('the index', () => {
     expect(e.text('a')).toBe('Lower');
   });
 
+  it.each([true, false])('is heeded by a read-only mount, metacopy %s', (metacopy) => {
+    remount({ ...FULL, metacopy });
+    if (metacopy) chmod(e.node('a'), 0o100600);
+    else write(e.node('a'), 'L');
+    unlink('a');
+    write(e.node('alone'), 'A');
+    const paths = ['b', 'd/c', 'alone', 'x'];
+    const [mine, before] = [shown(...paths), entries()];
+    for (const index of ['on', 'auto'] as const) {
+      remount({ ...FULL, index, readOnly: true });
+      const readOnly = shown(...paths.toReversed());
+      expect(readOnly.filter((line) => !line.includes('alone'))).toEqual(
+        mine.filter((line) => !line.includes('alone')),
+      );
+      expect(e.lookup(1, 'b').u32(40 + 60)).toBe(metacopy ? 0o100600 : 0o100644);
+      expect([e.node('b') === e.node('d/c'), entries()]).toEqual([true, before]);
+    }
+  });
+
   it('that is switched off leaves what it has', () => {
     write(e.node('a'), 'L');
     remount({ ...FULL, index: 'off' });

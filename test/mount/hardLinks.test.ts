@@ -60,6 +60,11 @@ describe.skipIf(!has(MOUNT_NEEDS))('a lower file with three names', () => {
       return first;
     });
     expect(before[0]).toBe('3');
+    const readOnly = async (client: Client): Promise<void> => {
+      for (const name of NAMES) expect(await linksOf(client, name), name).toEqual(before);
+      expect((await client.must('lstat', 'd/c'))[5]).toBe('5');
+    };
+    await mounting(fixture, readOnly, ['ro']);
     await mounting(fixture, async (client) => {
       for (const name of NAMES) expect(await linksOf(client, name), name).toEqual(before);
       await client.must('link', 'd/c', 'fourth');
