@@ -42,11 +42,15 @@ const FDS = 256;
  * known, the marks a driver left decide: what has an `origin` was copied up, so it is a change, and
  * every whiteout is a deletion. Throws a UserError.
  */
-export function diffUpper(upper: string, lowers: readonly string[]): Change[] {
+export function diffUpper(
+  upper: string,
+  lowers: readonly string[],
+  dataLayers: readonly string[] = [],
+): Change[] {
   const sys = new Sys();
   const root = sys.open(AT_FDCWD, upper, O_PATH | O_DIRECTORY, 0, 0);
   if (root < 0) throw new UserError(`cannot open ${display(upper)}: ${errnoText(root)}`);
-  const below = lowers.length === 0 ? undefined : openLowers(sys, lowers);
+  const below = lowers.length === 0 ? undefined : openLowers(sys, lowers, dataLayers);
   try {
     return new Differ(sys, below).compare(root);
   } finally {
@@ -55,9 +59,10 @@ export function diffUpper(upper: string, lowers: readonly string[]): Change[] {
   }
 }
 
-function openLowers(sys: Sys, lowers: readonly string[]): Overlay {
+function openLowers(sys: Sys, lowers: readonly string[], dataLayers: readonly string[]): Overlay {
   const spec: OverlaySpec = {
     lowers,
+    dataLayers,
     readOnly: true,
     durability: 'fsync=0',
     writeback: false,

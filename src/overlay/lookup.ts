@@ -16,10 +16,10 @@ import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A, STAT_C } from '../sys/sys.js';
 import { type DirIndex, FROM_UPPER } from './dirIndex.js';
 import { Found, type LowerFile } from './hit.js';
-import { foundLower, setKey, showIno } from './identity.js';
+import { foundLower, isSparse, setKey, showIno } from './identity.js';
 import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UPPER } from './inodeTable.js';
 import { PLACE_IMPURE } from './lowers.js';
-import { EVERYWHERE, fileRedirect, type Range, walkLowers } from './lowerWalk.js';
+import { EVERYWHERE, fileRedirect, hasMetacopy, type Range, walkLowers } from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
 
 /**
@@ -91,16 +91,25 @@ function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): 
   setKey(ov, STAT_A);
   hit.keyed = true;
   showIno(ov, hit.layer, STAT_A);
-  // Only in a directory marked impure can an entry have been copied up.
-  if (!ov.table.has(parent, F_IMPURE)) return 0;
+  // Only in a directory marked impure can an entry have been copied up, by a driver at least.
+  if (!ov.table.has(parent, F_IMPURE))
+    return isReg(hit.mode) && isSparse(sys, STAT_A) ? dataOf(ov, dir, name) : 0;
   const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
   const layer = typeof origin === 'string' ? statOrigin(sys, ov.layers, origin) : 0;
   if (layer !== 0) showIno(ov, layer, STAT_C);
-  if (!isReg(hit.mode)) return 0;
-  if (sys.native.getxattr(dir, name, `${ov.markPrefix}metacopy`, 0, 0) < 0) return 0;
+  return isReg(hit.mode) ? dataOf(ov, dir, name) : 0;
+}
+
+/** Where a regular file of the upper has its data: 0 for in itself, or below; -errno. */
+function dataOf(ov: Overlay, dir: number, name: string): Below | number {
+  const metacopy = hasMetacopy(ov, dir, name);
+  if (metacopy <= 0) return metacopy;
   const redirect = fileRedirect(ov, dir, name);
   return typeof redirect === 'number' ? redirect : { redirect, metacopy: true };
 }
+
+/** The lowers from the one that `source` of an index names. */
+const onward = (source: number): Range => ({ first: source - 1, last: Infinity, indexed: false });
 
 /** An entry whose place the index tells: one statx, unless it may be a metadata-only copy. */
 function resolveIndexed(
@@ -118,15 +127,19 @@ function resolveIndexed(
     return walkLowers(ov, parent, name, EVERYWHERE, found.redirect, found.metacopy);
   }
   const place = lowers.place(ov.table.lower(parent), source - 1);
-  if (index.type(slot) === DT_REG && lowers.marked(place, PLACE_IMPURE)) {
-    const range = { first: source - 1, last: Infinity, indexed: false };
-    return walkLowers(ov, parent, name, range, '', false);
+  const suspect = ov.data !== undefined || lowers.marked(place, PLACE_IMPURE);
+  if (suspect && index.type(slot) === DT_REG) {
+    return walkLowers(ov, parent, name, onward(source), '', false);
   }
   const dir = ov.lowerDir(place);
   if (dir < 0) return dir;
   const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
-  if (code >= 0) foundLower(ov, place, STAT_A);
-  return Math.min(code, 0);
+  if (code < 0) return code;
+  if (isReg(sys.statMode(STAT_A)) && isSparse(sys, STAT_A)) {
+    return walkLowers(ov, parent, name, onward(source), '', false);
+  }
+  foundLower(ov, place, STAT_A);
+  return 0;
 }
 
 /** The node of what `ov.hit` shows under (parent, name), made when it is new. Its lookup count is not raised. */
