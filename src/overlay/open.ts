@@ -1,8 +1,10 @@
 /** Opens what a mount is made of. Nothing is left open or half made when it fails. */
+import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import { S_IFDIR } from '../base/mode.js';
 import { closeLayer, type Layer, openLayer } from '../layer/layer.js';
 import { dirMarks } from '../layer/whiteout.js';
+import { unknownMark } from '../layer/xattrs.js';
 import { ROOT } from '../protocol/flags.js';
 import { STAT_A, type Sys } from '../sys/sys.js';
 import type { FdCache } from './fdCache.js';
@@ -16,6 +18,7 @@ import { openWorkdir, type Workdir } from './workdir.js';
 /** Throws a UserError with one sentence. */
 export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay {
   const layers: Layer[] = [];
+  const dataLayers: Layer[] = [];
   let upper: Layer | undefined;
   let work: Workdir | undefined;
   try {
@@ -26,19 +29,32 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
       if (!spec.readOnly) upper = top;
     }
     for (const path of spec.lowers) layers.push(openLayer(sys, path, id++, false));
+    for (const path of spec.dataLayers ?? []) dataLayers.push(openLayer(sys, path, id++, false));
     if (upper) {
       if (spec.work === undefined)
         throw new UserError('upperdir needs a workdir; give workdir=DIR');
       work = openWorkdir(sys, spec.work, upper.root, spec.durability === 'volatile');
     }
-    const overlay = new Overlay({ sys, spec, layers, upper, work, fds });
+    const overlay = new Overlay({ sys, spec, layers, dataLayers, upper, work, fds });
     addRoot(overlay, layers);
     return overlay;
   } catch (error) {
     work?.close();
-    for (const layer of layers) closeLayer(sys, layer);
+    for (const layer of [...layers, ...dataLayers]) closeLayer(sys, layer);
     throw error;
   }
+}
+
+/**
+ * A mark on a layer's root that is none of kernel overlayfs's speaks of a feature we do not know, so
+ * the tree may mean something else than we would show. Throws a UserError.
+ */
+function checkFeatures(ov: Overlay, layer: Layer): void {
+  const unknown = unknownMark(ov.sys, layer.root, ov.markPrefix);
+  if (unknown === undefined) return;
+  throw new UserError(
+    `layer ${display(layer.path)} has the mark ${display(unknown)} of an unknown feature: mount it with what wrote it, or remove that xattr`,
+  );
 }
 
 /** The root merges the roots of all layers, down to the first opaque one. */
@@ -48,6 +64,7 @@ function addRoot(ov: Overlay, layers: readonly Layer[]): void {
   let impure = false;
   for (const layer of layers) {
     if (opaque) break;
+    checkFeatures(ov, layer);
     const marks = dirMarks(ov.sys, layer.root, '.', layer !== ov.upper, ov.markPrefix);
     if (typeof marks === 'number') throw new UserError(`cannot read the marks of ${layer.path}`);
     opaque = marks.opaque;
