@@ -42,6 +42,8 @@ export class Hit {
   keyed = false;
   /** Upper directory: it carries the `impure` mark. */
   impure = false;
+  /** Upper directory: empty files in it may be whiteouts. */
+  xwhiteouts = false;
 
   reset(): void {
     this.found = Found.None;
@@ -52,5 +54,6 @@ export class Hit {
     this.data = undefined;
     this.keyed = false;
     this.impure = false;
+    this.xwhiteouts = false;
   }
 }

@@ -50,6 +50,8 @@ export const F_ACL_DEFAULT = 1 << 21;
  * the data; before it, when the copy is itself in a lower, the place of the directory it is in.
  */
 export const F_METACOPY = 1 << 22;
+/** Upper directory: empty files in it may be whiteouts (its `opaque` is `x`). */
+export const F_XWHITEOUTS = 1 << 30;
 
 const ALIAS_BYTES = 16;
 

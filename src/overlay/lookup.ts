@@ -10,17 +10,18 @@
 import { E } from '../base/errno.js';
 import { DT_DIR, DT_REG, isDir, isReg } from '../base/mode.js';
 import { statOrigin } from '../layer/origin.js';
-import { dirMarks, isDeviceWhiteout, isDotMark } from '../layer/whiteout.js';
+import { dirMarks, isDotMark } from '../layer/whiteout.js';
 import { ROOT } from '../protocol/flags.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A, STAT_C } from '../sys/sys.js';
 import { type DirIndex, FROM_UPPER } from './dirIndex.js';
 import { Found, type LowerFile } from './hit.js';
 import { foundLower, isSparse, setKey, showIno } from './identity.js';
-import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UPPER } from './inodeTable.js';
+import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UPPER, F_XWHITEOUTS } from './inodeTable.js';
 import { PLACE_IMPURE } from './lowers.js';
 import { EVERYWHERE, fileRedirect, hasMetacopy, type Range, walkLowers } from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
+import { isUpperWhiteout } from './whiteouts.js';
 
 /**
  * Finds `name` in directory `parent`; the result is in `ov.hit`, the topmost object's statx at
@@ -70,7 +71,7 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
   const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
   if (code === -E.ENOENT) return isDotMark(name) ? 0 : SAME_NAME;
   if (code < 0) return code;
-  if (isDeviceWhiteout(sys, STAT_A)) {
+  if (isUpperWhiteout(ov, parent, dir, name, STAT_A)) {
     hit.found = Found.UpperWhiteout;
     return 0;
   }
@@ -82,6 +83,7 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
   const marks = dirMarks(sys, dir, name, false, ov.markPrefix);
   if (typeof marks === 'number') return marks;
   hit.impure = marks.impure;
+  hit.xwhiteouts = marks.xwhiteouts;
   return marks.opaque ? 0 : { redirect: marks.redirect, metacopy: false };
 }
 
@@ -161,6 +163,7 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
   if (isDir(hit.mode)) {
     table.setLower(node, stackOfHit(ov));
     if (hit.found === Found.Upper && hit.impure) table.set(node, F_IMPURE);
+    if (hit.found === Found.Upper && hit.xwhiteouts) table.set(node, F_XWHITEOUTS);
   } else if (hit.data) {
     table.setLower(node, dataStack(ov, hit.data, hit.found === Found.Lower ? hit.place : 0));
     table.set(node, F_METACOPY);

@@ -3,12 +3,12 @@ import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import { S_IFDIR } from '../base/mode.js';
 import { closeLayer, type Layer, openLayer } from '../layer/layer.js';
-import { dirMarks } from '../layer/whiteout.js';
+import { type DirMarks, dirMarks } from '../layer/whiteout.js';
 import { unknownMark } from '../layer/xattrs.js';
 import { ROOT } from '../protocol/flags.js';
 import { STAT_A, type Sys } from '../sys/sys.js';
 import type { FdCache } from './fdCache.js';
-import { F_IMPURE, F_UPPER } from './inodeTable.js';
+import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodeTable.js';
 import { xinoHi } from './identity.js';
 import { placeFlags } from './lowerWalk.js';
 import { Overlay } from './overlay.js';
@@ -61,21 +61,22 @@ function checkFeatures(ov: Overlay, layer: Layer): void {
 function addRoot(ov: Overlay, layers: readonly Layer[]): void {
   const places: number[] = [];
   let opaque = false;
-  let impure = false;
+  let top: DirMarks | undefined;
   for (const layer of layers) {
     if (opaque) break;
     checkFeatures(ov, layer);
     const marks = dirMarks(ov.sys, layer.root, '.', layer !== ov.upper, ov.markPrefix);
     if (typeof marks === 'number') throw new UserError(`cannot read the marks of ${layer.path}`);
     opaque = marks.opaque;
-    if (layer === ov.upper) impure = marks.impure;
+    if (layer === ov.upper) top = marks;
     else places.push(ov.lowers.addPlace(layer.id, 0, '', placeFlags(marks)));
   }
   const { table } = ov;
   table.setLower(ROOT, ov.lowers.addStack(places));
   if (ov.upper) {
     table.set(ROOT, F_UPPER);
-    if (impure) table.set(ROOT, F_IMPURE);
+    if (top?.impure === true) table.set(ROOT, F_IMPURE);
+    if (top?.xwhiteouts === true) table.set(ROOT, F_XWHITEOUTS);
   }
   // The root shows the topmost layer's number, also when that is the upper (ovl_get_root).
   const first = layers[0];
