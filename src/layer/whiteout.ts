@@ -4,11 +4,12 @@
  * Read: 0:0 character devices; `overlay.opaque` = `y` in the trusted and the user namespace;
  * xwhiteouts (an empty regular file with `overlay.whiteout`, in a directory whose `overlay.opaque`
  * is `x`); in lower layers also AUFS/OCI `.wh.NAME` and `.wh..wh..opq`, which containers/storage
- * writes when a mount program is configured. Written: 0:0 devices and `opaque` = `y`.
+ * writes when a mount program is configured. Written: 0:0 devices, or xwhiteouts where the upper
+ * takes no device nodes, and `opaque` = `y`.
  * (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".)
  */
 import { E } from '../base/errno.js';
-import { isChr, isReg, S_IFCHR } from '../base/mode.js';
+import { isChr, isReg, S_IFCHR, S_IFREG } from '../base/mode.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_TYPE } from '../sys/constants.js';
 import { STAT_C, type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
@@ -123,7 +124,20 @@ function xattrMarks(
   return isRedirect(redirect) ? { ...marks, redirect } : -E.EINVAL;
 }
 
-/** Makes a whiteout device at `name`. */
+/** Makes a whiteout device at a free name. */
 export function makeWhiteout(sys: Sys, dirfd: number, name: string): number {
   return sys.native.mknodat(dirfd, name, S_IFCHR, 0, 0);
 }
+
+/** Makes an xwhiteout at a free name, in a directory that has or will have `opaque=x`. */
+export function makeXWhiteout(sys: Sys, dirfd: number, name: string, prefix: string): number {
+  const made = sys.native.mknodat(dirfd, name, S_IFREG | 0o644, 0, 0);
+  if (made < 0) return made;
+  const code = sys.native.setxattr(dirfd, name, `${prefix}whiteout`, 0, 0, 0);
+  if (code < 0) sys.native.unlinkat(dirfd, name, 0);
+  return code;
+}
+
+/** Device nodes are not to be had here: no right to make them, or a file system without them. */
+export const refusesDevices = (code: number): boolean =>
+  [E.EPERM, E.EACCES, E.EOPNOTSUPP, E.ENOSYS, E.EINVAL].includes(-code);

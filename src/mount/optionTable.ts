@@ -6,6 +6,8 @@
 export type OptionKind =
   /** A path or a list of paths. */
   | 'path'
+  /** A file with more options; it is read before this table is asked. */
+  | 'file'
   /** Sets (or clears) MS_* flags of mount(2). */
   | 'flag'
   /** `name=0` or `name=1`. */
@@ -75,9 +77,16 @@ const layers: readonly OptionRow[] = [
   {
     name: 'lowerdir',
     kind: 'path',
-    usage: 'lowerdir=A[:B...]',
-    help: 'read-only layers, topmost first; required',
+    usage: 'lowerdir=A[:B...][::D...]',
+    help: 'read-only layers, topmost first; required; D: data-only, reached by redirects',
   },
+  {
+    name: 'lowerdir+',
+    kind: 'path',
+    usage: 'lowerdir+=A, datadir+=D',
+    help: 'one more layer below those before it, instead of lowerdir',
+  },
+  { name: 'datadir+', kind: 'path' },
   {
     name: 'upperdir',
     kind: 'path',
@@ -89,6 +98,12 @@ const layers: readonly OptionRow[] = [
     kind: 'path',
     usage: 'workdir=DIR',
     help: 'empty directory on the file system of upperdir; required with it',
+  },
+  {
+    name: 'optionsfile',
+    kind: 'file',
+    usage: 'optionsfile=FILE',
+    help: 'more options from a file: as after -o, also one a line',
   },
 ];
 
@@ -237,8 +252,6 @@ const later: readonly OptionRow[] = [
   'defcontext',
   'rootcontext',
   'userxattr',
-  'lowerdir+',
-  'datadir+',
   'nfs_export',
   'uuid',
   'verity',

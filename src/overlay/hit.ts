@@ -48,6 +48,8 @@ export class Hit {
   covered = false;
   /** Upper directory: it carries the `impure` mark. */
   impure = false;
+  /** Upper directory: empty files in it may be whiteouts. */
+  xwhiteouts = false;
 
   reset(): void {
     this.found = Found.None;
@@ -61,5 +63,6 @@ export class Hit {
     this.index = '';
     this.covered = false;
     this.impure = false;
+    this.xwhiteouts = false;
   }
 }

@@ -60,6 +60,8 @@ export const F_LINKED = 1 << 23;
 export const F_INDEXED = 1 << 24;
 /** Indexed file: some alias is only a lower's name; the upper file has no link there yet. */
 export const F_COVERED = 1 << 25;
+/** Upper directory: empty files in it may be whiteouts (its `opaque` is `x`). */
+export const F_XWHITEOUTS = 1 << 30;
 
 const ALIAS_BYTES = 16;
 /** Header word of the arena: the node of the index. */

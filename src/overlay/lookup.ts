@@ -10,19 +10,28 @@
 import { E } from '../base/errno.js';
 import { DT_DIR, DT_REG, isDir, isReg } from '../base/mode.js';
 import { findOrigin, indexName } from '../layer/origin.js';
-import { dirMarks, isDeviceWhiteout, isDotMark } from '../layer/whiteout.js';
+import { dirMarks, isDotMark } from '../layer/whiteout.js';
 import { ROOT } from '../protocol/flags.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A, STAT_B, STAT_C } from '../sys/sys.js';
 import { type DirIndex, FROM_UPPER } from './dirIndex.js';
 import { Found, type LowerFile } from './hit.js';
-import { foundLower, setKey, showIno } from './identity.js';
-import { F_IMPURE, F_INDEXED, F_LINKED, F_METACOPY, F_ORPHAN, F_UPPER } from './inodeTable.js';
+import { foundLower, isSparse, setKey, showIno } from './identity.js';
+import {
+  F_IMPURE,
+  F_INDEXED,
+  F_LINKED,
+  F_METACOPY,
+  F_ORPHAN,
+  F_UPPER,
+  F_XWHITEOUTS,
+} from './inodeTable.js';
 import { coverByIndex, coverName, enterIndex } from './links.js';
 import { PLACE_IMPURE } from './lowers.js';
-import { EVERYWHERE, fileRedirect, type Range, walkLowers } from './lowerWalk.js';
+import { EVERYWHERE, fileRedirect, hasMetacopy, type Range, walkLowers } from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
+import { isUpperWhiteout } from './whiteouts.js';
 
 /**
  * Finds `name` in directory `parent`; the result is in `ov.hit`, the topmost object's statx at
@@ -77,7 +86,7 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
   const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
   if (code === -E.ENOENT) return isDotMark(name) ? 0 : SAME_NAME;
   if (code < 0) return code;
-  if (isDeviceWhiteout(sys, STAT_A)) {
+  if (isUpperWhiteout(ov, parent, dir, name, STAT_A)) {
     hit.found = Found.UpperWhiteout;
     return 0;
   }
@@ -89,6 +98,7 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
   const marks = dirMarks(sys, dir, name, false, ov.markPrefix);
   if (typeof marks === 'number') return marks;
   hit.impure = marks.impure;
+  hit.xwhiteouts = marks.xwhiteouts;
   return marks.opaque ? 0 : { redirect: marks.redirect, metacopy: false };
 }
 
@@ -98,13 +108,19 @@ function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): 
   setKey(ov, STAT_A);
   hit.keyed = true;
   showIno(ov, hit.layer, STAT_A);
-  // Only in a directory marked impure can an entry have been copied up.
-  if (!ov.table.has(parent, F_IMPURE)) return 0;
+  // Only in a directory marked impure can an entry have been copied up, by a driver at least.
+  if (!ov.table.has(parent, F_IMPURE))
+    return isReg(hit.mode) && isSparse(sys, STAT_A) ? dataOf(ov, dir, name) : 0;
   const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
   const layer = typeof origin === 'string' ? findOrigin(sys, ov.layers, origin) : 0;
   if (layer !== 0) showOrigin(ov, layer, String(origin));
-  if (!isReg(hit.mode)) return 0;
-  if (sys.native.getxattr(dir, name, `${ov.markPrefix}metacopy`, 0, 0) < 0) return 0;
+  return isReg(hit.mode) ? dataOf(ov, dir, name) : 0;
+}
+
+/** Where a regular file of the upper has its data: 0 for in itself, or below; -errno. */
+function dataOf(ov: Overlay, dir: number, name: string): Below | number {
+  const metacopy = hasMetacopy(ov, dir, name);
+  if (metacopy <= 0) return metacopy;
   const redirect = fileRedirect(ov, dir, name);
   return typeof redirect === 'number' ? redirect : { redirect, metacopy: true };
 }
@@ -124,6 +140,8 @@ function showOrigin(ov: Overlay, layer: number, origin: string): void {
   }
   if (hit.index !== '' || nlink(STAT_C) === 1) showIno(ov, layer, STAT_C);
 }
+/** The lowers from the one that `source` of an index names. */
+const onward = (source: number): Range => ({ first: source - 1, last: Infinity, indexed: false });
 
 /** An entry whose place the index tells: one statx, unless it may be a metadata-only copy. */
 function resolveIndexed(
@@ -141,15 +159,19 @@ function resolveIndexed(
     return walkLowers(ov, parent, name, EVERYWHERE, found.redirect, found.metacopy);
   }
   const place = lowers.place(ov.table.lower(parent), source - 1);
-  if (index.type(slot) === DT_REG && lowers.marked(place, PLACE_IMPURE)) {
-    const range = { first: source - 1, last: Infinity, indexed: false };
-    return walkLowers(ov, parent, name, range, '', false);
+  const suspect = ov.data !== undefined || lowers.marked(place, PLACE_IMPURE);
+  if (suspect && index.type(slot) === DT_REG) {
+    return walkLowers(ov, parent, name, onward(source), '', false);
   }
   const dir = ov.lowerDir(place);
   if (dir < 0) return dir;
   const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
-  if (code >= 0) foundLower(ov, place, STAT_A);
-  return Math.min(code, 0);
+  if (code < 0) return code;
+  if (isReg(sys.statMode(STAT_A)) && isSparse(sys, STAT_A)) {
+    return walkLowers(ov, parent, name, onward(source), '', false);
+  }
+  foundLower(ov, place, STAT_A);
+  return 0;
 }
 
 /** The node of what `ov.hit` shows under (parent, name), made when it is new. Its lookup count is not raised. */
@@ -174,6 +196,7 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
   if (isDir(hit.mode)) {
     table.setLower(node, stackOfHit(ov));
     if (hit.found === Found.Upper && hit.impure) table.set(node, F_IMPURE);
+    if (hit.found === Found.Upper && hit.xwhiteouts) table.set(node, F_XWHITEOUTS);
   } else if (hit.data) {
     table.setLower(node, dataStack(ov, hit.data, hit.found === Found.Lower ? hit.place : 0));
     table.set(node, F_METACOPY);

@@ -1,13 +1,15 @@
 /** Opens what a mount is made of. Nothing is left open or half made when it fails. */
+import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import { S_IFDIR } from '../base/mode.js';
 import { closeLayer, type Layer, openLayer } from '../layer/layer.js';
-import { dirMarks } from '../layer/whiteout.js';
+import { type DirMarks, dirMarks } from '../layer/whiteout.js';
+import { unknownMark } from '../layer/xattrs.js';
 import { ROOT } from '../protocol/flags.js';
 import { AT_FDCWD, O_DIRECTORY, O_PATH } from '../sys/constants.js';
 import { STAT_A, type Sys } from '../sys/sys.js';
 import type { FdCache } from './fdCache.js';
-import { F_IMPURE, F_UPPER } from './inodeTable.js';
+import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodeTable.js';
 import { xinoHi } from './identity.js';
 import { type LinkIndex, openIndex } from './linkIndex.js';
 import { placeFlags } from './lowerWalk.js';
@@ -18,6 +20,7 @@ import { openWorkdir, type Workdir } from './workdir.js';
 /** Throws a UserError with one sentence. */
 export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay {
   const layers: Layer[] = [];
+  const dataLayers: Layer[] = [];
   let upper: Layer | undefined;
   let work: Workdir | undefined;
   let links: LinkIndex | undefined;
@@ -30,6 +33,7 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
       if (!spec.readOnly) upper = top;
     }
     for (const path of spec.lowers) layers.push(openLayer(sys, path, id++, false));
+    for (const path of spec.dataLayers ?? []) dataLayers.push(openLayer(sys, path, id++, false));
     if (upper) {
       if (spec.work === undefined)
         throw new UserError('upperdir needs a workdir; give workdir=DIR');
@@ -41,7 +45,7 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
     }
     if (links && !upper) index = links.asLayer(id);
     const overlay = new Overlay({
-      ...{ sys, spec, layers, upper, work, fds, links },
+      ...{ sys, spec, layers, dataLayers, upper, work, fds, links },
       ...(index ? { frozen: { index, upper: layers[0] } } : {}),
     });
     addRoot(overlay, layers);
@@ -50,7 +54,7 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
     if (index) closeLayer(sys, index);
     links?.close();
     work?.close();
-    for (const layer of layers) closeLayer(sys, layer);
+    for (const layer of [...layers, ...dataLayers]) closeLayer(sys, layer);
     throw error;
   }
 }
@@ -77,24 +81,38 @@ function openFrozenIndex(
   }
 }
 
+/**
+ * A mark on a layer's root that is none of kernel overlayfs's speaks of a feature we do not know, so
+ * the tree may mean something else than we would show. Throws a UserError.
+ */
+function checkFeatures(ov: Overlay, layer: Layer): void {
+  const unknown = unknownMark(ov.sys, layer.root, ov.markPrefix);
+  if (unknown === undefined) return;
+  throw new UserError(
+    `layer ${display(layer.path)} has the mark ${display(unknown)} of an unknown feature: mount it with what wrote it, or remove that xattr`,
+  );
+}
+
 /** The root merges the roots of all layers, down to the first opaque one. */
 function addRoot(ov: Overlay, layers: readonly Layer[]): void {
   const places: number[] = [];
   let opaque = false;
-  let impure = false;
+  let top: DirMarks | undefined;
   for (const layer of layers) {
     if (opaque) break;
+    checkFeatures(ov, layer);
     const marks = dirMarks(ov.sys, layer.root, '.', layer !== ov.upper, ov.markPrefix);
     if (typeof marks === 'number') throw new UserError(`cannot read the marks of ${layer.path}`);
     opaque = marks.opaque;
-    if (layer === ov.upper) impure = marks.impure;
+    if (layer === ov.upper) top = marks;
     else places.push(ov.lowers.addPlace(layer.id, 0, '', placeFlags(marks)));
   }
   const { table } = ov;
   table.setLower(ROOT, ov.lowers.addStack(places));
   if (ov.upper) {
     table.set(ROOT, F_UPPER);
-    if (impure) table.set(ROOT, F_IMPURE);
+    if (top?.impure === true) table.set(ROOT, F_IMPURE);
+    if (top?.xwhiteouts === true) table.set(ROOT, F_XWHITEOUTS);
   }
   // The root shows the topmost layer's number, also when that is the upper (ovl_get_root).
   const first = layers[0];

@@ -3,6 +3,7 @@
  * descriptors. Everything else in this folder is functions over this state. See README.md here for
  * the contract of atomicity.
  */
+import { display } from '../base/bytes.js';
 import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
@@ -21,7 +22,9 @@ import {
   STATX_BASIC_STATS,
 } from '../sys/constants.js';
 import { STATX } from '../protocol/layout.js';
+import { log } from '../sys/log.js';
 import { STAT_C, type Sys } from '../sys/sys.js';
+import { DataLayers } from './dataLayers.js';
 import { DirIndexes } from './dirIndex.js';
 import { type FdCache, FdKind } from './fdCache.js';
 import { F_COVERED, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
@@ -31,14 +34,19 @@ import { LowerTable } from './lowers.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir.js';
 
+/** The unit of st_blocks. */
+const SECTOR = 512;
+
 /** The session's side of a node's data descriptor: `next` answers READ and WRITE with it. fd -1: none. */
 export type SetBacking = (node: number, fd: number, writable: boolean) => void;
 
 export interface OverlayParts {
   readonly sys: Sys;
   readonly spec: OverlaySpec;
-  /** All of them, the upper included. */
+  /** What is merged, topmost first, the upper included. */
   readonly layers: readonly Layer[];
+  /** Data-only layers, topmost first. */
+  readonly dataLayers: readonly Layer[];
   readonly upper: Layer | undefined;
   readonly work: Workdir | undefined;
   readonly fds: FdCache;
@@ -56,6 +64,10 @@ export class Overlay {
   readonly links: LinkIndex | undefined;
   readonly table: InodeTable;
   readonly lowers: LowerTable;
+  /** Absent where the mount has no data-only layers. */
+  readonly data: DataLayers | undefined;
+  /** What is merged, topmost first, the upper included. */
+  readonly layers: readonly Layer[];
   readonly indexes = new DirIndexes();
   readonly hit = new Hit();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
@@ -84,9 +96,12 @@ export class Overlay {
     this.#owner = parts.fds.register((node) => {
       this.setBacking(node, -1, false);
     });
+    this.layers = parts.layers;
+    const { dataLayers } = parts;
+    for (const layer of [...parts.layers, ...dataLayers]) this.#layers.set(layer.id, layer);
+    if (dataLayers.length > 0) this.data = new DataLayers(parts.sys, this.lowers, dataLayers);
     const firstOf = new Map<number, number>();
     for (const layer of parts.layers) {
-      this.#layers.set(layer.id, layer);
       if (layer === parts.upper) continue;
       if (!firstOf.has(layer.dev)) firstOf.set(layer.dev, layer.id);
       this.#keyLayers.set(layer.id, firstOf.get(layer.dev) ?? layer.id);
@@ -97,10 +112,6 @@ export class Overlay {
     this.#layers.set(index.id, index);
     this.#keyLayers.set(index.id, this.keyLayer(upper.id));
     this.frozen = { upper: upper.id, place: this.lowers.addPlace(index.id, 0, '', 0) };
-  }
-
-  get layers(): IterableIterator<Layer> {
-    return this.#layers.values();
   }
 
   /** Copy-up, renames and the like reach the disk before they are answered. */
@@ -216,9 +227,18 @@ export class Overlay {
     return code < 0 || !this.table.has(node, F_METACOPY) ? code : this.#addBlocks(node, at);
   }
 
-  /** A metadata-only copy takes no blocks itself: those of its data are shown (ovl_getattr). */
+  /**
+   * A metadata-only copy takes no blocks itself: those of its data are shown, or, while nobody has
+   * looked for these in the data-only layers, a guess from the size (ovl_getattr).
+   */
   #addBlocks(node: number, at: number): number {
     const { native, u32 } = this.sys;
+    if (this.data?.pending(this.dataPlace(node)) === true) {
+      const block = u32[(at + STATX.blksize) >> 2];
+      u32[(at + STATX.blocks) >> 2] =
+        Math.ceil(this.sys.u64(at + STATX.size_) / block) * (block / SECTOR);
+      return 0;
+    }
     const fd = this.#openDataOf(node, O_PATH | O_NOFOLLOW);
     if (fd < 0) return fd;
     const code = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C);
@@ -232,6 +252,14 @@ export class Overlay {
   /** Opens the file that holds a metadata-only copy's data. */
   #openDataOf(node: number, flags: number): number {
     const place = this.dataPlace(node);
+    if (this.data?.pending(place) === true) {
+      const found = this.data.find(place);
+      if (found < 0) {
+        const path = display(this.lowers.nameOf(place));
+        log(`no data-only layer has the data of ${display(this.realName(node))}: /${path}`);
+        return found;
+      }
+    }
     const dir = this.lowerDir(this.lowers.parentOf(place));
     if (dir < 0) return dir;
     return this.sys.open(dir, this.lowers.nameOf(place), flags, 0, RESOLVE_LAYER);

@@ -5,7 +5,6 @@
  */
 import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
-import { isDeviceWhiteout } from '../layer/whiteout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A } from '../sys/sys.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
@@ -15,6 +14,7 @@ import { lacksNames, settleLinks } from './links.js';
 import { nodeOfHit, resolve, resolveLowers } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { indexOf } from './readdir.js';
+import { announceWhiteouts, isUpperWhiteout } from './whiteouts.js';
 
 /** A name and what stands there. */
 export interface Place {
@@ -53,7 +53,7 @@ function hasWhiteout(ov: Overlay, parent: number, name: string): boolean | numbe
   const { native } = ov.sys;
   const code = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
   if (code === -E.ENOENT) return false;
-  return code < 0 ? code : isDeviceWhiteout(ov.sys, STAT_A);
+  return code < 0 ? code : isUpperWhiteout(ov, parent, dir, name, STAT_A);
 }
 
 /** A lower object would show at (parent, name) if the upper had nothing there. -errno on failure. */
@@ -96,7 +96,7 @@ function removeName(ov: Overlay, place: Place): number {
   if (dir < 0) return dir;
   const code = ov.table.has(node, F_UPPER)
     ? removeUpper(ov, place, dir)
-    : (ov.work?.whiteout(dir, name) ?? -E.EROFS);
+    : coverLower(ov, parent, dir, name);
   if (code < 0) return code;
   ov.indexes.get(parent)?.remove(name);
   if (!ov.table.has(node, F_UPPER)) ov.table.detachName(node);
@@ -109,11 +109,17 @@ function removeName(ov: Overlay, place: Place): number {
  */
 export const ownName = (ov: Overlay, node: number): number =>
   lacksNames(ov, node) ? copyUpMeta(ov, node) : 0;
+function coverLower(ov: Overlay, parent: number, dir: number, name: string): number {
+  const announced = announceWhiteouts(ov, parent, dir);
+  return announced < 0 ? announced : (ov.work?.whiteout(dir, name) ?? -E.EROFS);
+}
 
 function removeUpper(ov: Overlay, place: Place, dir: number): number {
   const { parent, name, node } = place;
   const shows = lowerShows(ov, parent, name);
   if (typeof shows === 'number') return shows;
+  const announced = shows ? announceWhiteouts(ov, parent, dir) : 0;
+  if (announced < 0) return announced;
   const orphan = isLastName(ov, node, parent, name) ? orphanName(node) : undefined;
   const code = ov.work?.takeAway(dir, name, orphan, shows) ?? -E.EROFS;
   if (code < 0) return code;

@@ -2,6 +2,8 @@
 export interface OverlaySpec {
   /** Lower layers, topmost first. */
   readonly lowers: readonly string[];
+  /** Data-only layers, topmost first: not merged, only reached by redirects. Absent: none. */
+  readonly dataLayers?: readonly string[];
   /** Absent: the mount is read-only. */
   readonly upper?: string;
   readonly work?: string;

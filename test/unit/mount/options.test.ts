@@ -32,6 +32,16 @@ describe('the option list', () => {
     ]);
   });
 
+  it('takes data-only layers after two colons, and layers one by one', () => {
+    const spec = { lowers: ['/a', '/b:c'], dataLayers: ['/d', '/e:f'] };
+    expect(plan('lowerdir=/a:/b\\:c::/d::/e\\:f').spec).toMatchObject(spec);
+    expect(plan('lowerdir+=/a,lowerdir+=/b:c', 'datadir+=/d,datadir+=/e:f').spec).toMatchObject(
+      spec,
+    );
+    expect(plan('lowerdir=/a').spec).not.toHaveProperty('dataLayers');
+    expect(plan('datadir+=/d,lowerdir=/a').spec).not.toHaveProperty('dataLayers');
+  });
+
   it('skips empty options, as podman 4.3.1 writes them', () => {
     expect(plan('lowerdir=/l/A:/l/B,upperdir=/u,workdir=/w,,volatile').spec.durability).toBe(
       'volatile',
@@ -124,7 +134,21 @@ describe('one sentence for', () => {
     ['a quoted value', 'lowerdir=/a,context="a,b"', 'option context="a,b" is not supported yet'],
     ['a feature to come', 'lowerdir=/a,xino=on', 'option xino=on is not'],
     ['a wrong choice', 'lowerdir=/a,metacopy=1', "option metacopy takes on, off, not '1'"],
-    ['data-only layers', 'lowerdir=/a::/b', 'data-only layers (::) are not supported yet'],
+    ['a colon at the start', 'lowerdir=::/a', 'lowerdir has a colon without a layer beside it'],
+    ['a colon at the end', 'lowerdir=/a:', 'lowerdir has a colon without a layer beside it'],
+    ['two at the end', 'lowerdir=/a::/b::', 'lowerdir has a colon without a layer beside it'],
+    ['three colons', 'lowerdir=/a:::/b', 'lowerdir has a colon without a layer beside it'],
+    ['a merged layer last', 'lowerdir=/a::/b:/c', 'layer /c comes after a data-only layer'],
+    [
+      'the same with +',
+      'lowerdir+=/a,datadir+=/b,lowerdir+=/c',
+      'layer /c comes after a data-only',
+    ],
+    ['both ways', 'lowerdir=/a,datadir+=/b', 'option datadir+ cannot follow lowerdir'],
+    ['data-only layers alone', 'datadir+=/b', 'no layer to mount'],
+    ['metacopy=off with them', 'lowerdir=/a::/b,metacopy=off', 'data-only layer /b needs metacopy'],
+    ['a missing options file', 'optionsfile=/no/such', 'options file /no/such cannot be read'],
+    ['a directory as options file', 'optionsfile=/', 'options file / is not a regular file'],
     ['a wrong switch', 'lowerdir=/a,fsync=yes', "option fsync takes 0 or 1, not 'yes'"],
     ['a value where none belongs', 'lowerdir=/a,ro=1', 'option ro takes no value'],
   ];
