@@ -29,8 +29,11 @@ const WANTED =
   Init.SETXATTR_EXT |
   Init.INIT_EXT;
 
-/** Handles of this mount would not survive it, so the kernel must not give any out. */
-const WANTED2 = Init2.NO_EXPORT_SUPPORT;
+/**
+ * Handles of this mount would not survive it, so the kernel must not give any out. Idmapped mounts
+ * of the union: the kernel translates, as default_permissions is always on.
+ */
+const WANTED2 = Init2.NO_EXPORT_SUPPORT | Init2.CREATE_SUPP_GROUP | Init2.ALLOW_IDMAP;
 
 /** Without these the plane is not coherent, or cannot work. */
 const NEEDED = Init.NO_OPEN_SUPPORT | Init.NO_OPENDIR_SUPPORT | Init.DONT_MASK | Init.POSIX_ACL;
@@ -50,6 +53,7 @@ export function negotiate(ov: Overlay, from: number, out: number): Negotiated | 
   if ((offered & NEEDED) !== NEEDED) return -E.EPROTO;
   let wanted = WANTED;
   if (ov.upper && ov.spec.writeback) wanted |= Init.WRITEBACK_CACHE;
+  if (ov.spec.acl === false) wanted &= ~Init.POSIX_ACL;
   const flags = offered & wanted;
   const extended = (flags & Init.INIT_EXT) !== 0;
   const o = out >> 2;

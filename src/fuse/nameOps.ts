@@ -20,7 +20,7 @@ import {
 import { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, RESOLVE_LAYER } from '../sys/constants.js';
 import { STAT_A } from '../sys/sys.js';
 import { devMajor, devMinor, encodeEntry, encodeNegative } from './encode.js';
-import { callerGid, callerUid, nameAt, REPLY, type Session, word } from './session.js';
+import { nameAt, REPLY, type Session, word } from './session.js';
 
 export function onLookup(s: Session, parent: number): number {
   const { ov } = s;
@@ -55,7 +55,7 @@ function made(
   umask: number,
   make: Make,
 ): number {
-  const caller = { uid: callerUid(s), gid: callerGid(s), umask };
+  const caller = s.caller.creator(umask);
   const node = create(s.ov, { parent, name, mode, caller, make });
   return node < 0 ? node : entry(s, node);
 }
@@ -88,7 +88,7 @@ export function onSymlink(s: Session, parent: number): number {
 export function onTmpfile(s: Session, parent: number): number {
   const { ov } = s;
   const { native, u32 } = ov.sys;
-  const caller = { uid: callerUid(s), gid: callerGid(s), umask: word(s, CREATE_IN.umask) };
+  const caller = s.caller.creator(word(s, CREATE_IN.umask));
   const make: Make = (dir, name, mode) => {
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
     const fd = native.openat2(dir, name, flags, mode & 0o7777, RESOLVE_LAYER);

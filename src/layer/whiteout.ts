@@ -41,13 +41,24 @@ export function isDeviceWhiteout(sys: Sys, at: number): boolean {
 }
 
 /** True when the regular file is an xwhiteout; ask only in a directory with that mark. */
-export function isXWhiteout(sys: Sys, dirfd: number, name: string, at: number): boolean {
+export function isXWhiteout(
+  sys: Sys,
+  dirfd: number,
+  name: string,
+  at: number,
+  prefix: string = TRUSTED,
+): boolean {
   if (!isReg(sys.statMode(at)) || sys.u64(at + STATX.size_) !== 0) return false;
-  return (
-    sys.native.getxattr(dirfd, name, `${TRUSTED}whiteout`, 0, 0) >= 0 ||
-    sys.native.getxattr(dirfd, name, `${USER}whiteout`, 0, 0) >= 0
+  const { native } = sys;
+  return spaces(prefix).some(
+    (space) => native.getxattr(dirfd, name, `${space}whiteout`, 0, 0) >= 0,
   );
 }
+
+/** The namespaces that marks are read from. With `userxattr` there is one, else the trusted one has the last word. */
+const spaces = (prefix: string): readonly string[] => (prefix === USER ? USER_ONLY : BOTH);
+const USER_ONLY = [USER];
+const BOTH = [USER, TRUSTED];
 
 /** 1 when `.wh.NAME` stands beside `name` in a lower's directory, 0 when not, -errno when that cannot be told. */
 export function dotWhiteout(sys: Sys, dirfd: number, name: string): number {
@@ -110,7 +121,7 @@ function xattrMarks(
 ): DirMarks | number {
   const keys = list.split('\0');
   const marks = { ...PLAIN };
-  for (const space of [USER, TRUSTED]) {
+  for (const space of spaces(prefix)) {
     if (keys.includes(`${space}impure`)) marks.impure = true;
     if (!keys.includes(`${space}opaque`)) continue;
     const value = sys.xattr(dirfd, name, `${space}opaque`);

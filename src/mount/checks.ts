@@ -237,6 +237,15 @@ function checkInside(
   }
 }
 
+/** mount(2) takes labels only with SELinux, which registers selinuxfs when it is on. */
+function checkLabels(labels: readonly string[]): void {
+  if (labels.length === 0) return;
+  if (/\bselinuxfs$/m.test(readFileSync('/proc/filesystems', 'latin1'))) return;
+  throw new UserError(
+    `option ${display(labels[0])} needs SELinux, which this machine does not run: leave it out`,
+  );
+}
+
 /** What the checks ask of the process that is to serve the mount. */
 export interface Server {
   readonly layersOf: LayersOf;
@@ -246,6 +255,7 @@ export interface Server {
 
 /** Throws UserError for the first thing that is wrong. Changes nothing. */
 export function checkPlan(plan: MountPlan, server: Server): Checked {
+  checkLabels(plan.labels);
   const { upper, work, readOnly } = plan.spec;
   checkDataLayers(plan.spec);
   const ancestry = new Ancestry();

@@ -20,6 +20,11 @@ export type OptionKind =
   | 'propagation'
   /** The text after `=` is kept. */
   | 'text'
+  /** Triples of IDs, or one ID. */
+  | 'mapping'
+  | 'id'
+  /** A SELinux label, for mount(2). */
+  | 'label'
   /** Accepted and without effect: what mount(8) and engines pass to everybody. */
   | 'ignored'
   /** `name=off` is the case today; any other value is refused. */
@@ -194,6 +199,11 @@ const behaviour: readonly OptionRow[] = [
     help: 'hard links of a layer stay one file when it changes (default on where it can be)',
   },
   {
+    name: 'userxattr',
+    kind: 'word',
+    help: 'marks in user.overlay.* alone; excludes redirect_dir, metacopy and index, as in overlayfs',
+  },
+  {
     name: 'fsname',
     kind: 'text',
     usage: 'fsname=NAME',
@@ -227,6 +237,32 @@ const off: readonly OptionRow[] = [
   },
 ];
 
+const users: readonly OptionRow[] = [
+  {
+    name: 'uidmapping',
+    kind: 'mapping',
+    usage: 'uidmapping=[:]DISK:SHOWN:COUNT..., gidmapping=...',
+    help: 'show the owners on disk as other IDs; what is created or changed is translated back',
+  },
+  { name: 'gidmapping', kind: 'mapping' },
+  {
+    name: 'squash_to_root',
+    kind: 'word',
+    usage: 'squash_to_root, squash_to_uid=N, squash_to_gid=N',
+    help: 'show every object as owned by root, or by these IDs',
+  },
+  { name: 'squash_to_uid', kind: 'id' },
+  { name: 'squash_to_gid', kind: 'id' },
+  { name: 'noacl', kind: 'word', help: 'no POSIX ACLs: they answer EOPNOTSUPP' },
+  {
+    name: 'context',
+    kind: 'label',
+    usage: 'context=LABEL, fscontext=, defcontext=, rootcontext=',
+    help: 'SELinux labels for mount(2)',
+  },
+  ...['fscontext', 'defcontext', 'rootcontext'].map((name) => ({ name, kind: 'label' as const })),
+];
+
 const ignored: readonly OptionRow[] = [
   {
     name: 'defaults',
@@ -240,27 +276,15 @@ const ignored: readonly OptionRow[] = [
   ].map((name) => ({ name, kind: 'ignored' as const })),
 ];
 
-const later: readonly OptionRow[] = [
-  'uidmapping',
-  'gidmapping',
-  'squash_to_uid',
-  'squash_to_gid',
-  'squash_to_root',
-  'xattr_permissions',
-  'context',
-  'fscontext',
-  'defcontext',
-  'rootcontext',
-  'userxattr',
-  'nfs_export',
-  'uuid',
-  'verity',
-].map((name) => ({ name, kind: 'later' }));
+const later: readonly OptionRow[] = ['xattr_permissions', 'nfs_export', 'uuid', 'verity'].map(
+  (name) => ({ name, kind: 'later' }),
+);
 
 export const OPTION_TABLE: readonly OptionRow[] = [
   ...layers,
   ...flags,
   ...behaviour,
+  ...users,
   ...propagation,
   ...off,
   ...ignored,

@@ -3,8 +3,10 @@
  */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
+import type { IdSpec } from '../overlay/ids.js';
 import type { OverlaySpec } from '../overlay/spec.js';
 import { readOptionsFile } from './optionsFile.js';
+import { parseId, parseMapping } from './idOptions.js';
 import { MS, optionRow, type OptionRow } from './optionTable.js';
 
 /** What one request for a mount asks for, parsed and frozen; nothing on disk was looked at yet. */
@@ -17,6 +19,8 @@ export interface MountPlan {
   /** The source shown in the mount table. */
   readonly source: string;
   readonly allowOther: boolean;
+  /** `context=...` and its like, as mount(2) takes them; only with SELinux. */
+  readonly labels: readonly string[];
   /** Absolute path, as asked for. */
   readonly mountpoint: string;
 }
@@ -92,6 +96,13 @@ interface Collected {
   redirectDir: OverlaySpec['redirectDir'];
   metacopy: boolean;
   index: OverlaySpec['index'];
+  ids: { -readonly [key in keyof IdSpec]: IdSpec[key] };
+  squash: boolean;
+  userxattr: boolean;
+  /** Options that were given a value other than "off". */
+  asked: Set<string>;
+  acl: boolean;
+  labels: string[];
 }
 
 function needPath(name: string, value: string | undefined): string {
@@ -168,9 +179,33 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
     const given = display(value ?? '');
     throw new UserError(`option ${row.name} takes ${choices.join(', ')}, not '${given}'`);
   }
+  if (value === 'off' || value === 'nofollow') into.asked.delete(row.name);
+  else into.asked.add(row.name);
   if (row.name === 'metacopy') into.metacopy = value === 'on';
   else if (row.name === 'index') into.index = value === 'on' ? 'on' : 'off';
   else into.redirectDir = value === 'on' || value === 'nofollow' ? value : 'follow';
+}
+
+function takeWord(into: Collected, name: string): void {
+  if (name === 'volatile') into.volatile = true;
+  else if (name === 'userxattr') into.userxattr = true;
+  else if (name === 'squash_to_root') into.squash = true;
+  else if (name === 'noacl') into.acl = false;
+  else into.allowOther = true;
+}
+
+function takeIds(into: Collected, name: string, value: string | undefined): void {
+  if (name === 'uidmapping') into.ids.uids = parseMapping(name, value);
+  else if (name === 'gidmapping') into.ids.gids = parseMapping(name, value);
+  else if (name === 'squash_to_uid') into.ids.squashUid = parseId(name, value);
+  else into.ids.squashGid = parseId(name, value);
+}
+
+function takeLabel(into: Collected, name: string, value: string | undefined): void {
+  if (value === undefined || value === '' || value === '""') {
+    throw new UserError(`option ${name} needs a SELinux label, as in ${name}="LABEL"`);
+  }
+  into.labels = [...into.labels.filter((each) => !each.startsWith(`${name}=`)), `${name}=${value}`];
 }
 
 function refuseLater(name: string, value: string | undefined): never {
@@ -197,8 +232,14 @@ function take(into: Collected, row: OptionRow, value: string | undefined, cwd: s
       takeChoice(into, row, value);
       return;
     case 'word':
-      if (name === 'volatile') into.volatile = true;
-      else into.allowOther = true;
+      takeWord(into, name);
+      return;
+    case 'mapping':
+    case 'id':
+      takeIds(into, name, value);
+      return;
+    case 'label':
+      takeLabel(into, name, value);
       return;
     case 'propagation':
       into.propagation = row.set ?? 0;
@@ -238,6 +279,12 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     redirectDir: 'on',
     metacopy: true,
     index: 'auto',
+    ids: { uids: [], gids: [], squashUid: undefined, squashGid: undefined },
+    squash: false,
+    userxattr: false,
+    asked: new Set(),
+    acl: true,
+    labels: [],
   };
   for (const [name, value] of allOptions(lists, cwd)) {
     const row = optionRow(name);
@@ -259,6 +306,12 @@ function refuse(options: Collected): void {
       `data-only layer ${display(options.dataLayers[0])} needs metacopy=on, which alone leads there: leave metacopy=off out`,
     );
   }
+  const clash = options.userxattr ? [...options.asked].at(0) : undefined;
+  if (clash !== undefined) {
+    throw new UserError(
+      `option ${clash} cannot go with userxattr, whose marks anybody can write: leave one of them out`,
+    );
+  }
   const readOnly = (options.flags & MS.RDONLY) !== 0;
   if (options.upper !== undefined && options.work === undefined && !readOnly) {
     throw new UserError(
@@ -270,6 +323,18 @@ function refuse(options: Collected): void {
       `workdir ${display(options.work)} has no upperdir: add upperdir=DIR, or leave workdir out for a read-only mount`,
     );
   }
+}
+
+/** What the ID options come to; undefined when every ID is shown as it is. */
+function idSpec({ ids, squash }: Collected): IdSpec | undefined {
+  const otherwise = squash ? 0 : undefined;
+  const spec = {
+    ...ids,
+    squashUid: ids.squashUid ?? otherwise,
+    squashGid: ids.squashGid ?? otherwise,
+  };
+  const plain = spec.squashUid === undefined && spec.squashGid === undefined;
+  return plain && spec.uids.length + spec.gids.length === 0 ? undefined : Object.freeze(spec);
 }
 
 /** Where relative paths start, who asks, and what the command line says besides the list. */
@@ -285,6 +350,7 @@ export interface PlanContext {
 export function planMount(lists: readonly string[], context: PlanContext): MountPlan {
   const options = collect(lists, context.cwd, context.privileged);
   refuse(options);
+  const ids = idSpec(options);
   const readOnly = options.upper === undefined || (options.flags & MS.RDONLY) !== 0;
   const spec: OverlaySpec = Object.freeze({
     lowers: Object.freeze(options.lowers),
@@ -297,6 +363,9 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     redirectDir: options.redirectDir,
     metacopy: options.metacopy,
     index: options.index,
+    ...(options.userxattr ? { userxattr: true } : {}),
+    ...(ids === undefined ? {} : { ids }),
+    ...(options.acl ? {} : { acl: false }),
     debug: context.debug ?? false,
   });
   return Object.freeze({
@@ -305,6 +374,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     propagation: options.propagation,
     source: options.source,
     allowOther: options.allowOther || context.privileged,
+    labels: Object.freeze(options.labels),
     mountpoint: absolute(context.mountpoint, context.cwd),
   });
 }

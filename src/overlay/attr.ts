@@ -30,10 +30,14 @@ export function shownNlink(ov: Overlay, node: number, at: number): number {
   return merged ? 1 : nlink;
 }
 
-/** Who asks, by the ids in the request's header. */
-export interface Ids {
-  readonly uid: number;
-  readonly gid: number;
+/** Who asks, as far as it decides something. Asked only where it does: the answers are costly. */
+export interface Asker {
+  /** In group `gid`, an ID as on disk. */
+  member(gid: number): boolean;
+  /** Has CAP_FSETID. */
+  keepsSetIds(): boolean;
+  /** trusted.* is listed for it. */
+  seesTrusted(): boolean;
 }
 
 /** The fields of a SETATTR request. Seconds are signed; `size` as halves of an unsigned 64-bit number. */
@@ -46,9 +50,10 @@ export interface AttrChange {
   mtime: number;
   mtimeNsec: number;
   mode: number;
+  /** As on disk. */
   uid: number;
   gid: number;
-  caller: Ids;
+  caller: Asker;
 }
 
 const CHANGES =
@@ -71,7 +76,7 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   if ((valid & CHANGES) === 0) {
     // chown(-1, -1) arrives as a change of ctime alone; it clears set-id bits for anybody.
     const cleared = (valid & Fattr.CTIME) !== 0 && isReg(ov.table.mode(node));
-    return cleared ? clearSetIds(ov, node, change.caller.gid) : 0;
+    return cleared ? clearSetIds(ov, node, change.caller) : 0;
   }
   // The writeback cache flushes the times of an inode whose link count changed. Of one that lost its
   // last name nobody will read them, and a lower file must not be copied up for it.
@@ -86,8 +91,7 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   if (target.dir < 0) return target.dir;
   if ((valid & (Fattr.UID | Fattr.GID)) !== 0) code = changeOwner(ov, target, change);
   if (code >= 0 && truncates) code = truncate(ov, node, change);
-  if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0)
-    code = killSetIds(ov, node, change.caller.gid);
+  if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0) code = killSetIds(ov, node, change.caller);
   if (code >= 0 && (valid & Fattr.MODE) !== 0) code = changeMode(ov, node, target, change.mode);
   if (code >= 0 && (valid & (Fattr.ATIME | Fattr.MTIME)) !== 0) {
     code = changeTimes(ov, target, change);
@@ -145,33 +149,31 @@ function changeTimes(ov: Overlay, target: Target, change: AttrChange): number {
   );
 }
 
-function clearSetIds(ov: Overlay, node: number, gid: number): number {
+function clearSetIds(ov: Overlay, node: number, caller: Asker): number {
   if ((ov.table.mode(node) & (S_ISUID | S_ISGID)) === 0 || !ov.upper) return 0;
   const up = copyUpMeta(ov, node);
-  return up < 0 ? up : killSetIds(ov, node, gid);
+  return up < 0 ? up : killSetIds(ov, node, caller);
 }
 
-/**
- * The same for a change whose request does not say whether to (FALLOCATE, COPY_FILE_RANGE): the
- * superuser is taken to have CAP_FSETID, others not.
- */
-export function killSetIdsFor(ov: Overlay, node: number, caller: Ids): number {
+/** The same for a change whose request does not say whether to (FALLOCATE, COPY_FILE_RANGE). */
+export function killSetIdsFor(ov: Overlay, node: number, caller: Asker): number {
   const setId = (ov.table.mode(node) & (S_ISUID | S_ISGID)) !== 0;
-  return caller.uid === 0 || !setId ? 0 : killSetIds(ov, node, caller.gid);
+  return !setId || caller.keepsSetIds() ? 0 : killSetIds(ov, node, caller);
 }
 
 /**
  * Clears set-user-id, and set-group-id of a file that the group can execute or that is another
  * group's, after a write or truncation by somebody without CAP_FSETID (setattr_should_drop_suidgid).
- * Of the caller's groups the request tells only the first; a member by another loses the bit too.
  * Capabilities go by the write itself.
  */
-export function killSetIds(ov: Overlay, node: number, gid: number): number {
+export function killSetIds(ov: Overlay, node: number, caller: Asker): number {
   const code = ov.stat(node, STAT_A);
   if (code < 0) return code;
   const mode = ov.sys.statMode(STAT_A);
   let kept = mode & ~S_ISUID;
-  const foreign = ov.sys.u32[(STAT_A + STATX.gid) >> 2] !== gid;
-  if ((mode & S_IXGRP) !== 0 || foreign) kept &= ~S_ISGID;
+  if ((mode & S_ISGID) !== 0) {
+    const gid = ov.sys.u32[(STAT_A + STATX.gid) >> 2];
+    if ((mode & S_IXGRP) !== 0 || !caller.member(gid)) kept &= ~S_ISGID;
+  }
   return kept === mode ? 0 : changeMode(ov, node, targetOf(ov, node), kept);
 }

@@ -33,6 +33,7 @@ import {
   XATTR_LIST,
   XATTR_MAX,
 } from '../sys/sys.js';
+import { isForeign } from './foreign.js';
 import { xinoHi } from './identity.js';
 import {
   F_COVERED,
@@ -129,6 +130,7 @@ function copyUpOne(ov: Overlay, node: number, limit: number): number {
 function planSource(ov: Overlay, node: number, limit: number): Source | number {
   const code = ov.stat(node, STAT_A);
   if (code < 0) return code;
+  if (isForeign(ov, node, STAT_A)) return -E.EOVERFLOW;
   const mode = ov.sys.statMode(STAT_A);
   if (isDir(mode)) {
     return { dir: ov.realDirOf(node), name: '.', mode, parts: false, entry: '', limit: ALL };

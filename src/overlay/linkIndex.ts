@@ -51,8 +51,9 @@ export interface IndexParts {
  * default, when it cannot be kept or is not this mount's. Throws a UserError when it is asked for.
  */
 export function openIndex(sys: Sys, parts: IndexParts): LinkIndex | undefined {
-  const { index } = parts.spec;
-  if (index === 'off') return undefined;
+  const { index, userxattr } = parts.spec;
+  // The index is only kept under trusted.* marks, which userxattr says not to read.
+  if (index === 'off' || userxattr === true) return undefined;
   const links = new LinkIndex(sys, parts);
   const why = unsuitable(sys, parts) ?? links.open(index === 'on' && !parts.spec.readOnly);
   if (why === undefined) return links;

@@ -29,7 +29,14 @@ import {
 } from './inodeTable.js';
 import { coverByIndex, coverName, enterIndex } from './links.js';
 import { PLACE_IMPURE } from './lowers.js';
-import { EVERYWHERE, fileRedirect, hasMetacopy, type Range, walkLowers } from './lowerWalk.js';
+import {
+  EVERYWHERE,
+  fileRedirect,
+  hasMetacopy,
+  type Range,
+  refusesMetacopy,
+  walkLowers,
+} from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
 import { isUpperWhiteout } from './whiteouts.js';
 
@@ -121,6 +128,7 @@ function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): 
 function dataOf(ov: Overlay, dir: number, name: string): Below | number {
   const metacopy = hasMetacopy(ov, dir, name);
   if (metacopy <= 0) return metacopy;
+  if (refusesMetacopy(ov, name)) return -E.EPERM;
   const redirect = fileRedirect(ov, dir, name);
   return typeof redirect === 'number' ? redirect : { redirect, metacopy: true };
 }

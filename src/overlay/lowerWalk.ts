@@ -95,8 +95,9 @@ export function walkLowers(
 
 /** Following redirects is like following a symlink into the layers without asking for permission. */
 function follows(ov: Overlay, name: string): boolean {
-  if (ov.spec.redirectDir !== 'nofollow') return true;
-  log(`refusing to follow the redirect of ${display(name)}: mounted with redirect_dir=nofollow`);
+  if (ov.spec.redirectDir !== 'nofollow' && !ov.userxattr) return true;
+  const why = ov.userxattr ? 'userxattr' : 'redirect_dir=nofollow';
+  log(`refusing to follow the redirect of ${display(name)}: mounted with ${why}`);
   return false;
 }
 
@@ -182,7 +183,8 @@ function askName(walk: Walk, q: Question): number {
   const mode = sys.statMode(at);
   const hidden =
     isDeviceWhiteout(sys, at) ||
-    (ov.lowers.marked(q.place, PLACE_XWHITEOUTS) && isXWhiteout(sys, q.dir, q.name, at));
+    (ov.lowers.marked(q.place, PLACE_XWHITEOUTS) &&
+      isXWhiteout(sys, q.dir, q.name, at, ov.markPrefix));
   // Below a directory only directories count, below a metadata-only copy only regular files.
   const foreign = walk.metacopy ? !isReg(mode) : hit.found !== Found.None && !isDir(mode);
   if (hidden || foreign) {
@@ -206,6 +208,7 @@ function addFile(walk: Walk, q: Question, at: number): number {
   const metacopy = suspect ? hasMetacopy(ov, q.dir, q.name) : 0;
   if (metacopy < 0) return metacopy;
   if (metacopy > 0) {
+    if (refusesMetacopy(ov, q.name)) return -E.EPERM;
     walk.metacopy = true;
     const redirect = fileRedirect(ov, q.dir, q.name);
     if (typeof redirect === 'number') return redirect;
@@ -245,6 +248,14 @@ export function hasMetacopy(ov: Overlay, dir: number, name: string): number {
   const found = readMetacopy(ov.sys, dir, name, ov.markPrefix);
   if (found === -E.EIO) log(`the metacopy mark of ${display(name)} is not of a known form`);
   return found;
+}
+
+/** The mark of a metadata-only copy is not honoured where anybody can write it (ovl_lookup). */
+export function refusesMetacopy(ov: Overlay, name: string): boolean {
+  if (ov.userxattr) {
+    log(`refusing the metadata-only copy ${display(name)}: mounted with userxattr`);
+  }
+  return ov.userxattr;
 }
 
 /** The redirect of a metadata-only copy; "" for none, -EINVAL for one that cannot be. */

@@ -25,11 +25,13 @@ import { STATX } from '../protocol/layout.js';
 import { log } from '../sys/log.js';
 import { STAT_C, type Sys } from '../sys/sys.js';
 import { DataLayers } from './dataLayers.js';
+import { overflowIds } from '../sys/userns.js';
 import { DirIndexes } from './dirIndex.js';
 import { type FdCache, FdKind } from './fdCache.js';
 import { F_COVERED, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
 import { Hit } from './hit.js';
 import type { LinkIndex } from './linkIndex.js';
+import { IdMap } from './ids.js';
 import { LowerTable } from './lowers.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir.js';
@@ -79,6 +81,12 @@ export class Overlay {
   /** Whom the engine's own files belong to. */
   readonly uid = process.geteuid?.() ?? 0;
   readonly gid = process.getegid?.() ?? 0;
+  /** Undefined when every ID is shown as it is on disk. */
+  readonly ids: IdMap | undefined;
+  /** Undefined where every ID has a meaning. */
+  readonly overflow = overflowIds();
+  /** Our marks are `user.overlay.*`. Anybody can write those, so redirects and metadata-only copies are then neither made nor followed, as in overlayfs. */
+  readonly userxattr: boolean;
   readonly #layers = new Map<number, Layer>();
   readonly #keyLayers = new Map<number, number>();
   readonly #fds: FdCache;
@@ -92,6 +100,9 @@ export class Overlay {
     this.links = parts.links;
     this.table = new InodeTable(parts.sys.native);
     this.lowers = new LowerTable(this.table.arena);
+    this.ids = parts.spec.ids && new IdMap(parts.spec.ids);
+    const forced = this.work ? !this.work.trusted : this.overflow !== undefined;
+    this.userxattr = parts.spec.userxattr ?? forced;
     this.#fds = parts.fds;
     this.#owner = parts.fds.register((node) => {
       this.setBacking(node, -1, false);
@@ -114,6 +125,11 @@ export class Overlay {
     this.frozen = { upper: upper.id, place: this.lowers.addPlace(index.id, 0, '', 0) };
   }
 
+  /** Owners are not shown as stat(2) tells them here. */
+  get translates(): boolean {
+    return this.ids !== undefined || this.overflow !== undefined;
+  }
+
   /** Copy-up, renames and the like reach the disk before they are answered. */
   get durable(): boolean {
     return this.spec.durability === 'sync';
@@ -121,17 +137,17 @@ export class Overlay {
 
   /** Directories that have lowers can be renamed. */
   get redirects(): boolean {
-    return this.spec.redirectDir === 'on' && this.work?.trusted === true;
+    return this.spec.redirectDir === 'on' && this.work !== undefined && !this.userxattr;
   }
 
   /** Changes of metadata copy no data. */
   get metacopies(): boolean {
-    return this.spec.metacopy && this.work?.trusted === true;
+    return this.spec.metacopy && this.work !== undefined && !this.userxattr;
   }
 
   /** Where our marks are written: `trusted.` where we may, else `user.`. */
   get markPrefix(): string {
-    return this.work?.trusted === false ? USER : TRUSTED;
+    return this.userxattr ? USER : TRUSTED;
   }
 
   layer(id: number): Layer {

@@ -93,4 +93,4 @@ const isWhiteout = (ov: Overlay, dir: number, name: string): boolean =>
   statInto(ov, dir, name) && isDeviceWhiteout(ov.sys, STAT_B);
 
 const isMarkedFile = (ov: Overlay, dir: number, name: string): boolean =>
-  statInto(ov, dir, name) && isXWhiteout(ov.sys, dir, name, STAT_B);
+  statInto(ov, dir, name) && isXWhiteout(ov.sys, dir, name, STAT_B, ov.markPrefix);

@@ -1,3 +1,5 @@
+import type { IdSpec } from './ids.js';
+
 /** What one mount is made of: the parsed, checked, frozen result of the options. Paths are absolute, bytes as latin1. */
 export interface OverlaySpec {
   /** Lower layers, topmost first. */
@@ -25,6 +27,12 @@ export interface OverlaySpec {
    * to mount where it cannot be kept, `auto` does without.
    */
   readonly index: 'on' | 'off' | 'auto';
+  /** Marks are read and written in the `user.` namespace alone; absent: where `trusted.` cannot be written. */
+  readonly userxattr?: true;
+  /** How owners are shown; absent: as they are on disk. */
+  readonly ids?: IdSpec;
+  /** false: no POSIX ACLs; absent: they are enforced. */
+  readonly acl?: boolean;
   /** One line per request on the engine's stderr. */
   readonly debug: boolean;
 }

@@ -1,6 +1,6 @@
 /** Bad input: one sentence that names the path and says what to do, exit code 1, nothing mounted. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { has, stratafsBinary } from '../support/needs.js';
 import { mustRun, type Ran, run, scratch } from '../support/run.js';
@@ -21,6 +21,20 @@ const GOOD = 'lowerdir=low,upperdir=up,workdir=work';
 
 const cases: readonly Case[] = [
   { title: 'no lowerdir', options: 'ro', says: /no layer to mount: give lowerdir/ },
+  ...(readFileSync('/proc/filesystems', 'latin1').includes('selinuxfs')
+    ? []
+    : [
+        {
+          title: 'a label without SELinux',
+          options: `${GOOD},context="system_u:object_r:x_t:s0:c1,c2"`,
+          says: /option context="system_u:object_r:x_t:s0:c1,c2" needs SELinux/,
+        },
+      ]),
+  {
+    title: 'a mapping without its end',
+    options: `${GOOD},uidmapping=:0:100000`,
+    says: /option uidmapping takes triples DISK:SHOWN:COUNT, not ':0:100000'/,
+  },
   {
     title: 'a missing layer',
     options: 'lowerdir=low:gone',

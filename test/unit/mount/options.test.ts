@@ -111,6 +111,31 @@ describe('the option list', () => {
     expect(plan('lowerdir=/a,index=off').spec.index).toBe('off');
   });
 
+  it('takes mappings as podman writes them, and IDs to squash to', () => {
+    const keepId = ':0:1:1001:1001:0:1:1002:1002:64535';
+    const { spec } = plan(`lowerdir=/a,uidmapping=${keepId},gidmapping=0:5:1,squash_to_gid=7`);
+    expect(spec.ids).toEqual({
+      uids: [
+        { disk: 0, client: 1, count: 1001 },
+        { disk: 1001, client: 0, count: 1 },
+        { disk: 1002, client: 1002, count: 64535 },
+      ],
+      gids: [{ disk: 0, client: 5, count: 1 }],
+      squashUid: undefined,
+      squashGid: 7,
+    });
+    expect(plan('lowerdir=/a,squash_to_root,squash_to_uid=3').spec.ids).toMatchObject({
+      squashUid: 3,
+      squashGid: 0,
+    });
+    expect(plan('lowerdir=/a,noacl').spec.acl).toBe(false);
+  });
+
+  it('keeps SELinux labels for mount(2), the last of each kind', () => {
+    const { labels } = plan('lowerdir=/a,context=x,fscontext=y,context="a:b,c"');
+    expect(labels).toEqual(['fscontext=y', 'context="a:b,c"']);
+  });
+
   it("ignores mount(8)'s own words and what is the case anyway", () => {
     const words = 'defaults,auto,nofail,user,_netdev,x-systemd.automount,X-a=b,comment=c,subtype=s';
     const off = 'default_permissions,redirect_dir=off,metacopy=off,index=off,xino=off';
@@ -130,8 +155,16 @@ describe('one sentence for', () => {
     ['an upper without workdir', 'lowerdir=/a,upperdir=/u', 'upperdir /u has no workdir'],
     ['a workdir without upper', 'lowerdir=/a,workdir=/w', 'workdir /w has no upperdir'],
     ['an unknown option', 'lowerdir=/a,bogus=1', "unknown option 'bogus'"],
-    ['an option to come', 'lowerdir=/a,uidmapping=:0:1:2', 'is not supported yet'],
-    ['a quoted value', 'lowerdir=/a,context="a,b"', 'option context="a,b" is not supported yet'],
+    ['an option to come', 'lowerdir=/a,verity=on', 'is not supported yet'],
+    ['userxattr with its opposite', 'lowerdir=/a,userxattr,metacopy=on', 'metacopy cannot go with'],
+    ['half a triple', 'lowerdir=/a,uidmapping=:0:1', 'option uidmapping takes triples'],
+    ['no mapping', 'lowerdir=/a,gidmapping=:', 'option gidmapping takes triples'],
+    ['an ID of letters', 'lowerdir=/a,uidmapping=0:x:1', "not 'x'"],
+    ['an ID too large', 'lowerdir=/a,squash_to_uid=4294967295', 'from 0 to 4294967294'],
+    ['an empty range', 'lowerdir=/a,uidmapping=0:1:0', 'empty or too long range 0:1:0'],
+    ['a range too long', 'lowerdir=/a,uidmapping=0:2:4294967294', 'too long range'],
+    ['ranges that overlap', 'lowerdir=/a,uidmapping=0:10:5:9:14:1', 'maps an ID twice'],
+    ['an empty label', 'lowerdir=/a,context=""', 'option context needs a SELinux label'],
     ['a feature to come', 'lowerdir=/a,xino=on', 'option xino=on is not'],
     ['a wrong choice', 'lowerdir=/a,metacopy=1', "option metacopy takes on, off, not '1'"],
     ['a colon at the start', 'lowerdir=::/a', 'lowerdir has a colon without a layer beside it'],
