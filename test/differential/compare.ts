@@ -98,7 +98,7 @@ async function comparableTree(client: Client, driver: Driver, terms: Terms): Pro
     // Without privilege kernel overlayfs cannot follow an origin: it shows a copied-up object's old
     // number under the name it was copied up by and its new one under a link made since, until it
     // forgets the object. Nor can we, once the kernel has forgotten one.
-    if (terms.userMarks) for (const field of ['link', 'd_ino']) copy.delete(field);
+    if (terms.userMarks) for (const field of ['link', 'd_ino', 'ino']) copy.delete(field);
     if (!terms.countLinks) for (const field of ['nlink', 'link', 'ino']) copy.delete(field);
     if (timeClass(fields.get('mtime') ?? '', terms.started) === 'now') {
       copy.set('mtime', 'now');
