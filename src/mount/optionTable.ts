@@ -241,7 +241,7 @@ const users: readonly OptionRow[] = [
   {
     name: 'uidmapping',
     kind: 'mapping',
-    usage: 'uidmapping=[:]DISK:SHOWN:COUNT..., gidmapping=...',
+    usage: 'uidmapping=DISK:SHOWN:COUNT[:...], gidmapping=...',
     help: 'show the owners on disk as other IDs; what is created or changed is translated back',
   },
   { name: 'gidmapping', kind: 'mapping' },
