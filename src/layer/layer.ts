@@ -22,7 +22,6 @@ import {
   OPEN_TREE_CLONE,
   STATX_BASIC_STATS,
 } from '../sys/constants.js';
-import type { Native } from '../sys/native.js';
 import { SMALL, STAT_A, type Sys } from '../sys/sys.js';
 
 export interface Layer {
@@ -80,13 +79,6 @@ function openRoot(sys: Sys, path: string, writable: boolean): number {
   const root = sys.open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
   if (root < 0) throw refused(path, root);
   return root;
-}
-
-/** Whether `openLayer` could use a clone of the mount at `path` for a lower. */
-export function canClone(native: Native, path: string): boolean {
-  const clone = native.openTree(AT_FDCWD, path, OPEN_TREE_CLONE);
-  if (clone >= 0) native.close(clone);
-  return clone >= 0;
 }
 
 function restrictClone(sys: Sys, path: string, clone: number): number {

@@ -4,11 +4,12 @@
  * Read: 0:0 character devices; `overlay.opaque` = `y` in the trusted and the user namespace;
  * xwhiteouts (an empty regular file with `overlay.whiteout`, in a directory whose `overlay.opaque`
  * is `x`); in lower layers also AUFS/OCI `.wh.NAME` and `.wh..wh..opq`, which containers/storage
- * writes when a mount program is configured. Written: 0:0 devices and `opaque` = `y`.
+ * writes when a mount program is configured. Written: 0:0 devices, or xwhiteouts where the upper
+ * takes no device nodes, and `opaque` = `y`.
  * (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".)
  */
 import { E } from '../base/errno.js';
-import { isChr, isReg, S_IFCHR } from '../base/mode.js';
+import { isChr, isReg, S_IFCHR, S_IFREG } from '../base/mode.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_TYPE } from '../sys/constants.js';
 import { STAT_C, type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
@@ -16,8 +17,6 @@ import { noXattr, TRUSTED, USER } from './xattrs.js';
 
 export const WH_PREFIX = '.wh.';
 const WH_OPAQUE = '.wh..wh..opq';
-/** struct ovl_metacopy without a digest. */
-const METACOPY_MIN = 4;
 /** A `.wh.` file can hide names up to this length. */
 const WH_NAME_MAX = 255 - WH_PREFIX.length;
 
@@ -93,17 +92,6 @@ export function parseRedirect(value: string): string | number {
   return names.includes('.') || names.includes('..') ? -E.EACCES : redirect;
 }
 
-/**
- * Whether a regular file is a metadata-only copy: 1, 0 or -errno. A mark shorter than its header
- * (OVL_METACOPY_MIN_SIZE), unless empty, is damaged (ovl_check_metacopy_xattr).
- */
-export function isMetacopy(sys: Sys, dirfd: number, name: string, prefix: string): number {
-  const size = sys.native.getxattr(dirfd, name, `${prefix}metacopy`, 0, 0);
-  // EACCES: user.* of a file that cannot be read; there is nothing else to conclude.
-  if (size < 0) return noXattr(size) || size === -E.EACCES ? 0 : size;
-  return size === 0 || size >= METACOPY_MIN ? 1 : -E.EIO;
-}
-
 /** True for names that are marks in a lower layer and never entries. */
 export const isDotMark = (name: string): boolean => name.startsWith(WH_PREFIX);
 
@@ -158,7 +146,20 @@ function xattrMarks(
   return typeof redirect === 'number' ? redirect : { ...marks, redirect };
 }
 
-/** Makes a whiteout device at `name`. */
+/** Makes a whiteout device at a free name. */
 export function makeWhiteout(sys: Sys, dirfd: number, name: string): number {
   return sys.native.mknodat(dirfd, name, S_IFCHR, 0, 0);
 }
+
+/** Makes an xwhiteout at a free name, in a directory that has or will have `opaque=x`. */
+export function makeXWhiteout(sys: Sys, dirfd: number, name: string, prefix: string): number {
+  const made = sys.native.mknodat(dirfd, name, S_IFREG | 0o644, 0, 0);
+  if (made < 0) return made;
+  const code = sys.native.setxattr(dirfd, name, `${prefix}whiteout`, 0, 0, 0);
+  if (code < 0) sys.native.unlinkat(dirfd, name, 0);
+  return code;
+}
+
+/** Device nodes are not to be had here: no right to make them, or a file system without them. */
+export const refusesDevices = (code: number): boolean =>
+  [E.EPERM, E.EACCES, E.EOPNOTSUPP, E.ENOSYS, E.EINVAL].includes(-code);

@@ -6,6 +6,8 @@
 export type OptionKind =
   /** A path or a list of paths. */
   | 'path'
+  /** A file with more options; it is read before this table is asked. */
+  | 'file'
   /** Sets (or clears) MS_* flags of mount(2). */
   | 'flag'
   /** `name=0` or `name=1`. */
@@ -80,9 +82,16 @@ const layers: readonly OptionRow[] = [
   {
     name: 'lowerdir',
     kind: 'path',
-    usage: 'lowerdir=A[:B...]',
-    help: 'read-only layers, topmost first; required',
+    usage: 'lowerdir=A[:B...][::D...]',
+    help: 'read-only layers, topmost first; required; D: data-only, reached by redirects',
   },
+  {
+    name: 'lowerdir+',
+    kind: 'path',
+    usage: 'lowerdir+=A, datadir+=D',
+    help: 'one more layer below those before it, instead of lowerdir',
+  },
+  { name: 'datadir+', kind: 'path' },
   {
     name: 'upperdir',
     kind: 'path',
@@ -94,6 +103,12 @@ const layers: readonly OptionRow[] = [
     kind: 'path',
     usage: 'workdir=DIR',
     help: 'empty directory on the file system of upperdir; required with it',
+  },
+  {
+    name: 'optionsfile',
+    kind: 'file',
+    usage: 'optionsfile=FILE',
+    help: 'more options from a file: as after -o, also one a line',
   },
 ];
 
@@ -177,9 +192,16 @@ const behaviour: readonly OptionRow[] = [
     help: 'chmod, chown and the like copy no data (default on); off keeps the upper plain',
   },
   {
+    name: 'index',
+    kind: 'choice',
+    choices: ['on', 'off'],
+    usage: 'index=on|off',
+    help: 'hard links of a layer stay one file when it changes (default on where it can be)',
+  },
+  {
     name: 'userxattr',
     kind: 'word',
-    help: 'marks in user.overlay.* alone; excludes redirect_dir and metacopy, as in overlayfs',
+    help: 'marks in user.overlay.* alone; excludes redirect_dir, metacopy and index, as in overlayfs',
   },
   {
     name: 'fsname',
@@ -208,19 +230,18 @@ const propagation: readonly OptionRow[] = [
 
 const off: readonly OptionRow[] = [
   {
-    name: 'index',
+    name: 'xino',
     kind: 'off',
-    usage: 'index=off, xino=off',
+    usage: 'xino=off',
     help: 'what is the case today; other values are refused',
   },
-  { name: 'xino', kind: 'off' },
 ];
 
 const users: readonly OptionRow[] = [
   {
     name: 'uidmapping',
     kind: 'mapping',
-    usage: 'uidmapping=[:]DISK:SHOWN:COUNT..., gidmapping=...',
+    usage: 'uidmapping=DISK:SHOWN:COUNT[:...], gidmapping=...',
     help: 'show the owners on disk as other IDs; what is created or changed is translated back',
   },
   { name: 'gidmapping', kind: 'mapping' },
@@ -255,14 +276,9 @@ const ignored: readonly OptionRow[] = [
   ].map((name) => ({ name, kind: 'ignored' as const })),
 ];
 
-const later: readonly OptionRow[] = [
-  'xattr_permissions',
-  'lowerdir+',
-  'datadir+',
-  'nfs_export',
-  'uuid',
-  'verity',
-].map((name) => ({ name, kind: 'later' }));
+const later: readonly OptionRow[] = ['xattr_permissions', 'nfs_export', 'uuid', 'verity'].map(
+  (name) => ({ name, kind: 'later' }),
+);
 
 export const OPTION_TABLE: readonly OptionRow[] = [
   ...layers,

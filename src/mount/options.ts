@@ -5,6 +5,7 @@ import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
 import type { IdSpec } from '../overlay/ids.js';
 import type { OverlaySpec } from '../overlay/spec.js';
+import { readOptionsFile } from './optionsFile.js';
 import { parseId, parseMapping } from './idOptions.js';
 import { MS, optionRow, type OptionRow } from './optionTable.js';
 
@@ -24,15 +25,15 @@ export interface MountPlan {
   readonly mountpoint: string;
 }
 
-/** Cuts at each `separator` that is neither escaped by a backslash nor inside double quotes. */
-function cut(text: string, separator: string, quotes: boolean): string[] {
+/** Cuts at each of `separators` that is neither escaped by a backslash nor inside double quotes. */
+function cut(text: string, separators: string, quotes: boolean): string[] {
   const parts: string[] = [];
   let from = 0;
   let quoted = false;
   for (let i = 0; i < text.length; i++) {
     if (text[i] === '\\') i++;
     else if (quotes && text[i] === '"') quoted = !quoted;
-    else if (text[i] === separator && !quoted) {
+    else if (!quoted && separators.includes(text[i])) {
       parts.push(text.slice(from, i));
       from = i + 1;
     }
@@ -44,18 +45,34 @@ function cut(text: string, separator: string, quotes: boolean): string[] {
 /** `\,`, `\:` and `\\` stand for the second character; any other backslash for itself. */
 const unescape = (text: string): string => text.replace(/\\([,:\\])/g, '$1');
 
-/** The options of every `-o`, in order: [name, value] with the value still escaped. */
-export function splitOptions(
-  lists: readonly string[],
-): [name: string, value: string | undefined][] {
+type Option = [name: string, value: string | undefined];
+
+/** The options of every `-o`, in order, with the values still escaped. */
+export function splitOptions(lists: readonly string[], separators = ','): Option[] {
   return lists
-    .flatMap((list) => cut(list, ',', true))
+    .flatMap((list) => cut(list, separators, true))
     .filter((option) => option !== '')
     .map((option) => {
       const equals = option.indexOf('=');
       return equals < 0 ? [option, undefined] : [option.slice(0, equals), option.slice(equals + 1)];
     });
 }
+
+/** The same with the contents of each `optionsfile` in its place; there a newline is a comma, too. */
+function allOptions(lists: readonly string[], cwd: string): Option[] {
+  return splitOptions(lists).flatMap((option) => {
+    const [name, value] = option;
+    if (name !== 'optionsfile') return [option];
+    const path = absolute(unescape(needPath(name, value)), cwd);
+    return splitOptions([readOptionsFile(path)], ',\n');
+  });
+}
+
+/** The paths of a `lowerdir`, without its escapes; data-only ones too. */
+export const splitLayers = (value: string): string[] =>
+  cut(value, ':', false)
+    .filter((part) => part !== '')
+    .map(unescape);
 
 /** Absolute: relative layer paths mean the caller's directory, not the host's. */
 export const absolute = (path: string, cwd: string): string =>
@@ -64,6 +81,9 @@ export const absolute = (path: string, cwd: string): string =>
 /** What the options collect before they become a plan. */
 interface Collected {
   lowers: string[];
+  dataLayers: string[];
+  /** The layers were given by `lowerdir`. */
+  listed: boolean;
   upper: string | undefined;
   work: string | undefined;
   flags: number;
@@ -75,6 +95,7 @@ interface Collected {
   writeback: boolean;
   redirectDir: OverlaySpec['redirectDir'];
   metacopy: boolean;
+  index: OverlaySpec['index'];
   ids: { -readonly [key in keyof IdSpec]: IdSpec[key] };
   squash: boolean;
   userxattr: boolean;
@@ -84,21 +105,62 @@ interface Collected {
   labels: string[];
 }
 
-function lowerList(value: string, cwd: string): string[] {
-  const parts = cut(value, ':', false);
-  if (parts.length > 1 && parts.includes('')) {
+function needPath(name: string, value: string | undefined): string {
+  if (value === undefined || value === '') {
     throw new UserError(
-      'lowerdir has an empty path between two colons: data-only layers (::) are not supported yet, and a colon in a name is written \\:',
+      `option ${name} needs a path, as in ${name}=${name === 'optionsfile' ? 'FILE' : 'DIR'}`,
     );
   }
-  return parts.filter((part) => part !== '').map((part) => absolute(unescape(part), cwd));
+  return value;
 }
 
-function takePath(into: Collected, name: string, value: string | undefined, cwd: string): void {
-  if (value === undefined || value === '') {
-    throw new UserError(`option ${name} needs a path, as in ${name}=DIR`);
+/** `A:B::D1::D2`: layers after a single colon are merged, after two data-only (ovl_parse_param_lowerdir). */
+function takeLowers(into: Collected, value: string, cwd: string): void {
+  into.lowers = [];
+  into.dataLayers = [];
+  into.listed = true;
+  let data = false;
+  const parts = cut(value, ':', false);
+  for (const [i, part] of parts.entries()) {
+    if (part === '') {
+      if (i === 0 || i === parts.length - 1 || data) {
+        throw new UserError(
+          'lowerdir has a colon without a layer beside it: A:B merges, A::D adds the data-only layer D, and a colon in a name is written \\:',
+        );
+      }
+      data = true;
+      continue;
+    }
+    const path = absolute(unescape(part), cwd);
+    if (data) into.dataLayers.push(path);
+    else into.lowers.push(path);
+    if (!data && into.dataLayers.length > 0) throw mergedAfterData(path);
+    data = false;
   }
-  if (name === 'lowerdir') into.lowers = lowerList(value, cwd);
+}
+
+const mergedAfterData = (path: string): UserError =>
+  new UserError(
+    `lower layer ${display(path)} comes after a data-only layer: put data-only layers last`,
+  );
+
+/** `lowerdir+` and `datadir+`: one more layer below those before it, its colons as they are. */
+function addLower(into: Collected, name: string, value: string, cwd: string): void {
+  if (into.listed) {
+    throw new UserError(
+      `option ${name} cannot follow lowerdir: give all layers in one of the ways`,
+    );
+  }
+  const path = absolute(unescape(value), cwd);
+  if (name === 'datadir+') into.dataLayers.push(path);
+  else if (into.dataLayers.length > 0) throw mergedAfterData(path);
+  else into.lowers.push(path);
+}
+
+function takePath(into: Collected, name: string, given: string | undefined, cwd: string): void {
+  const value = needPath(name, given);
+  if (name === 'lowerdir') takeLowers(into, value, cwd);
+  else if (name === 'lowerdir+' || name === 'datadir+') addLower(into, name, value, cwd);
   else if (name === 'upperdir') into.upper = absolute(unescape(value), cwd);
   else into.work = absolute(unescape(value), cwd);
 }
@@ -120,6 +182,7 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
   if (value === 'off' || value === 'nofollow') into.asked.delete(row.name);
   else into.asked.add(row.name);
   if (row.name === 'metacopy') into.metacopy = value === 'on';
+  else if (row.name === 'index') into.index = value === 'on' ? 'on' : 'off';
   else into.redirectDir = value === 'on' || value === 'nofollow' ? value : 'follow';
 }
 
@@ -190,6 +253,10 @@ function take(into: Collected, row: OptionRow, value: string | undefined, cwd: s
     case 'later':
       refuseLater(name, value);
       return;
+    case 'file':
+      throw new UserError(
+        `option ${name} stands in an options file: name every file on the command line`,
+      );
     case 'ignored':
       return;
   }
@@ -198,6 +265,8 @@ function take(into: Collected, row: OptionRow, value: string | undefined, cwd: s
 function collect(lists: readonly string[], cwd: string, privileged: boolean): Collected {
   const into: Collected = {
     lowers: [],
+    dataLayers: [],
+    listed: false,
     upper: undefined,
     work: undefined,
     flags: privileged ? 0 : MS.NOSUID | MS.NODEV,
@@ -209,6 +278,7 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     writeback: true,
     redirectDir: 'on',
     metacopy: true,
+    index: 'auto',
     ids: { uids: [], gids: [], squashUid: undefined, squashGid: undefined },
     squash: false,
     userxattr: false,
@@ -216,7 +286,7 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     acl: true,
     labels: [],
   };
-  for (const [name, value] of splitOptions(lists)) {
+  for (const [name, value] of allOptions(lists, cwd)) {
     const row = optionRow(name);
     if (!row) {
       throw new UserError(`unknown option '${display(name)}': see stratafs --help for the list`);
@@ -230,6 +300,11 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
 function refuse(options: Collected): void {
   if (options.lowers.length === 0) {
     throw new UserError('no layer to mount: give lowerdir, as in -o lowerdir=DIR');
+  }
+  if (options.dataLayers.length > 0 && !options.metacopy) {
+    throw new UserError(
+      `data-only layer ${display(options.dataLayers[0])} needs metacopy=on, which alone leads there: leave metacopy=off out`,
+    );
   }
   const clash = options.userxattr ? [...options.asked].at(0) : undefined;
   if (clash !== undefined) {
@@ -279,6 +354,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
   const readOnly = options.upper === undefined || (options.flags & MS.RDONLY) !== 0;
   const spec: OverlaySpec = Object.freeze({
     lowers: Object.freeze(options.lowers),
+    ...(options.dataLayers.length === 0 ? {} : { dataLayers: Object.freeze(options.dataLayers) }),
     ...(options.upper === undefined ? {} : { upper: options.upper }),
     ...(options.work === undefined ? {} : { work: options.work }),
     readOnly,
@@ -286,6 +362,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     writeback: options.writeback,
     redirectDir: options.redirectDir,
     metacopy: options.metacopy,
+    index: options.index,
     ...(options.userxattr ? { userxattr: true } : {}),
     ...(ids === undefined ? {} : { ids }),
     ...(options.acl ? {} : { acl: false }),

@@ -6,7 +6,8 @@ import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../sys/constants.js';
 import { STAT_A } from '../sys/sys.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
-import { F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import { F_INDEXED, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import { unionLinks } from './links.js';
 import type { Overlay } from './overlay.js';
 
 /**
@@ -19,6 +20,7 @@ export function shownNlink(ov: Overlay, node: number, at: number): number {
   const nlink = ov.sys.u32[(at + STATX.nlink) >> 2];
   if (!isDir(ov.sys.statMode(at))) {
     if (table.has(node, F_ORPHAN)) return Math.max(0, nlink - 1);
+    if (table.has(node, F_INDEXED)) return unionLinks(ov, node, nlink);
     // The links that a removed lower file has there are no links of this one.
     return table.has(node, F_UNLINKED) ? 0 : nlink;
   }

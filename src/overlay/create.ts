@@ -6,7 +6,6 @@
  */
 import { E } from '../base/errno.js';
 import { dtype, isDir, isLnk, S_ISGID, S_ISUID, S_IXGRP } from '../base/mode.js';
-import { isDeviceWhiteout } from '../layer/whiteout.js';
 import { STATX } from '../protocol/layout.js';
 import {
   AT_EMPTY_PATH,
@@ -27,6 +26,7 @@ import { F_ACL_DEFAULT, F_ACL_KNOWN, F_ORPHAN, F_UNLINKED, F_UPPER } from './ino
 import { xinoHi } from './identity.js';
 import { NO_ID } from './ids.js';
 import { orphanName, type Overlay } from './overlay.js';
+import { isUpperWhiteout } from './whiteouts.js';
 
 const DEFAULT_ACL = 'system.posix_acl_default';
 
@@ -137,7 +137,7 @@ function createOverWhiteout(ov: Overlay, creation: Creation, dir: number, mode: 
   const { name } = creation;
   const found = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
   if (found < 0) return found;
-  if (!isDeviceWhiteout(ov.sys, STAT_B)) return -E.EEXIST;
+  if (!isUpperWhiteout(ov, creation.parent, dir, name, STAT_B)) return -E.EEXIST;
   const stage = makeStage(ov, creation.parent, dir);
   if (typeof stage === 'number') return stage;
   const { fd: at, temp } = stage;

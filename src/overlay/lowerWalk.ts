@@ -10,11 +10,11 @@ import {
   dirMarks,
   dotWhiteout,
   isDeviceWhiteout,
-  isMetacopy,
   isXWhiteout,
   parseRedirect,
   type DirMarks,
 } from '../layer/whiteout.js';
+import { readMetacopy } from '../layer/metacopy.js';
 import { noXattr } from '../layer/xattrs.js';
 import {
   AT_SYMLINK_NOFOLLOW,
@@ -28,7 +28,7 @@ import { log } from '../sys/log.js';
 import { STAT_A, STAT_B } from '../sys/sys.js';
 import { Found } from './hit.js';
 import { PLACE_TOUCHED, PLACE_XWHITEOUTS } from './lowers.js';
-import { foundLower, showIno } from './identity.js';
+import { foundLower, isSparse, showIno } from './identity.js';
 import type { Overlay } from './overlay.js';
 
 /** Which lowers of the parent's stack are asked. `indexed`: a listing has told, so a miss hides nothing. */
@@ -50,6 +50,8 @@ interface Walk {
   range: Range;
   /** The object above is a metadata-only copy: a regular file is looked for. */
   metacopy: boolean;
+  /** The last metadata-only copy in a lower says by an absolute path where its data is. */
+  absolute: boolean;
   stop: boolean;
 }
 
@@ -73,6 +75,7 @@ export function walkLowers(
     at: redirect === '' ? Math.max(0, range.first) : 0,
     range: redirect === '' ? range : EVERYWHERE,
     metacopy,
+    absolute: false,
     stop: false,
   };
   const { lowers } = ov;
@@ -82,6 +85,10 @@ export function walkLowers(
     walk.at++;
   }
   if (!walk.metacopy || ov.hit.data) return 0;
+  if (ov.data && walk.absolute) {
+    ov.hit.data = ov.data.file(walk.name);
+    return 0;
+  }
   log(`no data found for the metadata-only copy ${display(name)}`);
   return -E.EIO;
 }
@@ -197,15 +204,18 @@ function addFile(walk: Walk, q: Question, at: number): number {
   const { hit, sys } = ov;
   const first = hit.found === Found.None;
   if (first) foundLower(ov, q.place, at);
-  const suspect = q.prefix !== undefined || mayHoldCopies(ov, q.place);
-  const asks = suspect && isReg(sys.statMode(at));
-  const metacopy = asks ? isMetacopy(sys, q.dir, q.name, ov.markPrefix) : 0;
+  const suspect =
+    isReg(sys.statMode(at)) &&
+    (q.prefix !== undefined || mayHoldCopies(ov, q.place) || isSparse(sys, at));
+  const metacopy = suspect ? hasMetacopy(ov, q.dir, q.name) : 0;
   if (metacopy < 0) return metacopy;
   if (metacopy > 0) {
     if (refusesMetacopy(ov, q.name)) return -E.EPERM;
     walk.metacopy = true;
     const redirect = fileRedirect(ov, q.dir, q.name);
-    return typeof redirect === 'number' ? redirect : goOn(walk, q, redirect);
+    if (typeof redirect === 'number') return redirect;
+    walk.absolute = redirect.startsWith('/');
+    return goOn(walk, q, redirect);
   }
   if (walk.metacopy) hit.data = { parent: q.place, name: q.path };
   walk.stop = true;
@@ -238,6 +248,13 @@ function addDirectory(walk: Walk, q: Question, at: number): number {
   return 0;
 }
 
+/** 1 for a metadata-only copy, 0 for a whole file; -EIO (logged) for a mark of an unknown form. */
+export function hasMetacopy(ov: Overlay, dir: number, name: string): number {
+  const found = readMetacopy(ov.sys, dir, name, ov.markPrefix);
+  if (found === -E.EIO) log(`the metacopy mark of ${display(name)} is not of a known form`);
+  return found;
+}
+
 /** The mark of a metadata-only copy is not honoured where anybody can write it (ovl_lookup). */
 export function refusesMetacopy(ov: Overlay, name: string): boolean {
   if (ov.userxattr) {
@@ -257,11 +274,15 @@ export const placeFlags = (marks: DirMarks): number =>
   (marks.xwhiteouts ? PLACE_XWHITEOUTS : 0) | (marks.touched ? PLACE_TOUCHED : 0);
 
 /**
- * Whether files in a lower's directory may be metadata-only copies. A union leaves marks on the
- * directories it writes to, but for those that it made in one it had made, and for the root.
+ * Whether every file in a lower's directory must be asked if it is a metadata-only copy; elsewhere
+ * only those with fewer blocks than their size needs are (`isSparse`; a copy with many xattrs may
+ * have as many). A union leaves marks on the directories it writes to, but for those that it made in
+ * one it had made, and for the root. Tools that write data-only layers mark none.
  */
 export const mayHoldCopies = (ov: Overlay, place: number): boolean =>
-  ov.lowers.parentOf(place) === 0 || ov.lowers.marked(place, PLACE_TOUCHED);
+  ov.data !== undefined ||
+  ov.lowers.parentOf(place) === 0 ||
+  ov.lowers.marked(place, PLACE_TOUCHED);
 
 /** What the layers below are asked for, after an object with `redirect`. */
 function goOn(walk: Walk, q: Question, redirect: string): number {

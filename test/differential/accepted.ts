@@ -14,6 +14,9 @@ export interface Context {
   readonly refusedRename: boolean;
 }
 
+const copiesMetadata = ({ features }: Context): boolean =>
+  features === 'full' || features === 'defaults';
+
 export interface Accepted {
   readonly reason: string;
   /** Answers as `comparable` gives them: an errno's name, or "ok" and the answer's words. */
@@ -60,8 +63,8 @@ export const ACCEPTED: readonly Accepted[] = [
   {
     reason:
       'Data that is copied up after the metadata leaves the mtime as it was; kernel overlayfs sets the present time. (With metacopy=off nothing of this kind is accepted.)',
-    matches: ([name], subject, reference, { features }) =>
-      features === 'full' &&
+    matches: ([name], subject, reference, context) =>
+      copiesMetadata(context) &&
       ['lstat', 'stat', 'fstat'].includes(name) &&
       reference.split(' ')[1 + MTIME] === 'now' &&
       (reference.split(' ')[1 + MODE] ?? '').startsWith('10') &&
@@ -117,7 +120,7 @@ export function isKeptMtime(subject: Manifest, reference: Manifest, context: Con
     const mode = subject.get(path)?.get('mode') ?? '';
     return (
       (field === 'mtime' || field === 'ns') &&
-      ((context.features === 'full' && mode.startsWith('10')) ||
+      ((copiesMetadata(context) && mode.startsWith('10')) ||
         (context.refusedRename && isDirectory(mode))) &&
       reference.get(path)?.get('mtime') === 'now'
     );

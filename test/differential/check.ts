@@ -2,6 +2,7 @@
 import { type Difference, type Pair, compare } from './compare.js';
 import { someLayers } from './layers.js';
 import { someOperations } from './makers.js';
+import type { Features } from '../support/mount.js';
 import { showOperation } from './operations.js';
 import { Random } from './random.js';
 import { type Case, shrink } from './shrink.js';
@@ -12,10 +13,14 @@ export interface Finding {
   readonly differences: readonly Difference[];
 }
 
-/** The layers and at least `length` operations that a seed stands for. */
-export function caseOf(seed: number, length: number): Case {
+/**
+ * The layers and at least `length` operations that a seed stands for. Without the index a hard link
+ * of a layer breaks when it is copied up, so there few layers have any.
+ */
+export function caseOf(seed: number, length: number, features: Features): Case {
   const random = new Random(seed);
-  const layers = someLayers(random, seed % 5 === 0);
+  const indexed = features === 'full' || features === 'defaults';
+  const layers = someLayers(random, indexed ? 'kept' : seed % 5 === 0 ? 'broken' : 'none');
   return { layers, operations: someOperations(random, layers.seen, length) };
 }
 

@@ -20,7 +20,7 @@ that differs is made small and written to test/differential/replays/, which npm 
   --count N       sequences (2000)
   --ops N         operations in each, at least (60)
   --seed N        the first seed (1); a seed stands for a sequence
-  --mode MODE     plain, full, userxattr or all (all: ${COMPARED.join(' and ')}, by turns)
+  --mode MODE     ${COMPARED.join(', ')} or all (all: by turns)
   --jobs N        sequences at once (2)
   --stop N        give up after N sequences that differ (10)
   --replay FILE   run this file alone, and change nothing
@@ -50,7 +50,7 @@ function natural(name: string, text: string): number {
 function modesOf(word: string): readonly Features[] {
   if (word === 'all') return COMPARED;
   if (isFeatures(word)) return [word];
-  throw new UsageError(`--mode takes plain, full, userxattr or all, not ${JSON.stringify(word)}`);
+  throw new UsageError(`--mode takes ${COMPARED.join(', ')} or all, not ${JSON.stringify(word)}`);
 }
 
 /** Undefined when the user asks for help. */
@@ -128,7 +128,7 @@ async function search(options: Options, stopped: AbortSignal): Promise<number> {
       const features = modes[seed % modes.length] ?? 'full';
       const finding = await check(
         pairUnderTest(features),
-        caseOf(seed, options.ops),
+        caseOf(seed, options.ops, features),
         SHRINK_SECONDS,
       );
       if (finding !== undefined) {

@@ -26,7 +26,7 @@ const BATCH = 10;
 /** Fails with the smallest case that still shows a difference of the same kind. */
 async function mustAgree(seed: number): Promise<void> {
   const pair = pairUnderTest(featuresOfSeed(seed));
-  const finding = await check(pair, caseOf(seed, LENGTH), SHRINK_SECONDS);
+  const finding = await check(pair, caseOf(seed, LENGTH, pair.features), SHRINK_SECONDS);
   if (finding === undefined) return;
   expect.fail(
     `STRATAFS_SEED=${seed} STRATAFS_COUNT=1 (${pair.features}), smallest case:\n` +

@@ -137,11 +137,13 @@ export function specOf(top: string, parts: EngineParts): OverlaySpec {
     writeback: true,
     redirectDir: 'follow',
     metacopy: false,
+    index: 'off',
     debug: false,
     ...parts.spec,
   } as const;
   if (parts.upper === false) return { lowers, readOnly: true, ...rest };
-  return { lowers, upper: join(top, 'upper'), work: join(top, 'work'), readOnly: false, ...rest };
+  const above = { upper: join(top, 'upper'), work: join(top, 'work') };
+  return { lowers, ...above, readOnly: false, ...rest };
 }
 
 export const openDescriptors = (): number => readdirSync('/proc/self/fd').length;

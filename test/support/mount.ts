@@ -27,30 +27,31 @@ const UNMOUNT_TIMEOUT_MS = 30_000;
  */
 const FEATURES = {
   plain: ['redirect_dir=off', 'metacopy=off', 'index=off'],
-  full: ['redirect_dir=on', 'metacopy=on', 'index=off'],
+  full: ['redirect_dir=on', 'metacopy=on', 'index=on'],
   userxattr: ['userxattr', 'index=off'],
 } as const;
 
-/** `user` is what there is in a user namespace: `userxattr`, which stratafs takes there unasked. */
-export type Features = keyof typeof FEATURES | 'user';
+/**
+ * `defaults` says nothing to stratafs, which then does as `full`; `user` is what there is in a user
+ * namespace: `userxattr`, which stratafs takes there unasked.
+ */
+export type Features = keyof typeof FEATURES | 'defaults' | 'user';
 
-/** Those that random sequences are run with. */
-export const COMPARED: readonly Features[] = ['plain', 'full'];
+/** Those that random sequences are run with, by turns; `user` needs a namespace to be in. */
+export const COMPARED = ['plain', 'full', 'userxattr', 'defaults'] as const;
 
-/** Those that can be asked for by name; `user` needs a namespace to be in. */
-export function isFeatures(word: string): word is keyof typeof FEATURES {
-  return Object.hasOwn(FEATURES, word);
-}
+export const isFeatures = (word: string): word is (typeof COMPARED)[number] =>
+  COMPARED.some((features) => features === word);
 
-/** Seeds take turns. */
 export function featuresOfSeed(seed: number): Features {
-  return COMPARED[seed % COMPARED.length] ?? 'full';
+  return COMPARED[seed % COMPARED.length] ?? 'defaults';
 }
 
 /** The options that make a driver write `features`; fuse-overlayfs knows none. */
 export function featureOptions(driver: Driver, features: Features): readonly string[] {
   if (driver === 'fuse-overlayfs') return [];
   if (features === 'user') return driver === 'kernel' ? FEATURES.userxattr : [];
+  if (features === 'defaults') return driver === 'kernel' ? FEATURES.full : [];
   return FEATURES[features];
 }
 
@@ -75,7 +76,8 @@ function mountCommand(
       return ['fuse-overlayfs', ['-o', [...layers, ...extra].join(','), mountpoint]];
     case 'kernel': {
       const said = extra.some((option) => option === 'userxattr' || option.startsWith('metacopy='));
-      const options = [...layers, ...(said ? extra : [...FEATURES.plain, ...extra])].join(',');
+      const unsaid = extra.includes('userxattr') ? ['index=off'] : said ? [] : FEATURES.plain;
+      const options = [...layers, ...unsaid, ...extra].join(',');
       return ['mount', ['-t', 'overlay', 'overlay', '-o', options, mountpoint]];
     }
   }

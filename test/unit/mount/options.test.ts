@@ -17,6 +17,7 @@ describe('the option list', () => {
       writeback: true,
       redirectDir: 'on',
       metacopy: true,
+      index: 'auto',
       debug: false,
     });
   });
@@ -29,6 +30,16 @@ describe('the option list', () => {
       '/home/me/./w',
       '/home/me/mnt',
     ]);
+  });
+
+  it('takes data-only layers after two colons, and layers one by one', () => {
+    const spec = { lowers: ['/a', '/b:c'], dataLayers: ['/d', '/e:f'] };
+    expect(plan('lowerdir=/a:/b\\:c::/d::/e\\:f').spec).toMatchObject(spec);
+    expect(plan('lowerdir+=/a,lowerdir+=/b:c', 'datadir+=/d,datadir+=/e:f').spec).toMatchObject(
+      spec,
+    );
+    expect(plan('lowerdir=/a').spec).not.toHaveProperty('dataLayers');
+    expect(plan('datadir+=/d,lowerdir=/a').spec).not.toHaveProperty('dataLayers');
   });
 
   it('skips empty options, as podman 4.3.1 writes them', () => {
@@ -96,6 +107,8 @@ describe('the option list', () => {
       metacopy: false,
     });
     expect(plan('lowerdir=/a,redirect_dir=nofollow').spec.redirectDir).toBe('nofollow');
+    expect(plan('lowerdir=/a,index=on').spec.index).toBe('on');
+    expect(plan('lowerdir=/a,index=off').spec.index).toBe('off');
   });
 
   it('takes mappings as podman writes them, and IDs to squash to', () => {
@@ -152,9 +165,23 @@ describe('one sentence for', () => {
     ['a range too long', 'lowerdir=/a,uidmapping=0:2:4294967294', 'too long range'],
     ['ranges that overlap', 'lowerdir=/a,uidmapping=0:10:5:9:14:1', 'maps an ID twice'],
     ['an empty label', 'lowerdir=/a,context=""', 'option context needs a SELinux label'],
-    ['a feature to come', 'lowerdir=/a,index=on', 'option index=on is not'],
+    ['a feature to come', 'lowerdir=/a,xino=on', 'option xino=on is not'],
     ['a wrong choice', 'lowerdir=/a,metacopy=1', "option metacopy takes on, off, not '1'"],
-    ['data-only layers', 'lowerdir=/a::/b', 'data-only layers (::) are not supported yet'],
+    ['a colon at the start', 'lowerdir=::/a', 'lowerdir has a colon without a layer beside it'],
+    ['a colon at the end', 'lowerdir=/a:', 'lowerdir has a colon without a layer beside it'],
+    ['two at the end', 'lowerdir=/a::/b::', 'lowerdir has a colon without a layer beside it'],
+    ['three colons', 'lowerdir=/a:::/b', 'lowerdir has a colon without a layer beside it'],
+    ['a merged layer last', 'lowerdir=/a::/b:/c', 'layer /c comes after a data-only layer'],
+    [
+      'the same with +',
+      'lowerdir+=/a,datadir+=/b,lowerdir+=/c',
+      'layer /c comes after a data-only',
+    ],
+    ['both ways', 'lowerdir=/a,datadir+=/b', 'option datadir+ cannot follow lowerdir'],
+    ['data-only layers alone', 'datadir+=/b', 'no layer to mount'],
+    ['metacopy=off with them', 'lowerdir=/a::/b,metacopy=off', 'data-only layer /b needs metacopy'],
+    ['a missing options file', 'optionsfile=/no/such', 'options file /no/such cannot be read'],
+    ['a directory as options file', 'optionsfile=/', 'options file / is not a regular file'],
     ['a wrong switch', 'lowerdir=/a,fsync=yes', "option fsync takes 0 or 1, not 'yes'"],
     ['a value where none belongs', 'lowerdir=/a,ro=1', 'option ro takes no value'],
   ];
