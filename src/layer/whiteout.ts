@@ -13,7 +13,7 @@ import { isChr, isReg, S_IFCHR, S_IFREG } from '../base/mode.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_TYPE } from '../sys/constants.js';
 import { STAT_C, type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
-import { noXattr, TRUSTED, USER } from './xattrs.js';
+import { markSpaces, noXattr, TRUSTED } from './xattrs.js';
 
 export const WH_PREFIX = '.wh.';
 const WH_OPAQUE = '.wh..wh..opq';
@@ -58,15 +58,10 @@ export function isXWhiteout(
 ): boolean {
   if (!isReg(sys.statMode(at)) || sys.u64(at + STATX.size_) !== 0) return false;
   const { native } = sys;
-  return spaces(prefix).some(
+  return markSpaces(prefix).some(
     (space) => native.getxattr(dirfd, name, `${space}whiteout`, 0, 0) >= 0,
   );
 }
-
-/** The namespaces that marks are read from. With `userxattr` there is one, else the trusted one has the last word. */
-const spaces = (prefix: string): readonly string[] => (prefix === USER ? USER_ONLY : BOTH);
-const USER_ONLY = [USER];
-const BOTH = [USER, TRUSTED];
 
 /** 1 when `.wh.NAME` stands beside `name` in a lower's directory, 0 when not, -errno when that cannot be told. */
 export function dotWhiteout(sys: Sys, dirfd: number, name: string): number {
@@ -132,7 +127,7 @@ function xattrMarks(
 ): DirMarks | number {
   const keys = list.split('\0');
   const marks = { ...PLAIN, touched: keys.some((key) => key.startsWith(prefix)) };
-  for (const space of spaces(prefix)) {
+  for (const space of markSpaces(prefix)) {
     if (keys.includes(`${space}impure`)) marks.impure = true;
     if (!keys.includes(`${space}opaque`)) continue;
     const value = sys.xattr(dirfd, name, `${space}opaque`);

@@ -11,30 +11,40 @@ export const USER = 'user.overlay.';
 
 export const CAPABILITY = 'security.capability';
 
-const NAMESPACES = [TRUSTED, USER] as const;
+const BOTH = [USER, TRUSTED];
+const USER_ONLY = [USER];
+
+/**
+ * The namespaces that marks are read from: with `userxattr` (`prefix` is USER) that one, else both,
+ * of which the trusted one has the last word. In others `overlay.*` are names like any.
+ */
+export const markSpaces = (prefix: string): readonly string[] =>
+  prefix === USER ? USER_ONLY : BOTH;
+
 const ESCAPE = 'overlay.';
 
-/** The name on disk of a client's xattr. */
-export function toDisk(key: string): string {
-  for (const prefix of NAMESPACES) {
-    if (key.startsWith(prefix)) return prefix + ESCAPE + key.slice(prefix.length);
+/** The name on disk of a client's xattr, in a mount whose marks have `prefix`. */
+export function toDisk(key: string, prefix: string): string {
+  for (const space of markSpaces(prefix)) {
+    if (key.startsWith(space)) return space + ESCAPE + key.slice(space.length);
   }
   return key;
 }
 
 /** The client's name of an xattr on disk; undefined when it is ours. */
-export function toClient(key: string): string | undefined {
-  for (const prefix of NAMESPACES) {
-    if (key.startsWith(prefix)) {
-      const rest = key.slice(prefix.length);
-      return rest.startsWith(ESCAPE) ? prefix + rest.slice(ESCAPE.length) : undefined;
+export function toClient(key: string, prefix: string): string | undefined {
+  for (const space of markSpaces(prefix)) {
+    if (key.startsWith(space)) {
+      const rest = key.slice(space.length);
+      return rest.startsWith(ESCAPE) ? space + rest.slice(ESCAPE.length) : undefined;
     }
   }
   return key;
 }
 
 /** Ours: not copied up (each is written anew where it belongs). The escaped form is a client's and is copied. */
-export const isPrivate = (key: string): boolean => toClient(key) === undefined;
+export const isPrivate = (key: string, prefix: string): boolean =>
+  toClient(key, prefix) === undefined;
 
 /** A copy-up that cannot carry these fails; of others EOPNOTSUPP is accepted (ovl_must_copy_xattr). */
 export function mustCopy(key: string): boolean {
@@ -57,7 +67,8 @@ export function unknownMark(sys: Sys, dirfd: number, prefix: string): string | u
   if (bytes <= 0) return undefined;
   const keys = sys.text(XATTR_LIST, bytes - 1).split('\0');
   return keys.find(
-    (key) => key.startsWith(prefix) && isPrivate(key) && !KNOWN.has(key.slice(prefix.length)),
+    (key) =>
+      key.startsWith(prefix) && isPrivate(key, prefix) && !KNOWN.has(key.slice(prefix.length)),
   );
 }
 

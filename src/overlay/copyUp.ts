@@ -239,7 +239,7 @@ function decorate(ov: Overlay, node: number, from: Source, work: number, temp: s
   const uid = u32[w + STATX.uid / 4];
   const gid = u32[w + STATX.gid / 4];
   let code = native.fchownat(work, temp, uid, gid, AT_SYMLINK_NOFOLLOW);
-  if (code >= 0) code = copyXattrs(ov.sys, from, work, temp);
+  if (code >= 0) code = copyXattrs(ov, from, work, temp);
   if (code >= 0 && !from.parts) code = writeOrigin(ov, node, from, work, temp);
   if (code >= 0 && from.entry !== '') {
     code = setUnion(ov.sys, work, temp, 'U', u32[w + STATX.nlink / 4], 1);
@@ -251,13 +251,14 @@ function decorate(ov: Overlay, node: number, from: Source, work: number, temp: s
   return code < 0 ? code : setTimes(ov.sys, STAT_A, work, temp, AT_SYMLINK_NOFOLLOW);
 }
 
-function copyXattrs(sys: Sys, from: Source, work: number, temp: string): number {
+function copyXattrs(ov: Overlay, from: Source, work: number, temp: string): number {
+  const { sys } = ov;
   const { native } = sys;
   const bytes = native.listxattr(from.dir, from.name, XATTR_LIST, XATTR_MAX);
   // EOPNOTSUPP: the layer's file system has no xattrs, so there are none to copy.
   if (bytes <= 0) return bytes === -E.EOPNOTSUPP ? 0 : bytes;
   for (const key of sys.text(XATTR_LIST, bytes - 1).split('\0')) {
-    if (isPrivate(key)) continue;
+    if (isPrivate(key, ov.markPrefix)) continue;
     const size = native.getxattr(from.dir, from.name, key, XATTR, XATTR_MAX);
     if (size === -E.ENODATA) continue; // listed, but not ours to read (security modules)
     const code = size < 0 ? size : native.setxattr(work, temp, key, XATTR, size, 0);

@@ -20,7 +20,7 @@ export function isUpperWhiteout(
   at: number,
 ): boolean {
   if (isDeviceWhiteout(ov.sys, at)) return true;
-  return ov.table.has(parent, F_XWHITEOUTS) && isXWhiteout(ov.sys, dir, name, at);
+  return ov.table.has(parent, F_XWHITEOUTS) && isXWhiteout(ov.sys, dir, name, at, ov.markPrefix);
 }
 
 /** Makes `dir`, the upper directory of node `parent`, ready to hold whiteouts. Returns 0 or -errno. */
@@ -45,7 +45,7 @@ export function dropXWhiteouts(ov: Overlay, node: number): number {
   const read = readEntries(ov.sys, dir, (name, type) => {
     if (type !== DT_REG) return;
     const known = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
-    if (known >= 0 && isXWhiteout(ov.sys, dir, name, STAT_B)) found.push(name);
+    if (known >= 0 && isXWhiteout(ov.sys, dir, name, STAT_B, ov.markPrefix)) found.push(name);
   });
   if (read < 0) return read;
   for (const name of found) {

@@ -25,7 +25,13 @@ export function getxattr(ov: Overlay, node: number, key: string, at: number, siz
   if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
-  const length = ov.sys.native.getxattr(dir, objectName(ov, node), toDisk(key), at, size);
+  const length = ov.sys.native.getxattr(
+    dir,
+    objectName(ov, node),
+    toDisk(key, ov.markPrefix),
+    at,
+    size,
+  );
   if (!ov.ids || length <= 0 || size === 0) return length;
   const shown = ov.ids.shownXattr(ov.sys, key, at, length);
   return shown < 0 ? shown : length;
@@ -45,7 +51,7 @@ export function listxattr(ov: Overlay, node: number, caller: Asker): string | nu
   let list = '';
   let trusted: boolean | undefined;
   for (const key of ov.sys.text(XATTR_LIST, bytes - 1).split('\0')) {
-    const shown = toClient(key);
+    const shown = toClient(key, ov.markPrefix);
     if (shown === undefined || !hasAcl(ov, shown)) continue;
     if (shown.startsWith('trusted.') && !(trusted ??= caller.seesTrusted())) continue;
     list += `${shown}\0`;
@@ -70,7 +76,14 @@ export function setxattr(
   if (code < 0) return code;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
-  code = ov.sys.native.setxattr(dir, objectName(ov, node), toDisk(key), at, size, flags);
+  code = ov.sys.native.setxattr(
+    dir,
+    objectName(ov, node),
+    toDisk(key, ov.markPrefix),
+    at,
+    size,
+    flags,
+  );
   if (code >= 0) code = aclChanged(ov, node, key, (ext & SETXATTR_ACL_KILL_SGID) !== 0);
   if (code >= 0 && key === CAPABILITY && isReg(ov.table.mode(node))) {
     ov.table.set(node, F_CAPABLE);
@@ -92,7 +105,7 @@ export function removexattr(ov: Overlay, node: number, key: string): number {
   if (up < 0) return up;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
-  const code = ov.sys.native.removexattr(dir, objectName(ov, node), toDisk(key));
+  const code = ov.sys.native.removexattr(dir, objectName(ov, node), toDisk(key, ov.markPrefix));
   if (code >= 0 && key === CAPABILITY && ov.table.has(node, F_CAPABLE)) {
     ov.table.clear(node, F_CAPABLE);
     ov.dropFile(node);

@@ -1,7 +1,15 @@
 /** Which xattrs are the engine's own, and how a client's of the same form are stored. */
 import { describe, expect, it } from 'vitest';
 import { E } from '../../../src/base/errno.js';
-import { isPrivate, mustCopy, noXattr, toClient, toDisk } from '../../../src/layer/xattrs.js';
+import {
+  isPrivate,
+  mustCopy,
+  noXattr,
+  toClient,
+  toDisk,
+  TRUSTED,
+  USER,
+} from '../../../src/layer/xattrs.js';
 
 const CLIENTS = [
   'user.a',
@@ -20,8 +28,10 @@ const CLIENTS = [
 
 describe('names of xattrs', () => {
   it.each(CLIENTS)('%j comes back to the client as it was given', (key) => {
-    expect(toClient(toDisk(key))).toBe(key);
-    expect(isPrivate(toDisk(key))).toBe(false);
+    for (const marks of [TRUSTED, USER]) {
+      expect(toClient(toDisk(key, marks), marks)).toBe(key);
+      expect(isPrivate(toDisk(key, marks), marks)).toBe(false);
+    }
   });
 
   it.each([
@@ -31,22 +41,29 @@ describe('names of xattrs', () => {
     ['user.mine', 'user.mine'],
     ['trusted.overlayx', 'trusted.overlayx'],
   ])('%j is %j on disk', (client, disk) => {
-    expect(toDisk(client)).toBe(disk);
+    expect(toDisk(client, TRUSTED)).toBe(disk);
   });
 
   it.each(['opaque', 'origin', 'impure', 'whiteout', 'redirect', 'metacopy', 'nlink', 'x'])(
     'overlay.%s on disk is ours, in both namespaces',
     (name) => {
       for (const prefix of ['trusted.overlay.', 'user.overlay.']) {
-        expect(toClient(prefix + name)).toBeUndefined();
-        expect(isPrivate(prefix + name)).toBe(true);
+        expect(toClient(prefix + name, TRUSTED)).toBeUndefined();
+        expect(isPrivate(prefix + name, TRUSTED)).toBe(true);
       }
     },
   );
 
+  it('in the trusted namespace are names like any with userxattr', () => {
+    expect(toDisk('trusted.overlay.opaque', USER)).toBe('trusted.overlay.opaque');
+    expect(toClient('trusted.overlay.opaque', USER)).toBe('trusted.overlay.opaque');
+    expect(toDisk('user.overlay.opaque', USER)).toBe('user.overlay.overlay.opaque');
+    expect(toClient('user.overlay.opaque', USER)).toBeUndefined();
+  });
+
   it('can never be made ours by a client, whatever it asks for', () => {
     for (const key of [...CLIENTS, 'trusted.overlay.overlay.', 'user.overlay.overlay.']) {
-      expect(isPrivate(toDisk(key))).toBe(false);
+      expect(isPrivate(toDisk(key, TRUSTED), TRUSTED)).toBe(false);
     }
   });
 });
