@@ -17,6 +17,7 @@ import {
   RENAME_NOREPLACE,
   RESOLVE_LAYER,
   STATX_BASIC_STATS,
+  STATX_MODE,
 } from '../sys/constants.js';
 import { STAT_A, STAT_B, XATTR, XATTR_MAX } from '../sys/sys.js';
 import type { Asker } from './attr.js';
@@ -127,9 +128,12 @@ function own(
   const { native } = ov.sys;
   if (uid === ov.uid && (gid === -1 || gid === ov.gid)) return 0;
   const code = native.fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW);
-  // chown drops set-id bits of files; a new file gets them back.
-  if (code < 0 || isLnk(mode) || isDir(mode) || (mode & (S_ISUID | S_ISGID)) === 0) return code;
-  return native.fchmodat(dir, name, mode & 0o7777);
+  // chown drops set-id bits of files; a new file gets them back, the rest being as a default ACL says.
+  const setIds = mode & (S_ISUID | S_ISGID);
+  if (code < 0 || isLnk(mode) || isDir(mode) || setIds === 0) return code;
+  const known = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_MODE, STAT_B);
+  if (known < 0) return known;
+  return native.fchmodat(dir, name, (ov.sys.statMode(STAT_B) & 0o7777) | setIds);
 }
 
 function createOverWhiteout(ov: Overlay, creation: Creation, dir: number, mode: number): number {
