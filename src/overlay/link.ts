@@ -1,18 +1,21 @@
 /** Hard links. The file is copied up; the new name is another link of the upper file (ovl_link). */
 import { E } from '../base/errno.js';
 import { dtype } from '../base/mode.js';
-import { isDeviceWhiteout } from '../layer/whiteout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A, STAT_B } from '../sys/sys.js';
 import { copyUp, copyUpMeta, markImpure } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
-import { F_IMPURE, F_METACOPY, F_ORPHAN } from './inodeTable.js';
+import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UNLINKED } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 import { setRedirect } from './redirect.js';
+import { isUpperWhiteout } from './whiteouts.js';
 
 /** Links `node` to (parent, name); its new statx is at STAT_A. Returns 0 or -errno. */
 export function link(ov: Overlay, node: number, parent: number, name: string): number {
   const { table } = ov;
+  // Without the index a removed name of a lower was the file's last, whatever the lower counts
+  // (vfs_link: no links to a file that has none).
+  if (table.has(node, F_UNLINKED) && !table.has(node, F_ORPHAN)) return -E.ENOENT;
   let code = copyUpMeta(ov, node);
   if (code >= 0) code = copyUp(ov, parent);
   if (code >= 0 && table.has(node, F_METACOPY)) {
@@ -24,7 +27,7 @@ export function link(ov: Overlay, node: number, parent: number, name: string): n
   if (dir < 0) return dir;
   const impure = !table.has(node, F_ORPHAN) && table.has(table.parent(node), F_IMPURE);
   if (impure) code = markImpure(ov, parent);
-  if (code >= 0) code = linkUpper(ov, node, dir, name);
+  if (code >= 0) code = linkUpper(ov, node, parent, dir, name);
   if (code < 0) return code;
   if (table.has(node, F_ORPHAN)) {
     ov.work?.removeOrphan(ov.realName(node), false);
@@ -40,7 +43,7 @@ export function link(ov: Overlay, node: number, parent: number, name: string): n
 }
 
 /** The link itself; over a whiteout it is made in the workdir and moved there. */
-function linkUpper(ov: Overlay, node: number, dir: number, name: string): number {
+function linkUpper(ov: Overlay, node: number, parent: number, dir: number, name: string): number {
   const { native } = ov.sys;
   const from = ov.realDir(node);
   if (from < 0) return from;
@@ -48,7 +51,7 @@ function linkUpper(ov: Overlay, node: number, dir: number, name: string): number
   if (code !== -E.EEXIST) return code;
   const found = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
   if (found < 0) return found;
-  if (!isDeviceWhiteout(ov.sys, STAT_B)) return -E.EEXIST;
+  if (!isUpperWhiteout(ov, parent, dir, name, STAT_B)) return -E.EEXIST;
   const temp = ov.work?.tempName() ?? '';
   const made = native.linkat(from, ov.realName(node), ov.workDir(), temp, 0);
   if (made < 0) return made;
