@@ -253,6 +253,13 @@ const users: readonly OptionRow[] = [
   },
   { name: 'squash_to_uid', kind: 'id' },
   { name: 'squash_to_gid', kind: 'id' },
+  {
+    name: 'xattr_permissions',
+    kind: 'choice',
+    choices: ['1', '2'],
+    usage: 'xattr_permissions=1|2',
+    help: 'keep owner, mode and type in an xattr: 1 of security (root), 2 of user, as fuse-overlayfs',
+  },
   { name: 'noacl', kind: 'word', help: 'no POSIX ACLs: they answer EOPNOTSUPP' },
   {
     name: 'context',
@@ -276,9 +283,10 @@ const ignored: readonly OptionRow[] = [
   ].map((name) => ({ name, kind: 'ignored' as const })),
 ];
 
-const later: readonly OptionRow[] = ['xattr_permissions', 'nfs_export', 'uuid', 'verity'].map(
-  (name) => ({ name, kind: 'later' }),
-);
+const later: readonly OptionRow[] = ['nfs_export', 'uuid', 'verity'].map((name) => ({
+  name,
+  kind: 'later',
+}));
 
 export const OPTION_TABLE: readonly OptionRow[] = [
   ...layers,

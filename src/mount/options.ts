@@ -99,6 +99,7 @@ interface Collected {
   ids: { -readonly [key in keyof IdSpec]: IdSpec[key] };
   squash: boolean;
   userxattr: boolean;
+  xattrPermissions: 1 | 2 | undefined;
   /** Options that were given a value other than "off". */
   asked: Set<string>;
   acl: boolean;
@@ -179,9 +180,10 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
     const given = display(value ?? '');
     throw new UserError(`option ${row.name} takes ${choices.join(', ')}, not '${given}'`);
   }
-  if (value === 'off' || value === 'nofollow') into.asked.delete(row.name);
-  else into.asked.add(row.name);
+  if (value === 'on' || value === 'follow') into.asked.add(row.name);
+  else into.asked.delete(row.name);
   if (row.name === 'metacopy') into.metacopy = value === 'on';
+  else if (row.name === 'xattr_permissions') into.xattrPermissions = value === '1' ? 1 : 2;
   else if (row.name === 'index') into.index = value === 'on' ? 'on' : 'off';
   else into.redirectDir = value === 'on' || value === 'nofollow' ? value : 'follow';
 }
@@ -282,6 +284,7 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     ids: { uids: [], gids: [], squashUid: undefined, squashGid: undefined },
     squash: false,
     userxattr: false,
+    xattrPermissions: undefined,
     asked: new Set(),
     acl: true,
     labels: [],
@@ -365,7 +368,9 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     index: options.index,
     ...(options.userxattr ? { userxattr: true } : {}),
     ...(ids === undefined ? {} : { ids }),
-    ...(options.acl ? {} : { acl: false }),
+    ...(options.xattrPermissions ? { xattrPermissions: options.xattrPermissions } : {}),
+    // An ACL would act on the modes on disk, which are not those shown.
+    ...(options.acl && !options.xattrPermissions ? {} : { acl: false }),
     debug: context.debug ?? false,
   });
   return Object.freeze({
