@@ -27,8 +27,6 @@ export type OptionKind =
   | 'label'
   /** Accepted and without effect: what mount(8) and engines pass to everybody. */
   | 'ignored'
-  /** `name=off` is the case today; any other value is refused. */
-  | 'off'
   /** Known to kernel overlayfs or fuse-overlayfs, not built yet. */
   | 'later';
 
@@ -199,6 +197,13 @@ const behaviour: readonly OptionRow[] = [
     help: 'hard links of a layer stay one file when it changes (default on where it can be)',
   },
   {
+    name: 'xino',
+    kind: 'choice',
+    choices: ['on', 'off', 'auto'],
+    usage: 'xino=on|off|auto',
+    help: 'inode numbers of layers on several file systems, always unique; on: log what does not fit',
+  },
+  {
     name: 'userxattr',
     kind: 'word',
     help: 'marks in user.overlay.* alone; excludes redirect_dir, metacopy and index, as in overlayfs',
@@ -226,15 +231,6 @@ const propagation: readonly OptionRow[] = [
   ...propagations('slave', MS.SLAVE),
   ...propagations('shared', MS.SHARED),
   ...propagations('unbindable', MS.UNBINDABLE),
-];
-
-const off: readonly OptionRow[] = [
-  {
-    name: 'xino',
-    kind: 'off',
-    usage: 'xino=off',
-    help: 'what is the case today; other values are refused',
-  },
 ];
 
 const users: readonly OptionRow[] = [
@@ -294,7 +290,6 @@ export const OPTION_TABLE: readonly OptionRow[] = [
   ...behaviour,
   ...users,
   ...propagation,
-  ...off,
   ...ignored,
   ...later,
 ];

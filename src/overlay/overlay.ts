@@ -36,6 +36,7 @@ import { LowerTable } from './lowers.js';
 import { Overrides } from './overrides.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir.js';
+import { openXino, type Xino } from './xino.js';
 
 /** The unit of st_blocks. */
 const SECTOR = 512;
@@ -74,7 +75,7 @@ export class Overlay {
   readonly indexes = new DirIndexes();
   readonly hit = new Hit();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
-  readonly xino: ReadonlyMap<number, number> | undefined;
+  readonly xino: Xino | undefined;
   /** Read-only with an index: the upper's layer id, and the place of the index. */
   readonly frozen: { readonly upper: number; readonly place: number } | undefined;
   setBacking: SetBacking = () => undefined;
@@ -120,9 +121,15 @@ export class Overlay {
       if (!firstOf.has(layer.dev)) firstOf.set(layer.dev, layer.id);
       this.#keyLayers.set(layer.id, firstOf.get(layer.dev) ?? layer.id);
     }
-    this.xino = fileSystems(parts.layers, parts.upper);
+    const xino = openXino(parts.sys, {
+      layers: parts.layers,
+      dataLayers,
+      upper: parts.spec.upper !== undefined,
+      warns: parts.spec.xino === 'on',
+    });
     const level = parts.spec.xattrPermissions;
     if (level) this.overrides = new Overrides(parts.sys, level, parts.layers, parts.upper);
+    this.xino = parts.frozen ? xino?.share(parts.frozen.upper.id, parts.frozen.index.id) : xino;
     if (!parts.frozen) return;
     const { index, upper } = parts.frozen;
     this.#layers.set(index.id, index);
@@ -396,20 +403,3 @@ export class Overlay {
 
 /** The name in the workdir of the object of a node that has lost its names. */
 export const orphanName = (node: number): string => `#o${node.toString(16)}`;
-
-/** Layer id → number of its file system, when there is more than one; the upper's is 0 (as ovl_get_fsid numbers them). */
-function fileSystems(
-  layers: readonly Layer[],
-  upper: Layer | undefined,
-): ReadonlyMap<number, number> | undefined {
-  const numbers = new Map<number, number>();
-  const byLayer = new Map<number, number>();
-  if (upper) numbers.set(upper.dev, 0);
-  for (const layer of layers) {
-    const known = numbers.get(layer.dev);
-    const fsid = known ?? numbers.size;
-    numbers.set(layer.dev, fsid);
-    byLayer.set(layer.id, fsid);
-  }
-  return numbers.size > 1 ? byLayer : undefined;
-}

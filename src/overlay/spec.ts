@@ -27,6 +27,8 @@ export interface OverlaySpec {
    * to mount where it cannot be kept, `auto` does without.
    */
   readonly index: 'on' | 'off' | 'auto';
+  /** How inode numbers of several file systems are told apart (xino.ts); absent: `auto`. */
+  readonly xino?: 'on' | 'off' | 'auto';
   /** Marks are read and written in the `user.` namespace alone; absent: where `trusted.` cannot be written. */
   readonly userxattr?: true;
   /** How owners are shown; absent: as they are on disk. */
