@@ -25,16 +25,19 @@ export function getxattr(ov: Overlay, node: number, key: string, at: number, siz
   if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
-  const length = ov.sys.native.getxattr(
-    dir,
-    objectName(ov, node),
-    toDisk(key, ov.markPrefix),
-    at,
-    size,
-  );
+  const stored = diskName(ov, node, key);
+  // A name that nobody can set is not there (ovl_xattr_get).
+  if (typeof stored === 'number') return -E.ENODATA;
+  const length = ov.sys.native.getxattr(dir, objectName(ov, node), stored, at, size);
   if (!ov.ids || length <= 0 || size === 0) return length;
   const shown = ov.ids.shownXattr(ov.sys, key, at, length);
   return shown < 0 ? shown : length;
+}
+
+/** The name on disk of a client's xattr; -errno for one that clients cannot have. */
+function diskName(ov: Overlay, node: number, key: string): string | number {
+  const stored = toDisk(key, ov.markPrefix);
+  return ov.overrides?.toDisk(ov.objectLayer(node), stored) ?? stored;
 }
 
 /** False for an ACL in a mount without ACLs. */
@@ -51,7 +54,8 @@ export function listxattr(ov: Overlay, node: number, caller: Asker): string | nu
   let list = '';
   let trusted: boolean | undefined;
   for (const key of ov.sys.text(XATTR_LIST, bytes - 1).split('\0')) {
-    const shown = toClient(key, ov.markPrefix);
+    const own = ov.overrides ? ov.overrides.toClient(ov.objectLayer(node), key) : key;
+    const shown = own === undefined ? undefined : toClient(own, ov.markPrefix);
     if (shown === undefined || !hasAcl(ov, shown)) continue;
     if (shown.startsWith('trusted.') && !(trusted ??= caller.seesTrusted())) continue;
     list += `${shown}\0`;
@@ -71,21 +75,17 @@ export function setxattr(
 ): number {
   if (!ov.upper) return -E.EROFS;
   if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
+  if (typeof diskName(ov, node, key) === 'number') return -E.EPERM;
   let code = ov.ids ? ov.ids.diskXattr(ov.sys, key, at, size) : 0;
   if (code >= 0) code = copyUpMeta(ov, node);
   if (code < 0) return code;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
-  code = ov.sys.native.setxattr(
-    dir,
-    objectName(ov, node),
-    toDisk(key, ov.markPrefix),
-    at,
-    size,
-    flags,
-  );
+  const stored = diskName(ov, node, key);
+  if (typeof stored === 'number') return stored;
+  code = ov.sys.native.setxattr(dir, objectName(ov, node), stored, at, size, flags);
   if (code >= 0) code = aclChanged(ov, node, key, (ext & SETXATTR_ACL_KILL_SGID) !== 0);
-  if (code >= 0 && key === CAPABILITY && isReg(ov.table.mode(node))) {
+  if (code >= 0 && stored === CAPABILITY && isReg(ov.table.mode(node))) {
     ov.table.set(node, F_CAPABLE);
     ov.dropFile(node);
   }
@@ -94,6 +94,7 @@ export function setxattr(
 
 export function removexattr(ov: Overlay, node: number, key: string): number {
   if (!ov.upper) return -E.EROFS;
+  if (typeof diskName(ov, node, key) === 'number') return -E.EPERM;
   // A name that is not there copies nothing up (ovl_xattr_set). The upper's file system itself says
   // what removing an absent ACL is: most call it done (ovl_set_or_remove_acl).
   const isAcl = key === ACCESS_ACL || key === DEFAULT_ACL;
@@ -105,7 +106,9 @@ export function removexattr(ov: Overlay, node: number, key: string): number {
   if (up < 0) return up;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
-  const code = ov.sys.native.removexattr(dir, objectName(ov, node), toDisk(key, ov.markPrefix));
+  const stored = diskName(ov, node, key);
+  if (typeof stored === 'number') return stored;
+  const code = ov.sys.native.removexattr(dir, objectName(ov, node), stored);
   if (code >= 0 && key === CAPABILITY && ov.table.has(node, F_CAPABLE)) {
     ov.table.clear(node, F_CAPABLE);
     ov.dropFile(node);
