@@ -154,7 +154,7 @@ export function onListxattr(s: Session, node: number): number {
 }
 
 export const onRemovexattr = (s: Session, node: number): number =>
-  xattrs.removexattr(s.ov, node, nameAt(s, 0));
+  xattrs.removexattr(s.ov, node, nameAt(s, 0), s.caller);
 
 export function onFallocate(s: Session, node: number): number {
   const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];

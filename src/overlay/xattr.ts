@@ -3,6 +3,7 @@ import { E } from '../base/errno.js';
 import { isDir, isReg, S_ISGID } from '../base/mode.js';
 import { CAPABILITY, toClient, toDisk } from '../layer/xattrs.js';
 import { SETXATTR_ACL_KILL_SGID } from '../protocol/flags.js';
+import { STATX } from '../protocol/layout.js';
 import { STATX_MODE } from '../sys/constants.js';
 import { STAT_A, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 import type { Asker } from './attr.js';
@@ -92,7 +93,7 @@ export function setxattr(
   return code;
 }
 
-export function removexattr(ov: Overlay, node: number, key: string): number {
+export function removexattr(ov: Overlay, node: number, key: string, caller: Asker): number {
   if (!ov.upper) return -E.EROFS;
   if (typeof diskName(ov, node, key) === 'number') return -E.EPERM;
   // A name that is not there copies nothing up (ovl_xattr_set). The upper's file system itself says
@@ -113,7 +114,17 @@ export function removexattr(ov: Overlay, node: number, key: string): number {
     ov.table.clear(node, F_CAPABLE);
     ov.dropFile(node);
   }
-  return code < 0 ? code : aclChanged(ov, node, key, false);
+  return code < 0 ? code : aclChanged(ov, node, key, losesSgid(ov, node, key, caller));
+}
+
+/**
+ * Whether removing the ACL clears set-group-id, as setting one does, of which FUSE tells us, and as
+ * overlayfs does in either case (ovl_set_or_remove_acl).
+ */
+function losesSgid(ov: Overlay, node: number, key: string, caller: Asker): boolean {
+  if (key !== ACCESS_ACL || (ov.table.mode(node) & S_ISGID) === 0) return false;
+  if (ov.stat(node, STAT_A) < 0) return false;
+  return !caller.member(ov.sys.u32[(STAT_A + STATX.gid) >> 2]) && !caller.keepsSetIds();
 }
 
 /** An access ACL changes the mode; a default ACL what new entries get. */
