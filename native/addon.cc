@@ -55,6 +55,14 @@ int32_t setBacking(Thread& thread, int32_t slot, int64_t nodeid, int32_t fd, boo
   return 0;
 }
 
+int32_t passthroughOpen(Thread& thread, int32_t slot, int32_t fd) {
+  return thread.session->passthroughOpen(slot, fd);
+}
+
+int32_t passthroughClose(Thread& thread, int32_t slot, int32_t id) {
+  return thread.session->passthroughClose(slot, id);
+}
+
 int32_t lastSendError(Thread& thread) {
   return thread.session->takeSendError();
 }
@@ -145,6 +153,8 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
       method<next>("next", t),
       method<send>("send", t),
       method<setBacking>("setBacking", t),
+      method<passthroughOpen>("passthroughOpen", t),
+      method<passthroughClose>("passthroughClose", t),
       method<lastSendError>("lastSendError", t),
       method<lastReadError>("lastReadError", t),
       method<wakeFd>("wakeFd", t),

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -122,6 +123,22 @@ bool Session::backingUsed(int32_t slot, int64_t nodeid) {
   if (node == nullptr || !node->used) return false;
   node->used = false;
   return true;
+}
+
+int32_t Session::passthroughOpen(int32_t slot, int32_t fd) {
+  const Slot* const s = at(slot);
+  if (s == nullptr) return -EBADF;
+  abi::backing_map map = {};
+  map.fd = fd;
+  const int id = ioctl(s->fd, abi::kIocBackingOpen, &map);
+  return id < 0 ? -errno : id;
+}
+
+int32_t Session::passthroughClose(int32_t slot, int32_t id) {
+  const Slot* const s = at(slot);
+  if (s == nullptr) return -EBADF;
+  const uint32_t value = static_cast<uint32_t>(id);
+  return ioctl(s->fd, abi::kIocBackingClose, &value) < 0 ? -errno : 0;
 }
 
 int32_t Session::takeSendError() {

@@ -28,6 +28,10 @@ class Session {
   int32_t send(int32_t slot, const uint8_t* message, uint32_t length);
   void setBacking(int32_t slot, int64_t nodeid, int32_t fd, bool writable);
   bool backingUsed(int32_t slot, int64_t nodeid);
+  // Registers the regular file `fd` (O_PATH will do) as a passthrough backing of the slot's
+  // connection: its id (above 0), or -errno. The descriptor stays the caller's.
+  int32_t passthroughOpen(int32_t slot, int32_t fd);
+  int32_t passthroughClose(int32_t slot, int32_t id);
   // The last error of a reply's write or of a device's read, and forgets it; 0 = none.
   int32_t takeSendError();
   int32_t takeReadError();
