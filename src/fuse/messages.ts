@@ -38,6 +38,11 @@ export interface MountStats {
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly copyUps: number;
+  /** Passthrough plane: files open now, opens so far, backing files known to the kernel now, and how often one was registered. */
+  readonly open?: number;
+  readonly opens?: number;
+  readonly backings?: number;
+  readonly backingsRegistered?: number;
   readonly inodes: number;
   readonly fds: number;
   /** Bytes of the inode arena in use. */

@@ -2,6 +2,7 @@
 import { E } from '../base/errno.js';
 import { type AttrChange, setattr } from '../overlay/attr.js';
 import * as io from '../overlay/io.js';
+import { readsOldData } from '../overlay/passthrough.js';
 import * as xattrs from '../overlay/xattr.js';
 import { FSYNC_FDATASYNC, WRITE_CACHE, WRITE_KILL_SUIDGID } from '../protocol/flags.js';
 import {
@@ -160,7 +161,12 @@ export function onFallocate(s: Session, node: number): number {
   return Math.min(code, 0);
 }
 
+/**
+ * Holes, and copies from one file to another, are looked for in the node's data. Who reads other
+ * data is told that they are not supported, and reads (EINVAL for SEEK_HOLE is what tools expect).
+ */
 export function onLseek(s: Session, node: number): number {
+  if (readsOldData(s.ov, node)) return -E.EINVAL;
   const lo = word(s, LSEEK_IN.offset);
   const hi = word(s, LSEEK_IN.offset + 4);
   const code = io.lseek(s.ov, node, lo, hi, word(s, LSEEK_IN.whence), REPLY);
@@ -179,6 +185,7 @@ function copyRange(s: Session, node: number): number {
   const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];
   const [lo, hi] = pair(COPY_FILE_RANGE_IN.len);
   if (!s.ov.table.exists(word(s, COPY_FILE_RANGE_IN.nodeid_out))) return -E.ESTALE;
+  if (readsOldData(s.ov, node)) return -E.EOPNOTSUPP;
   return io.copyFileRange(
     s.ov,
     node,

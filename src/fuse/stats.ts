@@ -20,6 +20,12 @@ export function statsOf(session: Session, fds: number): MountStats {
     bytesRead: counters[BYTES_READ],
     bytesWritten: counters[BYTES_WRITTEN],
     copyUps: ov.copyUps,
+    ...(ov.backings && {
+      open: ov.backings.open,
+      opens: ov.backings.opened,
+      backings: ov.backings.size,
+      backingsRegistered: ov.backings.registered,
+    }),
     inodes: ov.table.size,
     fds,
     arena: ov.table.arena.used,

@@ -2,7 +2,7 @@
  * What must be true on disk before a mount is tried. Each refusal is one sentence: what, which path,
  * what to do. Rather no mount than a wrong one.
  */
-import { constants, readdirSync } from 'node:fs';
+import { constants, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { display } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';
 import type { OverlaySpec } from '../overlay/spec.js';
@@ -168,9 +168,25 @@ function checkMountpoint(path: string): string {
   return resolved;
 }
 
+/** The initial user namespace (PROC_USER_INIT_INO of include/linux/proc_ns.h). */
+const INITIAL_USER_NAMESPACE = 'user:[4026531837]';
+const CAP_SYS_ADMIN = 21n;
+
+/** Registering backing files needs capable(CAP_SYS_ADMIN), not that of a user namespace (fuse_backing_open). */
+function checkPassthrough(): void {
+  const status = readFileSync('/proc/self/status', 'latin1');
+  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  const initial = readlinkSync('/proc/self/ns/user') === INITIAL_USER_NAMESPACE;
+  if (initial && (effective & (1n << CAP_SYS_ADMIN)) !== 0n) return;
+  throw new UserError(
+    'data=passthrough needs CAP_SYS_ADMIN in the initial user namespace: mount as root there, or leave the option out',
+  );
+}
+
 /** Throws UserError for the first thing that is wrong. Changes nothing. */
 export function checkPlan(plan: MountPlan): Checked {
   const { upper, work, readOnly } = plan.spec;
+  if (plan.spec.data === 'passthrough') checkPassthrough();
   const lowers = checkLowers(plan.spec);
   const read = lowers.map(([, found]) => found);
   if (readOnly || upper === undefined || work === undefined) {

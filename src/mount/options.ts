@@ -68,7 +68,9 @@ interface Collected {
   allowOther: boolean;
   volatile: boolean;
   fsync: boolean;
-  writeback: boolean;
+  data: OverlaySpec['data'];
+  /** Undefined: not said. */
+  writeback: boolean | undefined;
   redirectDir: OverlaySpec['redirectDir'];
   metacopy: boolean;
 }
@@ -107,6 +109,7 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
     throw new UserError(`option ${row.name} takes ${choices.join(', ')}, not '${given}'`);
   }
   if (row.name === 'metacopy') into.metacopy = value === 'on';
+  else if (row.name === 'data') into.data = value === 'passthrough' ? value : 'cached';
   else into.redirectDir = value === 'on' || value === 'nofollow' ? value : 'follow';
 }
 
@@ -165,7 +168,8 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     allowOther: false,
     volatile: false,
     fsync: true,
-    writeback: true,
+    data: 'cached',
+    writeback: undefined,
     redirectDir: 'on',
     metacopy: true,
   };
@@ -183,6 +187,11 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
 function refuse(options: Collected): void {
   if (options.lowers.length === 0) {
     throw new UserError('no layer to mount: give lowerdir, as in -o lowerdir=DIR');
+  }
+  if (options.data === 'passthrough' && options.writeback === true) {
+    throw new UserError(
+      'writeback=1 and data=passthrough exclude each other: writes go to the layer at once, so leave writeback out',
+    );
   }
   const readOnly = (options.flags & MS.RDONLY) !== 0;
   if (options.upper !== undefined && options.work === undefined && !readOnly) {
@@ -217,7 +226,8 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     ...(options.work === undefined ? {} : { work: options.work }),
     readOnly,
     durability: options.volatile ? 'volatile' : options.fsync ? 'sync' : 'fsync=0',
-    writeback: options.writeback,
+    data: options.data,
+    writeback: options.writeback ?? options.data === 'cached',
     redirectDir: options.redirectDir,
     metacopy: options.metacopy,
     debug: context.debug ?? false,

@@ -67,9 +67,12 @@ const FLUSHED_TIMES = Fattr.MTIME | Fattr.CTIME | Fattr.FH | Fattr.LOCKOWNER;
 export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   const { valid } = change;
   if ((valid & CHANGES) === 0) {
-    // chown(-1, -1) arrives as a change of ctime alone; it clears set-id bits for anybody.
-    const cleared = (valid & Fattr.CTIME) !== 0 && isReg(ov.table.mode(node));
-    return cleared ? clearSetIds(ov, node, change.caller.gid) : 0;
+    // chown(-1, -1) clears set-id bits for anybody; it arrives as a change of ctime alone, or, without
+    // the writeback cache, of nothing. So does a passed through write that must clear them for
+    // somebody without CAP_FSETID, or capabilities for anybody (file_remove_privs).
+    const clears = (valid & Fattr.CTIME) !== 0 || change.caller.uid !== 0;
+    if (!clears || !isReg(ov.table.mode(node))) return 0;
+    return clearSetIds(ov, node, change.caller.gid);
   }
   // The writeback cache flushes the times of an inode whose link count changed. Of one that lost its
   // last name nobody will read them, and a lower file must not be copied up for it.

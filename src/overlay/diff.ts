@@ -60,6 +60,7 @@ function openLowers(sys: Sys, lowers: readonly string[]): Overlay {
     lowers,
     readOnly: true,
     durability: 'fsync=0',
+    data: 'cached',
     writeback: false,
     redirectDir: 'follow',
     metacopy: false,

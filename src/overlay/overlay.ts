@@ -22,6 +22,7 @@ import {
 } from '../sys/constants.js';
 import { STATX } from '../protocol/layout.js';
 import { STAT_C, type Sys } from '../sys/sys.js';
+import type { Backings } from './backings.js';
 import { DirIndexes } from './dirIndex.js';
 import { type FdCache, FdKind } from './fdCache.js';
 import { F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
@@ -55,6 +56,10 @@ export class Overlay {
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
   readonly xino: ReadonlyMap<number, number> | undefined;
   setBacking: SetBacking = () => undefined;
+  /** The passthrough plane's; absent in the cached one. */
+  backings: Backings | undefined;
+  /** Nodes retired so far (passthrough.ts). */
+  retired = 0;
   copyUps = 0;
   /** Whom the engine's own files belong to. */
   readonly uid = process.geteuid?.() ?? 0;
@@ -240,6 +245,20 @@ export class Overlay {
     return this.sys.open(dir, this.realName(node), flags, 0, RESOLVE_LAYER);
   }
 
+  /** O_PATH descriptor of the file that holds a node's data; the caller's. -errno. */
+  openPath(node: number): number {
+    const flags = O_PATH | O_NOFOLLOW;
+    if (this.table.has(node, F_METACOPY)) return this.#openDataOf(node, flags);
+    const dir = this.realDir(node);
+    return dir < 0 ? dir : this.sys.open(dir, this.realName(node), flags, 0, RESOLVE_LAYER);
+  }
+
+  /** The node's data is in another file than before. */
+  dataMoved(node: number): void {
+    this.dropFile(node);
+    this.backings?.moved(node);
+  }
+
   dropFile(node: number): void {
     this.#fds.drop(this.#owner, FdKind.File, node);
   }
@@ -249,6 +268,7 @@ export class Overlay {
   readonly dropped = (node: number): void => {
     const { table } = this;
     this.#fds.drop(this.#owner, FdKind.File, node);
+    this.backings?.drop(node);
     const dir = isDir(table.mode(node));
     if (dir) {
       this.#fds.drop(this.#owner, FdKind.UpperDir, node);

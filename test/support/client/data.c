@@ -32,14 +32,21 @@ int slot_fd(const struct args* args, int index) {
   return slot >= 0 && slot < SLOTS ? files[slot] - 1 : -1;
 }
 
+int slot_put(long long slot, int fd) {
+  if (slot < 0 || slot >= SLOTS) {
+    close(fd);
+    return EBADF;
+  }
+  if (files[slot] != 0) close(files[slot] - 1);
+  files[slot] = fd + 1;
+  return 0;
+}
+
 static int run_open(const struct args* args) {
   long long slot = NUM(0);
   if (slot < 0 || slot >= SLOTS) return EBADF;
   int fd = open(args->word[1], (int)NUM(2) | O_CLOEXEC, (mode_t)NUM(3));
-  if (fd < 0) return errno;
-  if (files[slot] != 0) close(files[slot] - 1);
-  files[slot] = fd + 1;
-  return 0;
+  return fd < 0 ? errno : slot_put(slot, fd);
 }
 static int run_close(const struct args* args) {
   int fd = slot_fd(args, 0);
