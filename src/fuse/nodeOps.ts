@@ -165,8 +165,9 @@ export function onFallocate(s: Session, node: number): number {
  * Holes, and copies from one file to another, are looked for in the node's data. Who reads other
  * data is told that they are not supported, and reads (EINVAL for SEEK_HOLE is what tools expect).
  */
-export function onLseek(s: Session, node: number): number {
-  if (readsOldData(s.ov, node)) return -E.EINVAL;
+export function onLseek(s: Session, opened: number): number {
+  if (readsOldData(s.ov, opened)) return -E.EINVAL;
+  const node = s.ov.table.current(opened);
   const lo = word(s, LSEEK_IN.offset);
   const hi = word(s, LSEEK_IN.offset + 4);
   const code = io.lseek(s.ov, node, lo, hi, word(s, LSEEK_IN.whence), REPLY);
@@ -188,9 +189,9 @@ function copyRange(s: Session, node: number): number {
   if (readsOldData(s.ov, node)) return -E.EOPNOTSUPP;
   return io.copyFileRange(
     s.ov,
-    node,
+    s.ov.table.current(node),
     pair(COPY_FILE_RANGE_IN.off_in),
-    word(s, COPY_FILE_RANGE_IN.nodeid_out),
+    s.ov.table.current(word(s, COPY_FILE_RANGE_IN.nodeid_out)),
     pair(COPY_FILE_RANGE_IN.off_out),
     lo + hi * 0x1_0000_0000,
     callerIds(s),

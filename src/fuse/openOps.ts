@@ -5,8 +5,7 @@
 import { E } from '../base/errno.js';
 import { S_IFREG } from '../base/mode.js';
 import { create, createTmpfile, type Make } from '../overlay/create.js';
-import type { Backings } from '../overlay/backings.js';
-import { NO_BACKING, openFile, openNew, reopen } from '../overlay/passthrough.js';
+import { NO_BACKING, openFile, openNew } from '../overlay/passthrough.js';
 import { unlink } from '../overlay/remove.js';
 import { Fopen, OPEN_KILL_SUIDGID } from '../protocol/flags.js';
 import {
@@ -17,16 +16,7 @@ import {
   OPEN_OUT,
   RELEASE_IN,
 } from '../protocol/layout.js';
-import {
-  O_ACCMODE,
-  O_CREAT,
-  O_EXCL,
-  O_NOFOLLOW,
-  O_RDONLY,
-  O_TRUNC,
-  O_WRONLY,
-  RESOLVE_LAYER,
-} from '../sys/constants.js';
+import { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, RESOLVE_LAYER } from '../sys/constants.js';
 import { IN } from '../sys/memory.js';
 import { STAT_A } from '../sys/sys.js';
 import { encodeEntry } from './encode.js';
@@ -45,28 +35,18 @@ export function onOpen(s: Session, node: number): number {
   if (!backings) return -E.ENOSYS;
   const flags = word(s, OPEN_IN.flags);
   const kill = (word(s, OPEN_IN.open_flags) & OPEN_KILL_SUIDGID) !== 0 ? callerIds(s) : undefined;
-  let id = openFile(ov, backings, node, flags, kill);
-  if (id === -E.ESTALE) id = refuse(s, backings, node, flags);
-  else if (backings.refused.size > 0) backings.refused.delete(callerThread(s));
-  if (id < 0) return id;
-  return opened(s, id, REPLY);
-}
-
-const callerThread = (s: Session): number => s.ov.sys.u32[(IN + IN_HEADER.pid) >> 2];
-
-/** ESTALE; but to who comes back without a name to look up, the file as its readers have it. */
-function refuse(s: Session, backings: Backings, node: number, flags: number): number {
-  const thread = callerThread(s);
-  const again = backings.refused.get(thread) === node;
-  backings.refused.delete(thread);
-  const reads = (flags & O_ACCMODE) === O_RDONLY && (flags & O_TRUNC) === 0;
-  if (again) return reads ? reopen(backings, node) : -E.ESTALE;
-  // 0: a thread that our process ID namespace does not know.
-  if (thread !== 0) {
-    if (backings.refused.size >= REFUSED_MAX) backings.refused.clear();
-    backings.refused.set(thread, node);
+  const { refused } = backings;
+  const thread = s.ov.sys.u32[(IN + IN_HEADER.pid) >> 2];
+  const again = refused.size > 0 && refused.get(thread) === node;
+  if (refused.size > 0) refused.delete(thread);
+  const id = openFile(ov, backings, node, { flags, kill, again });
+  if (id >= 0) return opened(s, id, REPLY);
+  // Thread 0 is one that our process ID namespace does not know.
+  if (id === -E.ESTALE && !again && thread !== 0) {
+    if (refused.size >= REFUSED_MAX) refused.clear();
+    refused.set(thread, node);
   }
-  return -E.ESTALE;
+  return id;
 }
 
 /** fuse_open_out at `at`; returns its size. */

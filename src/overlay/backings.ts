@@ -15,6 +15,12 @@ export interface BackingPort {
   readonly invalidate: (node: number) => void;
 }
 
+/** How long an id stays: over closes; until the last close; the same, and its data is old by then. */
+export const KEPT = 0;
+export const ONCE = 1;
+export const STALE = 2;
+export type Stay = typeof KEPT | typeof ONCE | typeof STALE;
+
 /** Ids kept of files that are not open. */
 const IDLE_MAX = 4096;
 /** The slot that the list of idle slots begins and ends with. */
@@ -36,8 +42,8 @@ export class Backings {
   #id = new Int32Array(FIRST_SLOTS);
   #node = new Uint32Array(FIRST_SLOTS);
   #opens = new Uint32Array(FIRST_SLOTS);
-  /** 1: the node's data is elsewhere now; those who have it open still see what it was. */
-  #stale = new Uint8Array(FIRST_SLOTS);
+  /** KEPT, ONCE or STALE. */
+  #stay = new Uint8Array(FIRST_SLOTS);
   /** Neighbours in the list of idle slots, oldest first; `next` also chains the unused ones. */
   #next = new Uint32Array(FIRST_SLOTS);
   #prev = new Uint32Array(FIRST_SLOTS);
@@ -76,11 +82,11 @@ export class Backings {
   /** The node is open, and those who have it open see data that is no longer the node's. */
   isStale(node: number): boolean {
     const slot = this.#slots.get(node);
-    return slot !== undefined && this.#stale[slot] === 1;
+    return slot !== undefined && this.#stay[slot] === STALE;
   }
 
   /** Registers `fd` as the data of a node that has no id; returns the id or -errno. */
-  add(node: number, fd: number): number {
+  add(node: number, fd: number, stay: Stay = KEPT): number {
     const id = this.port.open(fd);
     if (id < 0) return id;
     this.registered++;
@@ -89,18 +95,19 @@ export class Backings {
     this.#id[slot] = id;
     this.#node[slot] = node;
     this.#opens[slot] = 0;
-    this.#stale[slot] = 0;
+    this.#stay[slot] = stay;
     this.#enlist(slot);
     return id;
   }
 
-  /** One more open of a node that has an id. */
-  hold(node: number): void {
+  /** One more open of a node that has an id; returns the id. */
+  hold(node: number): number {
     const slot = this.#slots.get(node);
     if (slot === undefined) throw new Error(`node ${node} has no backing`);
     if (this.#opens[slot]++ === 0) this.#delist(slot);
     this.#open++;
     this.opened++;
+    return this.#id[slot];
   }
 
   /** RELEASE: one open less. The kernel has let go of the backing file before it says so. */
@@ -110,7 +117,7 @@ export class Backings {
     this.#open--;
     if (--this.#opens[slot] > 0) return;
     this.#enlist(slot);
-    if (this.#stale[slot] === 1) this.drop(node);
+    if (this.#stay[slot] !== KEPT) this.drop(node);
     else if (this.#idle > this.#idleMax) this.drop(this.#node[this.#next[LIST]]);
   }
 
@@ -119,7 +126,7 @@ export class Backings {
     const slot = this.#slots.get(node);
     if (slot === undefined) return;
     if (this.#opens[slot] === 0) this.drop(node);
-    else this.#stale[slot] = 1;
+    else this.#stay[slot] = STALE;
   }
 
   /** Gives the node's id up. */
@@ -168,7 +175,7 @@ export class Backings {
     this.#id = grown(new Int32Array(more), this.#id);
     this.#node = grown(new Uint32Array(more), this.#node);
     this.#opens = grown(new Uint32Array(more), this.#opens);
-    this.#stale = grown(new Uint8Array(more), this.#stale);
+    this.#stay = grown(new Uint8Array(more), this.#stay);
     this.#next = grown(new Uint32Array(more), this.#next);
     this.#prev = grown(new Uint32Array(more), this.#prev);
   }

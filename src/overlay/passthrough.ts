@@ -21,7 +21,7 @@ import {
 } from '../sys/constants.js';
 import { STAT_B } from '../sys/sys.js';
 import { type Ids, killSetIds } from './attr.js';
-import type { Backings } from './backings.js';
+import { type Backings, KEPT, ONCE, STALE } from './backings.js';
 import { copyUp } from './copyUp.js';
 import { F_ASK, F_METACOPY, F_RETIRED, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
@@ -29,59 +29,60 @@ import type { Overlay } from './overlay.js';
 /** An open without a backing file: there is no data that one could carry. */
 export const NO_BACKING = 0;
 
+export interface Open {
+  /** O_* of the caller. */
+  readonly flags: number;
+  /** Truncating clears set-id bits: the caller has no CAP_FSETID. */
+  readonly kill: Ids | undefined;
+  /** The caller was answered ESTALE and came back without a name to look up. */
+  readonly again: boolean;
+}
+
 /**
  * Opens a regular file: returns its backing id, which is held until `Backings.release`, NO_BACKING,
- * or -errno. ESTALE: the kernel must look the name up again. `kill`: truncating clears set-id bits.
+ * or -errno. ESTALE: the kernel must look the name up again. Where it cannot (`again`: a descriptor
+ * opened by /proc/self/fd, a file that is itself a mount point), the node is opened as those have it
+ * who have it open, for reading only when they have the lower file; when nobody has, it is its
+ * successor's object.
  */
-export function openFile(
-  ov: Overlay,
-  backings: Backings,
-  node: number,
-  flags: number,
-  kill: Ids | undefined,
-): number {
+export function openFile(ov: Overlay, backings: Backings, node: number, open: Open): number {
   const { table } = ov;
-  if (table.has(node, F_RETIRED)) return -E.ESTALE;
+  const { flags, again } = open;
+  const retired = table.has(node, F_RETIRED);
+  if (retired && !again) return -E.ESTALE;
   const truncates = (flags & O_TRUNC) !== 0;
   const writes = truncates || (flags & O_ACCMODE) !== O_RDONLY;
-  const inLower = !table.has(node, F_UPPER) || table.has(node, F_METACOPY);
-  if (backings.isOpen(node) && (backings.isStale(node) || (writes && inLower))) {
+  const object = table.current(node);
+  if (backings.isOpen(node) && (backings.isStale(node) || (writes && isLower(ov, object)))) {
+    if (again && !writes) return backings.hold(node);
     // No name leads to a successor of what has none.
-    if (!ov.isGone(node)) retire(ov, backings, node);
+    if (!retired && !ov.isGone(node)) retire(ov, backings, node);
     return -E.ESTALE;
   }
   if (writes) {
-    const up = copyUp(ov, node, truncates ? 0 : Infinity);
+    const up = copyUp(ov, object, truncates ? 0 : Infinity);
     if (up < 0) return up;
   }
   const id = register(ov, backings, node);
   if (id <= 0) return id;
   if (truncates) {
-    const code = truncate(ov, backings, node, kill);
+    const code = truncate(ov, backings, object, open.kill);
     if (code < 0) return code;
   }
-  if (mayMap(flags)) askAlways(ov, backings, node);
-  backings.hold(node);
-  return id;
+  if (mayMap(flags)) askAlways(ov, backings, object);
+  return backings.hold(node);
 }
+
+/** The data is a lower file's. */
+const isLower = (ov: Overlay, node: number): boolean =>
+  !ov.table.has(node, F_UPPER) || ov.table.has(node, F_METACOPY);
 
 /** Opens a file just made; as openFile. */
 export function openNew(ov: Overlay, backings: Backings, node: number, flags: number): number {
   const id = register(ov, backings, node);
   if (id < 0) return id;
   if (mayMap(flags)) ov.table.set(node, F_ASK);
-  backings.hold(node);
-  return id;
-}
-
-/**
- * Opens a node once more for reading as its present readers have it: a descriptor opened by
- * /proc/self/fd or execveat, where no name can be looked up again. -ESTALE when nobody has it open.
- */
-export function reopen(backings: Backings, node: number): number {
-  if (!backings.isOpen(node)) return -E.ESTALE;
-  backings.hold(node);
-  return backings.get(node);
+  return backings.hold(node);
 }
 
 /**
@@ -92,10 +93,14 @@ export function reopen(backings: Backings, node: number): number {
 function register(ov: Overlay, backings: Backings, node: number): number {
   const known = backings.get(node);
   if (known !== 0) return known;
-  const fd = ov.openPath(node);
+  const object = ov.table.current(node);
+  const fd = ov.openPath(object);
   if (fd < 0) return fd;
-  const empty = ov.table.has(node, F_UPPER) ? 0 : isEmpty(ov, fd);
-  const id = empty === 0 ? backings.add(node, fd) : empty;
+  const empty = ov.table.has(object, F_UPPER) ? 0 : isEmpty(ov, fd);
+  let id = empty;
+  // A later move of the object's data would not reach what is registered for its predecessor.
+  if (empty === 0)
+    id = backings.add(node, fd, object === node ? KEPT : isLower(ov, object) ? STALE : ONCE);
   ov.sys.native.close(fd);
   return empty > 0 ? NO_BACKING : id;
 }
@@ -140,9 +145,10 @@ function retire(ov: Overlay, backings: Backings, node: number): void {
   ov.table.set(node, F_ASK);
   ov.table.succeed(node);
   ov.retired++;
+  backings.moved(node);
   backings.port.invalidate(node);
 }
 
-/** Those who have the node open read data that is not the node's any more. */
+/** Those who have the node open may read data that is not its object's any more. */
 export const readsOldData = (ov: Overlay, node: number): boolean =>
-  ov.table.has(node, F_RETIRED) || (ov.backings?.isStale(node) ?? false);
+  ov.backings?.isStale(node) ?? false;

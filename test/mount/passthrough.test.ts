@@ -183,6 +183,15 @@ describe.skipIf(!has(NEEDS))('a lower file that is opened for writing under its 
       await reader.must('reopen', 4, 3, RDWR);
       await reader.must('write', 4, 3, 'er');
       expect(await writer.must('read', 1, 0, 6)).toEqual(['6', 'NEWerx']);
+      // Once nobody has the lower file open, the descriptor without a file leads to the new one.
+      for (const slot of [0, 2]) await reader.must('close', slot);
+      await reader.must('reopen', 5, 9, RDONLY);
+      expect(await reader.must('read', 5, 0, 6)).toEqual(['6', 'NEWerx']);
+      await reader.must('reopen', 6, 9, RDWR | APPEND);
+      await reader.must('write', 6, -1, 'END');
+      expect(await writer.must('read', 1, 3 * PAGE, 6)).toEqual(['3', 'END']);
+      expect(await reader.must('lseek', 6, 0, 4)).toEqual([String(3 * PAGE + 3)]);
+      expect((await writer.must('lstat', 'f'))[5]).toBe(String(3 * PAGE + 3));
     }));
 
   test("by a descriptor that reads nothing, which stands in nobody's way", () =>
