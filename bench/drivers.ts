@@ -33,6 +33,13 @@ export function builtinDrivers(repository: string): Driver[] {
       onRequest: true,
     },
     {
+      name: 'stratafs passthrough',
+      server: 'exits',
+      command: [stratafs, '-o', '{opts},data=passthrough', '{mnt}'],
+      version: strataVersion,
+      onRequest: true,
+    },
+    {
       name: FUSE_OVERLAYFS,
       server: 'exits',
       command: ['fuse-overlayfs', '-o', '{opts}', '{mnt}'],
