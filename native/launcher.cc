@@ -57,7 +57,10 @@ int execNode(const std::string& script, const std::vector<std::string>& args, ch
     (void)!write(STDERR_FILENO, text.data(), text.size());
     _exit(1);
   }
-  std::vector<char*> argv = {const_cast<char*>("node"), const_cast<char*>(path.c_str())};
+  // One thread to compile and collect on: the usual four take the cores from the engine and its
+  // client while the code is new (a first cold tar read: 0.70 s instead of 0.96 s on two cores).
+  std::vector<char*> argv = {const_cast<char*>("node"), const_cast<char*>("--v8-pool-size=1"),
+                             const_cast<char*>(path.c_str())};
   for (const std::string& arg : args)
     argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);

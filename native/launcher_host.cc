@@ -1,8 +1,10 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -52,6 +54,21 @@ std::string key() {
   return std::to_string(geteuid()) + "-" + inode("/proc/self/ns/user") + "-" +
          inode("/proc/self/ns/mnt") + "-" + (seen ? std::to_string(root.st_dev) : "0") + "-" +
          (seen ? std::to_string(root.st_ino) : "0");
+}
+
+// The user outside the user namespace: root inside has a place of its own for each of them. The
+// lines of uid_map are: first ID inside, first ID outside, count (user_namespaces(7)).
+std::string outerUser() {
+  const uint64_t own = geteuid();
+  uint64_t inside = 0, outside = 0, count = 0;
+  uint64_t found = own;
+  FILE* const map = fopen("/proc/self/uid_map", "re");
+  if (map == nullptr) return std::to_string(own);
+  while (fscanf(map, "%" SCNu64 " %" SCNu64 " %" SCNu64, &inside, &outside, &count) == 3) {
+    if (own >= inside && own - inside < count) found = outside + (own - inside);
+  }
+  fclose(map);
+  return std::to_string(found);
 }
 
 // Ours alone: a directory that others can write to would let them answer in the host's place.
@@ -259,7 +276,7 @@ Place findPlace() {
   const char* runtime = getenv("XDG_RUNTIME_DIR");
   if (runtime != nullptr && runtime[0] == '/')
     candidates.push_back(std::string(runtime) + "/stratafs");
-  candidates.push_back("/tmp/stratafs-" + std::to_string(geteuid()));
+  candidates.push_back("/tmp/stratafs-" + outerUser());
   for (const std::string& directory : candidates) {
     const std::string base = directory + "/" + name;
     if (base.size() + sizeof ".sock" > sizeof(sockaddr_un::sun_path) || !usable(directory))

@@ -21,6 +21,7 @@ int32_t symlinkat(Thread&, const Name& target, int32_t dirfd, const Name& name);
 int32_t readlinkat(Thread&, int32_t dirfd, const Name& name, uint32_t at, uint32_t size);
 int32_t renameat2(Thread&, int32_t olddirfd, const Name& oldname, int32_t newdirfd,
                   const Name& newname, uint32_t flags);
+int32_t faccessat(Thread&, int32_t dirfd, const Name& name, int32_t mode);
 int32_t unlinkat(Thread&, int32_t dirfd, const Name& name, int32_t flags);
 int32_t fchownat(Thread&, int32_t dirfd, const Name& name, uint32_t uid, uint32_t gid,
                  int32_t flags);

@@ -86,6 +86,12 @@ int32_t renameat2(Thread&, int32_t olddirfd, const Name& oldname, int32_t newdir
   return result(::renameat2(olddirfd, oldname.c_str(), newdirfd, newname.c_str(), flags));
 }
 
+int32_t faccessat(Thread&, int32_t dirfd, const Name& name, int32_t mode) {
+  // The raw call: glibc emulates flags where the kernel lacks faccessat2 (5.8), and wrongly for us.
+  const int flags = AT_EACCESS | AT_SYMLINK_NOFOLLOW | (name.empty() ? AT_EMPTY_PATH : 0);
+  return result(syscall(SYS_faccessat2, dirfd, name.c_str(), mode, flags));
+}
+
 int32_t unlinkat(Thread&, int32_t dirfd, const Name& name, int32_t flags) {
   return result(::unlinkat(dirfd, name.c_str(), flags));
 }

@@ -26,20 +26,24 @@ function sync({ mountpoint }: Served): void {
   if (result < 0) throw new UserError(`cannot sync ${display(mountpoint)}: ${errnoText(result)}`);
 }
 
-async function layersOf(
-  argument: string,
-): Promise<{ upper: string; lowers: readonly string[] } | undefined> {
+interface Layers {
+  readonly upper: string;
+  readonly lowers: readonly string[];
+  readonly dataLayers?: readonly string[];
+}
+
+async function layersOf(argument: string): Promise<Layers | undefined> {
   const { path, found, mount } = await findTarget(argument);
   if (mount) {
     sync(mount);
-    return mount.upper === undefined ? undefined : { upper: mount.upper, lowers: mount.lowers };
+    return mount.upper === undefined ? undefined : { ...mount, upper: mount.upper };
   }
   const user = (await liveMounts()).find(({ upper }) => {
     const seen = upper === undefined ? undefined : look(upper);
     return typeof seen === 'object' && seen.id === found.id;
   });
   if (user) sync(user);
-  return { upper: path, lowers: user?.lowers ?? [] };
+  return { ...user, upper: path, lowers: user?.lowers ?? [] };
 }
 
 function toJson(kind: ChangeJson['kind'], path: string): ChangeJson {
@@ -53,7 +57,7 @@ function toJson(kind: ChangeJson['kind'], path: string): ChangeJson {
 /** The output, as latin1: paths are printed byte for byte, one line each. */
 export async function diffText(argument: string, json: boolean): Promise<string> {
   const layers = await layersOf(argument);
-  const changes = layers ? [...diffUpper(layers.upper, layers.lowers)] : [];
+  const changes = layers ? [...diffUpper(layers.upper, layers.lowers, layers.dataLayers)] : [];
   if (!json) return changes.map(({ kind, path }) => `${kind} ${path}\n`).join('');
   const lines = changes.map(({ kind, path }) => JSON.stringify(toJson(kind, path)));
   const text = lines.length === 0 ? '[]\n' : `[\n${lines.join(',\n')}\n]\n`;

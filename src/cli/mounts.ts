@@ -6,9 +6,10 @@ import { findMounted } from './find.js';
 
 export async function mountsText(json: boolean): Promise<string> {
   const mounts = (await liveMounts()).map(
-    ({ mountpoint, lowers, upper, work, readOnly, device, pid }) => ({
+    ({ mountpoint, lowers, dataLayers, upper, work, readOnly, device, pid }) => ({
       mountpoint: display(mountpoint),
       lowers: lowers.map(display),
+      ...(dataLayers === undefined ? {} : { dataLayers: dataLayers.map(display) }),
       ...(upper === undefined ? {} : { upper: display(upper) }),
       ...(work === undefined ? {} : { work: display(work) }),
       readOnly,
@@ -19,8 +20,8 @@ export async function mountsText(json: boolean): Promise<string> {
   if (json) return `${JSON.stringify(mounts, undefined, 2)}\n`;
   return mounts
     .map(
-      ({ mountpoint, lowers, upper, readOnly }) =>
-        `${mountpoint} ${readOnly ? 'ro' : 'rw'} lower=${lowers.join(':')}${upper === undefined ? '' : ` upper=${upper}`}\n`,
+      ({ mountpoint, lowers, dataLayers = [], upper, readOnly }) =>
+        `${mountpoint} ${readOnly ? 'ro' : 'rw'} lower=${[lowers.join(':'), ...dataLayers].join('::')}${upper === undefined ? '' : ` upper=${upper}`}\n`,
     )
     .join('');
 }

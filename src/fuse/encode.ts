@@ -2,6 +2,8 @@
 import { F_ASK } from '../overlay/inodeTable.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { shownNlink } from '../overlay/attr.js';
+import { isForeign } from '../overlay/foreign.js';
+import { NO_ID } from '../overlay/ids.js';
 import { ATTR, ATTR_OUT, ENTRY_OUT, STATX, STATX_OUT } from '../protocol/layout.js';
 
 /** Seconds that names and attributes stay valid: practically for ever, since nothing changes behind the mount's back. */
@@ -26,9 +28,23 @@ export function encodeAttr(ov: Overlay, node: number, stat: number, out: number)
   u32[o + ATTR.nlink / 4] = shownNlink(ov, node, stat);
   u32[o + ATTR.uid / 4] = u32[s + STATX.uid / 4];
   u32[o + ATTR.gid / 4] = u32[s + STATX.gid / 4];
+  if (ov.translates) translateOwner(ov, node, stat, o + ATTR.uid / 4, o + ATTR.gid / 4);
   u32[o + ATTR.rdev / 4] = encodeDev(u32[s + STATX.rdev_major / 4], u32[s + STATX.rdev_minor / 4]);
   u32[o + ATTR.blksize / 4] = u32[s + STATX.blksize / 4];
   u32[o + ATTR.flags / 4] = 0;
+}
+
+/** Replaces the IDs on disk, at two words of a reply, by those a client sees. */
+function translateOwner(ov: Overlay, node: number, stat: number, uid: number, gid: number): void {
+  const { ids, overflow, sys } = ov;
+  const { u32 } = sys;
+  if (overflow && isForeign(ov, node, stat)) {
+    if (u32[uid] === overflow.uid) u32[uid] = NO_ID;
+    if (u32[gid] === overflow.gid) u32[gid] = NO_ID;
+  }
+  if (!ids) return;
+  u32[uid] = ids.shownUid(u32[uid]);
+  u32[gid] = ids.shownGid(u32[gid]);
 }
 
 function copyTime(u32: Uint32Array, from: number, sec: number, nsec: number): void {
@@ -97,5 +113,6 @@ export function encodeStatxOut(ov: Overlay, node: number, stat: number, out: num
   u32[o + STATX.ino / 4] = ov.table.inoLo(node);
   u32[o + STATX.ino / 4 + 1] = ov.table.inoHi(node);
   u32[o + STATX.nlink / 4] = shownNlink(ov, node, stat);
+  if (ov.translates) translateOwner(ov, node, stat, o + STATX.uid / 4, o + STATX.gid / 4);
   return STATX_OUT.size;
 }

@@ -11,6 +11,7 @@ import { log } from '../sys/log.js';
 import { NEXT_ENDED, NEXT_WAKE } from '../sys/native.js';
 import { OUT } from '../sys/memory.js';
 import { Sys } from '../sys/sys.js';
+import { RequestCaller } from './caller.js';
 import { dispatch } from './dispatch.js';
 import type { FromEngine, ToEngine } from './messages.js';
 import { connectBackings, passthroughProblem } from './passthroughPort.js';
@@ -128,7 +129,8 @@ class EngineThread {
   #prepare(mount: number, { spec }: Extract<ToEngine, { kind: 'prepare' }>): void {
     try {
       const ov = openOverlay(this.#sys, spec, this.#fds);
-      this.#prepared.set(mount, { ov, mount, slot: -1, setxattrExt: false, minor: 0 });
+      const caller = new RequestCaller(ov);
+      this.#prepared.set(mount, { ov, caller, mount, slot: -1, setxattrExt: false, minor: 0 });
       const devices = [...ov.layers].map((layer) => layer.dev.toString());
       this.#post({ kind: 'prepared', mount, devices });
     } catch (error) {

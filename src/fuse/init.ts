@@ -31,8 +31,11 @@ const WANTED =
   Init.SETXATTR_EXT |
   Init.INIT_EXT;
 
-/** Handles of this mount would not survive it, so the kernel must not give any out. */
-const WANTED2 = Init2.NO_EXPORT_SUPPORT;
+/**
+ * Handles of this mount would not survive it, so the kernel must not give any out. Idmapped mounts
+ * of the union: the kernel translates, as default_permissions is always on.
+ */
+const WANTED2 = Init2.NO_EXPORT_SUPPORT | Init2.CREATE_SUPP_GROUP | Init2.ALLOW_IDMAP;
 
 /** Without these no plane is coherent, or can work. */
 const NEEDED = Init.NO_OPEN_SUPPORT | Init.NO_OPENDIR_SUPPORT | Init.DONT_MASK | Init.POSIX_ACL;
@@ -56,7 +59,7 @@ export function isStacked(ov: Overlay, layer: Layer): boolean {
  * layer itself is on a stacked file system.
  */
 const stackDepth = (ov: Overlay): number =>
-  [...ov.layers].some((layer) => isStacked(ov, layer)) ? 2 : 1;
+  [...ov.allLayers()].some((layer) => isStacked(ov, layer)) ? 2 : 1;
 
 /**
  * Answers INIT: reads fuse_init_in at `from`, writes fuse_init_out at `out`. -EPROTO: this kernel
@@ -92,7 +95,8 @@ export function negotiate(ov: Overlay, from: number, out: number): Negotiated | 
 
 /** Passthrough: opens are requests, which truncate too; the writeback cache excludes it (process_init_reply). */
 function wantedFlags(ov: Overlay, passthrough: boolean): number {
-  if (passthrough) return WANTED | Init.ATOMIC_O_TRUNC;
-  const cached = WANTED | Init.NO_OPEN_SUPPORT;
+  const wanted = ov.spec.acl === false ? WANTED & ~Init.POSIX_ACL : WANTED;
+  if (passthrough) return wanted | Init.ATOMIC_O_TRUNC;
+  const cached = wanted | Init.NO_OPEN_SUPPORT;
   return ov.upper && ov.spec.writeback ? cached | Init.WRITEBACK_CACHE : cached;
 }

@@ -10,7 +10,7 @@ import { rename } from '../overlay/rename.js';
 import { LINK_IN, MKDIR_IN, MKNOD_IN, RENAME2_IN, RENAME_IN } from '../protocol/layout.js';
 import { STAT_A } from '../sys/sys.js';
 import { devMajor, devMinor, encodeEntry, encodeNegative } from './encode.js';
-import { callerGid, callerUid, nameAt, REPLY, type Session, word } from './session.js';
+import { nameAt, REPLY, type Session, word } from './session.js';
 
 export function onLookup(s: Session, parent: number): number {
   const { ov } = s;
@@ -45,7 +45,7 @@ function made(
   umask: number,
   make: Make,
 ): number {
-  const caller = { uid: callerUid(s), gid: callerGid(s), umask };
+  const caller = s.caller.creator(umask);
   const node = create(s.ov, { parent, name, mode, caller, make });
   return node < 0 ? node : entry(s, node);
 }

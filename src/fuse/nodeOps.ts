@@ -1,10 +1,11 @@
 /** Requests about one node: attributes, xattrs, data, ioctl. */
 import { E } from '../base/errno.js';
 import { type AttrChange, setattr } from '../overlay/attr.js';
+import { NO_ID } from '../overlay/ids.js';
 import * as io from '../overlay/io.js';
 import { readsOldData } from '../overlay/passthrough.js';
 import * as xattrs from '../overlay/xattr.js';
-import { FSYNC_FDATASYNC, WRITE_CACHE, WRITE_KILL_SUIDGID } from '../protocol/flags.js';
+import { Fattr, FSYNC_FDATASYNC, WRITE_CACHE, WRITE_KILL_SUIDGID } from '../protocol/flags.js';
 import {
   COMPAT_SETXATTR_IN_SIZE,
   COPY_FILE_RANGE_IN,
@@ -33,7 +34,7 @@ import {
 import { IN, MAX_IO } from '../sys/memory.js';
 import { SMALL, STAT_A, XATTR_MAX } from '../sys/sys.js';
 import { encodeAttrOut, encodeStatxOut } from './encode.js';
-import { BODY, callerIds, callerUid, nameAt, REPLY, type Session, word } from './session.js';
+import { BODY, nameAt, REPLY, type Session, word } from './session.js';
 
 function attrs(s: Session, node: number): number {
   const code = s.ov.stat(node, STAT_A);
@@ -62,10 +63,19 @@ export function onSetattr(s: Session, node: number): number {
     mode: word(s, SETATTR_IN.mode),
     uid: word(s, SETATTR_IN.uid),
     gid: word(s, SETATTR_IN.gid),
-    caller: callerIds(s),
+    caller: s.caller,
   };
+  if (!ownersToDisk(s, change)) return -E.EOVERFLOW;
   const code = setattr(s.ov, node, change);
   return code < 0 ? code : attrs(s, node);
+}
+
+/** False for a new owner that does not exist on disk: chown(2) would take NO_ID for "leave it". */
+function ownersToDisk({ ov: { ids } }: Session, change: AttrChange): boolean {
+  if (ids && (change.valid & Fattr.UID) !== 0) change.uid = ids.diskUid(change.uid);
+  if (ids && (change.valid & Fattr.GID) !== 0) change.gid = ids.diskGid(change.gid);
+  const bad = (bit: number, id: number): boolean => (change.valid & bit) !== 0 && id === NO_ID;
+  return !bad(Fattr.UID, change.uid) && !bad(Fattr.GID, change.gid);
 }
 
 export function onReadlink(s: Session, node: number): number {
@@ -85,7 +95,7 @@ export function onWrite(s: Session, node: number): number {
   const lo = word(s, WRITE_IN.offset);
   const hi = word(s, WRITE_IN.offset + 4);
   const kills = (word(s, WRITE_IN.write_flags) & WRITE_KILL_SUIDGID) !== 0;
-  const kill = kills ? callerIds(s) : undefined;
+  const kill = kills ? s.caller : undefined;
   const cached = (word(s, WRITE_IN.write_flags) & WRITE_CACHE) !== 0;
   const written = io.write(s.ov, node, BODY + WRITE_IN.size, size, lo, hi, kill, cached);
   return written < 0 ? written : reply32(s, written);
@@ -138,7 +148,7 @@ export function onGetxattr(s: Session, node: number): number {
 
 export function onListxattr(s: Session, node: number): number {
   const size = word(s, GETXATTR_IN.size_);
-  const list = xattrs.listxattr(s.ov, node, callerUid(s) === 0);
+  const list = xattrs.listxattr(s.ov, node, s.caller);
   if (typeof list === 'number') return list;
   if (size === 0) return reply32(s, list.length);
   return list.length > size ? -E.ERANGE : s.ov.sys.put(list, REPLY);
@@ -156,7 +166,7 @@ export function onFallocate(s: Session, node: number): number {
     mode,
     pair(FALLOCATE_IN.offset),
     pair(FALLOCATE_IN.length),
-    callerIds(s),
+    s.caller,
   );
   return Math.min(code, 0);
 }
@@ -194,7 +204,7 @@ function copyRange(s: Session, node: number): number {
     s.ov.table.current(word(s, COPY_FILE_RANGE_IN.nodeid_out)),
     pair(COPY_FILE_RANGE_IN.off_out),
     lo + hi * 0x1_0000_0000,
-    callerIds(s),
+    s.caller,
   );
 }
 

@@ -20,7 +20,7 @@ import { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, RESOLVE_LAYER } from '../sys/con
 import { IN } from '../sys/memory.js';
 import { STAT_A } from '../sys/sys.js';
 import { encodeEntry } from './encode.js';
-import { callerGid, callerIds, callerUid, nameAt, REPLY, type Session, word } from './session.js';
+import { nameAt, REPLY, type Session, word } from './session.js';
 
 /** Threads whose ESTALE is remembered at most; one that is forgotten only gets a second one. */
 const REFUSED_MAX = 1024;
@@ -34,7 +34,7 @@ export function onOpen(s: Session, node: number): number {
   const { backings } = ov;
   if (!backings) return -E.ENOSYS;
   const flags = word(s, OPEN_IN.flags);
-  const kill = (word(s, OPEN_IN.open_flags) & OPEN_KILL_SUIDGID) !== 0 ? callerIds(s) : undefined;
+  const kill = (word(s, OPEN_IN.open_flags) & OPEN_KILL_SUIDGID) !== 0 ? s.caller : undefined;
   const { refused } = backings;
   const thread = s.ov.sys.u32[(IN + IN_HEADER.pid) >> 2];
   const again = refused.size > 0 && refused.get(thread) === node;
@@ -75,7 +75,7 @@ export function onCreate(s: Session, parent: number): number {
   const name = nameAt(s, CREATE_IN.size);
   const flags = word(s, CREATE_IN.flags);
   const mode = (word(s, CREATE_IN.mode) & 0o7777) | S_IFREG;
-  const caller = { uid: callerUid(s), gid: callerGid(s), umask: word(s, CREATE_IN.umask) };
+  const caller = s.caller.creator(word(s, CREATE_IN.umask));
   const make: Make = (dir, at, masked) => sys.native.mknodat(dir, at, masked, 0, 0);
   const node = create(ov, { parent, name, mode, caller, make });
   if (node < 0) return node;
@@ -90,7 +90,7 @@ export function onCreate(s: Session, parent: number): number {
 export function onTmpfile(s: Session, parent: number): number {
   const { ov } = s;
   const { native, u32 } = ov.sys;
-  const caller = { uid: callerUid(s), gid: callerGid(s), umask: word(s, CREATE_IN.umask) };
+  const caller = s.caller.creator(word(s, CREATE_IN.umask));
   const make: Make = (dir, name, mode) => {
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
     const fd = native.openat2(dir, name, flags, mode & 0o7777, RESOLVE_LAYER);

@@ -52,7 +52,7 @@ function invalidateAttributes(sys: Sys, slot: number, node: number): void {
  * kernel tells only for a regular file, so one is looked for. To be called after INIT.
  */
 export function passthroughProblem(ov: Overlay, slot: number): string | undefined {
-  for (const layer of ov.layers) {
+  for (const layer of ov.allLayers()) {
     if (!isStacked(ov, layer)) continue;
     const code = tryLayer(ov.sys, slot, layer);
     if (code >= 0) continue;

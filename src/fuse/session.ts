@@ -2,9 +2,12 @@
 import type { Overlay } from '../overlay/overlay.js';
 import { IN, OUT } from '../sys/memory.js';
 import { IN_HEADER, OUT_HEADER } from '../protocol/layout.js';
+import type { RequestCaller } from './caller.js';
 
 export interface Session {
   readonly ov: Overlay;
+  /** Who sent the request being served. */
+  readonly caller: RequestCaller;
   /** The host's number for the mount. */
   readonly mount: number;
   slot: number;
@@ -18,15 +21,6 @@ export interface Session {
 /** Where a request's own struct begins, and where a reply's body goes. */
 export const BODY = IN + IN_HEADER.size;
 export const REPLY = OUT + OUT_HEADER.size;
-
-/** The caller's ids, from the request's header. */
-export const callerUid = (s: Session): number => s.ov.sys.u32[(IN + IN_HEADER.uid) >> 2];
-export const callerGid = (s: Session): number => s.ov.sys.u32[(IN + IN_HEADER.gid) >> 2];
-
-export const callerIds = (s: Session): { uid: number; gid: number } => ({
-  uid: callerUid(s),
-  gid: callerGid(s),
-});
 
 /** A word of the request's struct. */
 export const word = (s: Session, offset: number): number => s.ov.sys.u32[(BODY + offset) >> 2];

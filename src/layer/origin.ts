@@ -2,8 +2,6 @@
  * The `origin` xattr: the file handle of the lower object an upper one was copied up from. It keeps
  * st_ino constant over copy-up and remount, under either driver (struct ovl_fb, fs/overlayfs/overlayfs.h).
  */
-import { isDir } from '../base/mode.js';
-import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, O_PATH, STATX_BASIC_STATS } from '../sys/constants.js';
 import { SMALL, STAT_C, type Sys, XATTR } from '../sys/sys.js';
 import type { Layer } from './layer.js';
@@ -14,6 +12,8 @@ const HEADER = 21;
 const UUID_AT = 5;
 /** OVL_FH_FLAG_BIG_ENDIAN; its absence says little-endian, what this engine runs on. */
 const FLAG_BIG_ENDIAN = 1;
+/** OVL_FH_FLAG_PATH_UPPER: the handle of an object of the upper. */
+export const FLAG_UPPER = 4;
 const HANDLE_MAX = 128;
 
 /**
@@ -21,7 +21,13 @@ const HANDLE_MAX = 128;
  * length, or 0 when the file system gives no handles: the copy then has no origin, as in
  * ovl_set_origin_fh.
  */
-export function encodeOrigin(sys: Sys, layer: Layer, dirfd: number, name: string): number {
+export function encodeOrigin(
+  sys: Sys,
+  layer: Layer,
+  dirfd: number,
+  name: string,
+  flags = 0,
+): number {
   const { u8, u32 } = sys;
   u32[SMALL >> 2] = HANDLE_MAX;
   if (sys.native.nameToHandleAt(dirfd, name, SMALL, 0) < 0) return 0;
@@ -30,19 +36,36 @@ export function encodeOrigin(sys: Sys, layer: Layer, dirfd: number, name: string
   u8[XATTR] = 0;
   u8[XATTR + 1] = MAGIC;
   u8[XATTR + 2] = length;
-  u8[XATTR + 3] = 0;
+  u8[XATTR + 3] = flags;
   u8[XATTR + 4] = u32[(SMALL >> 2) + 1];
   sys.put(layer.uuid, XATTR + UUID_AT);
   u8.copyWithin(XATTR + HEADER, SMALL + 8, SMALL + 8 + bytes);
   return length;
 }
 
+/** The same as a string; "" when there is none. */
+export function originOf(sys: Sys, layer: Layer, dirfd: number, name: string, flags = 0): string {
+  const length = encodeOrigin(sys, layer, dirfd, name, flags);
+  return length === 0 ? '' : sys.text(XATTR, length);
+}
+
+/** The name of an origin's entry in the index (ovl_get_index_name_fh). */
+export const indexName = (origin: string): string => Buffer.from(origin, 'latin1').toString('hex');
+
+/** The origin an entry of the index is named after; undefined for any other name. */
+export function originOfIndexName(name: string): string | undefined {
+  if (name.length < 2 * HEADER || !/^([0-9a-f]{2})+$/.test(name)) return undefined;
+  const origin = Buffer.from(name, 'hex').toString('latin1');
+  const [version, magic, length] = [0, 1, 2].map((i) => origin.charCodeAt(i));
+  return version === 0 && magic === MAGIC && length === origin.length ? origin : undefined;
+}
+
 /**
- * The inode number behind an origin value: it lands at STAT_C. Returns the id of a layer on the same
- * file system, or 0 when there is none to be used: the value is empty or foreign, its layer is not among `layers`, the file is gone, or it has
- * several links (a broken hard link must not share the number, ovl_getattr).
+ * Finds the object behind an origin value: its statx lands at STAT_C. Returns the id of a layer on
+ * its file system, or 0 when there is none to be used: the value is empty or foreign, its layer is
+ * not among `layers`, or the file is gone.
  */
-export function statOrigin(sys: Sys, layers: Iterable<Layer>, value: string): number {
+export function findOrigin(sys: Sys, layers: Iterable<Layer>, value: string): number {
   if (value.length <= HEADER || value.charCodeAt(1) !== MAGIC) return 0;
   if ((value.charCodeAt(3) & FLAG_BIG_ENDIAN) !== 0) return 0;
   const uuid = value.slice(UUID_AT, HEADER);
@@ -52,7 +75,8 @@ export function statOrigin(sys: Sys, layers: Iterable<Layer>, value: string): nu
   return 0;
 }
 
-function statHandle(sys: Sys, layer: Layer, value: string): boolean {
+/** True when the object behind a file handle in `layer` can be reached; its statx is then at STAT_C. */
+export function statHandle(sys: Sys, layer: Layer, value: string): boolean {
   const { native, u32 } = sys;
   u32[SMALL >> 2] = value.length - HEADER;
   u32[(SMALL >> 2) + 1] = value.charCodeAt(4);
@@ -62,6 +86,5 @@ function statHandle(sys: Sys, layer: Layer, value: string): boolean {
   if (fd < 0) return false;
   const found = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C);
   native.close(fd);
-  if (found < 0) return false;
-  return isDir(sys.statMode(STAT_C)) || u32[(STAT_C + STATX.nlink) >> 2] === 1;
+  return found >= 0;
 }

@@ -4,11 +4,12 @@
  * Read: 0:0 character devices; `overlay.opaque` = `y` in the trusted and the user namespace;
  * xwhiteouts (an empty regular file with `overlay.whiteout`, in a directory whose `overlay.opaque`
  * is `x`); in lower layers also AUFS/OCI `.wh.NAME` and `.wh..wh..opq`, which containers/storage
- * writes when a mount program is configured. Written: 0:0 devices and `opaque` = `y`.
+ * writes when a mount program is configured. Written: 0:0 devices, or xwhiteouts where the upper
+ * takes no device nodes, and `opaque` = `y`.
  * (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".)
  */
 import { E } from '../base/errno.js';
-import { isChr, isReg, S_IFCHR } from '../base/mode.js';
+import { isChr, isReg, S_IFCHR, S_IFREG } from '../base/mode.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_TYPE } from '../sys/constants.js';
 import { STAT_C, type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
@@ -40,13 +41,24 @@ export function isDeviceWhiteout(sys: Sys, at: number): boolean {
 }
 
 /** True when the regular file is an xwhiteout; ask only in a directory with that mark. */
-export function isXWhiteout(sys: Sys, dirfd: number, name: string, at: number): boolean {
+export function isXWhiteout(
+  sys: Sys,
+  dirfd: number,
+  name: string,
+  at: number,
+  prefix: string = TRUSTED,
+): boolean {
   if (!isReg(sys.statMode(at)) || sys.u64(at + STATX.size_) !== 0) return false;
-  return (
-    sys.native.getxattr(dirfd, name, `${TRUSTED}whiteout`, 0, 0) >= 0 ||
-    sys.native.getxattr(dirfd, name, `${USER}whiteout`, 0, 0) >= 0
+  const { native } = sys;
+  return spaces(prefix).some(
+    (space) => native.getxattr(dirfd, name, `${space}whiteout`, 0, 0) >= 0,
   );
 }
+
+/** The namespaces that marks are read from. With `userxattr` there is one, else the trusted one has the last word. */
+const spaces = (prefix: string): readonly string[] => (prefix === USER ? USER_ONLY : BOTH);
+const USER_ONLY = [USER];
+const BOTH = [USER, TRUSTED];
 
 /** 1 when `.wh.NAME` stands beside `name` in a lower's directory, 0 when not, -errno when that cannot be told. */
 export function dotWhiteout(sys: Sys, dirfd: number, name: string): number {
@@ -109,7 +121,7 @@ function xattrMarks(
 ): DirMarks | number {
   const keys = list.split('\0');
   const marks = { ...PLAIN };
-  for (const space of [USER, TRUSTED]) {
+  for (const space of spaces(prefix)) {
     if (keys.includes(`${space}impure`)) marks.impure = true;
     if (!keys.includes(`${space}opaque`)) continue;
     const value = sys.xattr(dirfd, name, `${space}opaque`);
@@ -123,7 +135,20 @@ function xattrMarks(
   return isRedirect(redirect) ? { ...marks, redirect } : -E.EINVAL;
 }
 
-/** Makes a whiteout device at `name`. */
+/** Makes a whiteout device at a free name. */
 export function makeWhiteout(sys: Sys, dirfd: number, name: string): number {
   return sys.native.mknodat(dirfd, name, S_IFCHR, 0, 0);
 }
+
+/** Makes an xwhiteout at a free name, in a directory that has or will have `opaque=x`. */
+export function makeXWhiteout(sys: Sys, dirfd: number, name: string, prefix: string): number {
+  const made = sys.native.mknodat(dirfd, name, S_IFREG | 0o644, 0, 0);
+  if (made < 0) return made;
+  const code = sys.native.setxattr(dirfd, name, `${prefix}whiteout`, 0, 0, 0);
+  if (code < 0) sys.native.unlinkat(dirfd, name, 0);
+  return code;
+}
+
+/** Device nodes are not to be had here: no right to make them, or a file system without them. */
+export const refusesDevices = (code: number): boolean =>
+  [E.EPERM, E.EACCES, E.EOPNOTSUPP, E.ENOSYS, E.EINVAL].includes(-code);

@@ -4,6 +4,7 @@
  * `overlay.overlay.*`, as ovl_xattr_escape_name does, so that overlays can nest.
  */
 import { E } from '../base/errno.js';
+import { type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 
 export const TRUSTED = 'trusted.overlay.';
 export const USER = 'user.overlay.';
@@ -39,6 +40,22 @@ export function mustCopy(key: string): boolean {
     key === 'system.posix_acl_access' ||
     key === 'system.posix_acl_default' ||
     key.startsWith('security.')
+  );
+}
+
+/** What kernel overlayfs writes or reads below its prefix (enum ovl_xattr, fs/overlayfs/util.c). */
+const KNOWN = new Set([
+  ...['opaque', 'redirect', 'origin', 'impure', 'nlink', 'upper', 'uuid', 'metacopy', 'protattr'],
+  'whiteout',
+]);
+
+/** The first name below `prefix` on directory `dirfd` that is neither a known mark nor a client's. */
+export function unknownMark(sys: Sys, dirfd: number, prefix: string): string | undefined {
+  const bytes = sys.native.listxattr(dirfd, '.', XATTR_LIST, XATTR_MAX);
+  if (bytes <= 0) return undefined;
+  const keys = sys.text(XATTR_LIST, bytes - 1).split('\0');
+  return keys.find(
+    (key) => key.startsWith(prefix) && isPrivate(key) && !KNOWN.has(key.slice(prefix.length)),
   );
 }
 

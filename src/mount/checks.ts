@@ -2,14 +2,16 @@
  * What must be true on disk before a mount is tried. Each refusal is one sentence: what, which path,
  * what to do. Rather no mount than a wrong one.
  */
-import { constants, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { constants, readdirSync, readFileSync } from 'node:fs';
 import { display } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';
 import type { OverlaySpec } from '../overlay/spec.js';
+import { administersMachine } from '../sys/userns.js';
 import type { MountPlan } from './options.js';
+import { type LayersOf, MAX_DEPTH, Nesting } from './nesting.js';
 import {
+  Ancestry,
   bytes,
-  enclosing,
   errnoOf,
   type FileId,
   type Found,
@@ -27,6 +29,8 @@ export interface Checked {
   readonly devices: ReadonlySet<string>;
   /** Identities of the layers that are only read. */
   readonly readIds: ReadonlySet<FileId>;
+  /** Identity of an upper that is only read. */
+  readonly readUpperId?: FileId;
   /** Identities of the upper and the workdir of a mount that changes them. */
   readonly upperId?: FileId;
   readonly workId?: FileId;
@@ -73,7 +77,11 @@ function writable(role: string, path: string): void {
 }
 
 /** Upper and workdir: both there, writable, on one file system, apart from each other. */
-function checkUpper(upper: string, work: string): { upper: Found; work: Found } {
+function checkUpper(
+  upper: string,
+  work: string,
+  ancestry: Ancestry,
+): { upper: Found; work: Found } {
   const upperFound = directory('upperdir', upper, 'create it or correct upperdir');
   const workFound = directory('workdir', work, 'create it or correct workdir');
   readable('upperdir', upper);
@@ -84,7 +92,7 @@ function checkUpper(upper: string, work: string): { upper: Found; work: Found } 
       `workdir ${display(work)} is on another file system than upperdir ${display(upper)}: put it on the same one`,
     );
   }
-  if (enclosing(work).has(upperFound.id) || enclosing(upper).has(workFound.id)) {
+  if (ancestry.inside(work, upperFound.id) || ancestry.inside(upper, workFound.id)) {
     throw new UserError(
       `workdir ${display(work)} and upperdir ${display(upper)} overlap: use two directories side by side`,
     );
@@ -120,43 +128,74 @@ function checkIncompat(work: string): void {
   }
 }
 
-/** A change to the upper must never change a lower under a live mount, nor the reverse. */
-function checkOverlap(
-  role: string,
-  path: string,
-  own: Found,
-  lowers: readonly (readonly [string, Found])[],
-): void {
-  const above = enclosing(path);
-  for (const [lower, found] of lowers) {
-    if (found.id === own.id) {
-      throw new UserError(`${role} ${display(path)} is also a lower layer: use another directory`);
+interface Layer extends Found {
+  readonly role: string;
+  readonly path: string;
+}
+
+/** Each lower, of either kind: there, readable, given once. */
+function checkLowers(spec: OverlaySpec): Layer[] {
+  const seen = new Set<string>();
+  const check = (role: string, path: string): Layer => {
+    const found = directory(role, path, 'correct lowerdir');
+    readable(role, path);
+    if (seen.has(found.id)) {
+      throw new UserError(`${role} ${display(path)} is given twice: leave one out`);
     }
-    if (above.has(found.id)) {
+    seen.add(found.id);
+    return { ...found, role, path };
+  };
+  return [
+    ...spec.lowers.map((path) => check('lower layer', path)),
+    ...(spec.dataLayers ?? []).map((path) => check('data-only layer', path)),
+  ];
+}
+
+/**
+ * No layer lies in another: a change would show twice, or change a layer under the mount
+ * (ovl_check_overlapping_layers; an upper in a lower, which the kernel finds out at lookup, too).
+ */
+function checkOverlap(layers: readonly Layer[], ancestry: Ancestry): void {
+  const byId = new Map(layers.toReversed().map((layer) => [layer.id, layer]));
+  for (const inner of layers) {
+    const top = byId.get(inner.id);
+    if (top && top !== inner) {
       throw new UserError(
-        `${role} ${display(path)} lies inside the lower layer ${display(lower)}: move it out of there`,
+        `${top.role} ${display(top.path)} is also a ${inner.role}: use another directory`,
       );
     }
-    if (enclosing(lower).has(own.id)) {
+    for (const id of ancestry.of(inner.path)) {
+      const outer = byId.get(id);
+      if (!outer || outer === inner) continue;
       throw new UserError(
-        `lower layer ${display(lower)} lies inside ${role} ${display(path)}: move one of them`,
+        `${inner.role} ${display(inner.path)} lies inside ${outer.role} ${display(outer.path)}: move one of them`,
       );
     }
   }
 }
 
-function checkLowers(spec: OverlaySpec): (readonly [string, Found])[] {
-  const seen = new Set<string>();
-  return spec.lowers.map((lower) => {
-    const found = directory('lower layer', lower, 'correct lowerdir');
-    readable('lower layer', lower);
-    // As the kernel (ovl_setup_trap: "overlapping lowerdir path", ELOOP); nested lowers are allowed.
-    if (seen.has(found.id)) {
-      throw new UserError(`lower layer ${display(lower)} is given twice: leave one out`);
-    }
-    seen.add(found.id);
-    return [lower, found] as const;
-  });
+/**
+ * Redirects to data-only layers are `trusted.*` xattrs, which only root of the initial user namespace
+ * can read (xattr_permission); anybody else would see files full of NUL bytes.
+ */
+function checkDataLayers(spec: OverlaySpec): void {
+  const first = spec.dataLayers?.at(0);
+  if (first === undefined || administersMachine()) return;
+  throw new UserError(
+    `data-only layer ${display(first)} is reached by trusted.* xattrs, which this user cannot read: mount it as root outside a user namespace`,
+  );
+}
+
+function checkDepth(layers: readonly Layer[], nesting: Nesting): void {
+  const depths = new Map<string, number>();
+  for (const { role, path, device } of layers) {
+    const depth = depths.get(device) ?? nesting.depth(device);
+    depths.set(device, depth);
+    if (depth < MAX_DEPTH) continue;
+    throw new UserError(
+      `${role} ${display(path)} lies on ${depth} union mounts, one on the other, and this would be one more than the ${MAX_DEPTH} that can be stacked: give their layers instead`,
+    );
+  }
 }
 
 function checkMountpoint(path: string): string {
@@ -168,51 +207,85 @@ function checkMountpoint(path: string): string {
   return resolved;
 }
 
-/** The initial user namespace (PROC_USER_INIT_INO of include/linux/proc_ns.h). */
-const INITIAL_USER_NAMESPACE = 'user:[4026531837]';
-const CAP_SYS_ADMIN = 21n;
-
 /** Registering backing files needs capable(CAP_SYS_ADMIN), not that of a user namespace (fuse_backing_open). */
 function checkPassthrough(): void {
-  const status = readFileSync('/proc/self/status', 'latin1');
-  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
-  const initial = readlinkSync('/proc/self/ns/user') === INITIAL_USER_NAMESPACE;
-  if (initial && (effective & (1n << CAP_SYS_ADMIN)) !== 0n) return;
+  if (administersMachine()) return;
   throw new UserError(
     'data=passthrough needs CAP_SYS_ADMIN in the initial user namespace: mount as root there, or leave the option out',
   );
 }
 
-/** Throws UserError for the first thing that is wrong. Changes nothing. */
-export function checkPlan(plan: MountPlan): Checked {
-  const { upper, work, readOnly } = plan.spec;
-  if (plan.spec.data === 'passthrough') checkPassthrough();
-  const lowers = checkLowers(plan.spec);
-  const read = lowers.map(([, found]) => found);
-  if (readOnly || upper === undefined || work === undefined) {
-    if (upper !== undefined) {
-      // Only read, so it may be in use, and no workdir is touched: an engine looks at a live upper so.
-      read.push(directory('upperdir', upper, 'create it or correct upperdir'));
-      readable('upperdir', upper);
-    }
-    return { mountpoint: checkMountpoint(plan.mountpoint), ...identities(read) };
+/**
+ * The mount must not show inside what serves it, or serving would wait for itself. Lowers are
+ * private clones, in which nothing mounted shows, where the kernel lets us make them
+ * (`clones`); the upper and the workdir are used as they are. A mount on a layer's root hides
+ * nothing from us: it is open already.
+ */
+function checkInside(
+  mountpoint: string,
+  layers: readonly Layer[],
+  ancestry: Ancestry,
+  clones: (path: string) => boolean,
+): void {
+  const [own, ...above] = ancestry.of(mountpoint);
+  for (const { id, role, path } of layers) {
+    if (id === own || !above.includes(id)) continue;
+    if (role !== 'upperdir' && role !== 'workdir' && clones(path)) continue;
+    throw new UserError(
+      `mount point ${display(mountpoint)} lies inside ${role} ${display(path)}: mount it elsewhere`,
+    );
   }
-  const found = checkUpper(upper, work);
-  checkOverlap('upperdir', upper, found.upper, lowers);
-  checkOverlap('workdir', work, found.work, lowers);
-  const { devices, readIds } = identities(read);
-  return {
-    mountpoint: checkMountpoint(plan.mountpoint),
-    devices: new Set([...devices, found.upper.device]),
-    readIds,
-    upperId: found.upper.id,
-    workId: found.work.id,
-  };
 }
 
-function identities(layers: readonly Found[]): Pick<Checked, 'devices' | 'readIds'> {
+/** mount(2) takes labels only with SELinux, which registers selinuxfs when it is on. */
+function checkLabels(labels: readonly string[]): void {
+  if (labels.length === 0) return;
+  if (/\bselinuxfs$/m.test(readFileSync('/proc/filesystems', 'latin1'))) return;
+  throw new UserError(
+    `option ${display(labels[0])} needs SELinux, which this machine does not run: leave it out`,
+  );
+}
+
+/** What the checks ask of the process that is to serve the mount. */
+export interface Server {
+  readonly layersOf: LayersOf;
+  /** A private clone of the mount at the path can be made. */
+  readonly clones: (path: string) => boolean;
+}
+
+/** Throws UserError for the first thing that is wrong. Changes nothing. */
+export function checkPlan(plan: MountPlan, server: Server): Checked {
+  checkLabels(plan.labels);
+  if (plan.spec.data === 'passthrough') checkPassthrough();
+  const { upper, work, readOnly } = plan.spec;
+  checkDataLayers(plan.spec);
+  const ancestry = new Ancestry();
+  const lowers = checkLowers(plan.spec);
+  const layers = [...lowers];
+  let changed: { upper: Found; work: Found } | undefined;
+  let readUpper: Found | undefined;
+  if (upper !== undefined && (readOnly || work === undefined)) {
+    // Only read, so this host may have it in use (an engine looks at a live upper so), and no
+    // workdir is touched.
+    readUpper = directory('upperdir', upper, 'create it or correct upperdir');
+    readable('upperdir', upper);
+    layers.unshift({ ...readUpper, role: 'upperdir', path: upper });
+  } else if (upper !== undefined && work !== undefined) {
+    changed = checkUpper(upper, work, ancestry);
+    layers.unshift(
+      { ...changed.upper, role: 'upperdir', path: upper },
+      { ...changed.work, role: 'workdir', path: work },
+    );
+  }
+  checkOverlap(layers, ancestry);
+  checkDepth(layers, new Nesting(server.layersOf));
+  const mountpoint = checkMountpoint(plan.mountpoint);
+  checkInside(mountpoint, layers, ancestry, server.clones);
   return {
+    mountpoint,
     devices: new Set(layers.map(({ device }) => device)),
-    readIds: new Set(layers.map(({ id }) => id)),
+    readIds: new Set((changed ? lowers : layers).map(({ id }) => id)),
+    ...(readUpper ? { readUpperId: readUpper.id } : {}),
+    ...(changed ? { upperId: changed.upper.id, workId: changed.work.id } : {}),
   };
 }

@@ -43,6 +43,7 @@ function kernelMount(native: Native, plan: MountPlan, target: string, allowOther
     `group_id=${process.getegid?.() ?? 0}`,
     'default_permissions',
     ...(allowOther ? ['allow_other'] : []),
+    ...plan.labels,
   ].join(',');
   const result = native.mount(plan.source, target, MOUNT_TYPE, plan.flags, data);
   if (result >= 0) return fd;
@@ -58,6 +59,7 @@ function programMount(native: Native, plan: MountPlan, target: string): number {
     'subtype=stratafs',
     'default_permissions',
     ...(plan.allowOther ? ['allow_other'] : []),
+    ...plan.labels,
   ].join(',');
   return native.fusermount(target, options, SCRATCH);
 }

@@ -9,6 +9,7 @@ import { E, errnoText, UserError } from '../base/errno.js';
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../sys/constants.js';
 import type { Native } from '../sys/native.js';
 
+const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 /** How long a mount that has just been unmounted may take to let go of its upper. */
@@ -40,16 +41,43 @@ export class DirectoryLock {
   ): Promise<DirectoryLock> {
     const fd = native.openat2(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, 0);
     if (fd < 0) throw new UserError(`cannot open ${role} ${display(path)}: ${errnoText(fd)}`);
-    for (let waited = 0; ; waited += STEP_MS) {
-      const result = native.flock(fd, LOCK_EX | LOCK_NB);
-      if (result >= 0) return new DirectoryLock(native, fd);
-      const user = owner();
-      if (result !== -E.EWOULDBLOCK || user !== undefined || waited >= PATIENCE_MS) {
-        native.close(fd);
-        throw new UserError(refusal(role, path, result, user));
-      }
-      await sleep(STEP_MS);
+    const result = await tryLock(native, fd, LOCK_EX, owner);
+    if (result >= 0) return new DirectoryLock(native, fd);
+    native.close(fd);
+    throw new UserError(refusal(role, path, result, owner()));
+  }
+
+  /**
+   * For a mount that only reads directory `path`, an upper: refuses one that a mount of another host
+   * changes, as what that mount holds in the kernel's cache cannot be seen in it. One that a mount
+   * of this process (`owner`) changes is fine. Locks nothing. Throws UserError.
+   */
+  static async checkUnused(
+    native: Native,
+    path: string,
+    owner: () => string | undefined,
+  ): Promise<void> {
+    const fd = native.openat2(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, 0);
+    if (fd < 0) throw new UserError(`cannot open upperdir ${display(path)}: ${errnoText(fd)}`);
+    const result = await tryLock(native, fd, LOCK_SH, owner);
+    native.close(fd);
+    if (result < 0 && owner() === undefined) {
+      throw new UserError(refusal('upperdir', path, result, undefined));
     }
+  }
+}
+
+/** flock(2); waits a little for a mount that is just ending, but not for one that is `owner`'s. */
+async function tryLock(
+  native: Native,
+  fd: number,
+  how: number,
+  owner: () => string | undefined,
+): Promise<number> {
+  for (let waited = 0; ; waited += STEP_MS) {
+    const result = native.flock(fd, how | LOCK_NB);
+    if (result !== -E.EWOULDBLOCK || owner() !== undefined || waited >= PATIENCE_MS) return result;
+    await sleep(STEP_MS);
   }
 }
 

@@ -7,6 +7,8 @@ export interface MountRow {
   /** Latin1. */
   readonly mountpoint: string;
   readonly type: string;
+  /** The file system's own options, with the kernel's octal escapes taken back; latin1. */
+  readonly options: string;
 }
 
 const unescape = (field: string): string =>
@@ -25,6 +27,7 @@ export function mountTable(
         device: fields[2],
         mountpoint: unescape(fields[4]),
         type: fields[fields.indexOf('-', 6) + 1],
+        options: unescape(fields[fields.indexOf('-', 6) + 3] ?? ''),
       };
     });
 }

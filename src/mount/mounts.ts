@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import type { FromEngine, MountStats } from '../fuse/messages.js';
+import { AT_FDCWD, OPEN_TREE_CLONE } from '../sys/constants.js';
 import type { Native } from '../sys/native.js';
 import { type Checked, checkPlan } from './checks.js';
 import { deferred } from './deferred.js';
@@ -46,6 +47,13 @@ interface PendingQuery {
   readonly resolve: (stats: MountStats | undefined) => void;
 }
 
+/** A private clone of the mount at `path` can be made, as openLayer makes one of a lower. */
+function canClone(native: Native, path: string): boolean {
+  const clone = native.openTree(AT_FDCWD, path, OPEN_TREE_CLONE);
+  if (clone >= 0) native.close(clone);
+  return clone >= 0;
+}
+
 export class Mounts {
   readonly #native: Native;
   readonly #pool: ThreadPool;
@@ -77,6 +85,7 @@ export class Mounts {
         mountpoint: checked.mountpoint,
         device,
         lowers: spec.lowers,
+        ...(spec.dataLayers === undefined ? {} : { dataLayers: spec.dataLayers }),
         ...(spec.upper === undefined ? {} : { upper: spec.upper }),
         ...(spec.work === undefined ? {} : { work: spec.work }),
         readOnly: spec.readOnly,
@@ -86,7 +95,10 @@ export class Mounts {
 
   /** Makes the mount live; throws UserError, with nothing left behind, when that fails. */
   async mount(plan: MountPlan): Promise<MountInfo> {
-    const checked = checkPlan(plan);
+    const checked = checkPlan(plan, {
+      layersOf: (device) => this.#byDevice(device)?.checked.devices,
+      clones: (path) => canClone(this.#native, path),
+    });
     await this.#flush(checked);
     const locks = await this.#lock(plan, checked);
     const mount = this.#place(plan, checked, locks);
@@ -239,6 +251,10 @@ export class Mounts {
 
   async #lock(plan: MountPlan, checked: Checked): Promise<readonly DirectoryLock[]> {
     const { upper, work } = plan.spec;
+    if (upper !== undefined && checked.readUpperId !== undefined) {
+      const user = (): string | undefined => this.#userOf(checked.readUpperId);
+      await DirectoryLock.checkUnused(this.#native, upper, user);
+    }
     if (checked.upperId === undefined || upper === undefined || work === undefined) return [];
     const held: DirectoryLock[] = [];
     const take = async (role: string, path: string, id: FileId | undefined): Promise<void> => {

@@ -6,6 +6,8 @@
 export type OptionKind =
   /** A path or a list of paths. */
   | 'path'
+  /** A file with more options; it is read before this table is asked. */
+  | 'file'
   /** Sets (or clears) MS_* flags of mount(2). */
   | 'flag'
   /** `name=0` or `name=1`. */
@@ -18,6 +20,11 @@ export type OptionKind =
   | 'propagation'
   /** The text after `=` is kept. */
   | 'text'
+  /** Triples of IDs, or one ID. */
+  | 'mapping'
+  | 'id'
+  /** A SELinux label, for mount(2). */
+  | 'label'
   /** Accepted and without effect: what mount(8) and engines pass to everybody. */
   | 'ignored'
   /** `name=off` is the case today; any other value is refused. */
@@ -75,9 +82,16 @@ const layers: readonly OptionRow[] = [
   {
     name: 'lowerdir',
     kind: 'path',
-    usage: 'lowerdir=A[:B...]',
-    help: 'read-only layers, topmost first; required',
+    usage: 'lowerdir=A[:B...][::D...]',
+    help: 'read-only layers, topmost first; required; D: data-only, reached by redirects',
   },
+  {
+    name: 'lowerdir+',
+    kind: 'path',
+    usage: 'lowerdir+=A, datadir+=D',
+    help: 'one more layer below those before it, instead of lowerdir',
+  },
+  { name: 'datadir+', kind: 'path' },
   {
     name: 'upperdir',
     kind: 'path',
@@ -89,6 +103,12 @@ const layers: readonly OptionRow[] = [
     kind: 'path',
     usage: 'workdir=DIR',
     help: 'empty directory on the file system of upperdir; required with it',
+  },
+  {
+    name: 'optionsfile',
+    kind: 'file',
+    usage: 'optionsfile=FILE',
+    help: 'more options from a file: as after -o, also one a line',
   },
 ];
 
@@ -179,6 +199,18 @@ const behaviour: readonly OptionRow[] = [
     help: 'chmod, chown and the like copy no data (default on); off keeps the upper plain',
   },
   {
+    name: 'index',
+    kind: 'choice',
+    choices: ['on', 'off'],
+    usage: 'index=on|off',
+    help: 'hard links of a layer stay one file when it changes (default on where it can be)',
+  },
+  {
+    name: 'userxattr',
+    kind: 'word',
+    help: 'marks in user.overlay.* alone; excludes redirect_dir, metacopy and index, as in overlayfs',
+  },
+  {
     name: 'fsname',
     kind: 'text',
     usage: 'fsname=NAME',
@@ -205,12 +237,37 @@ const propagation: readonly OptionRow[] = [
 
 const off: readonly OptionRow[] = [
   {
-    name: 'index',
+    name: 'xino',
     kind: 'off',
-    usage: 'index=off, xino=off',
+    usage: 'xino=off',
     help: 'what is the case today; other values are refused',
   },
-  { name: 'xino', kind: 'off' },
+];
+
+const users: readonly OptionRow[] = [
+  {
+    name: 'uidmapping',
+    kind: 'mapping',
+    usage: 'uidmapping=DISK:SHOWN:COUNT[:...], gidmapping=...',
+    help: 'show the owners on disk as other IDs; what is created or changed is translated back',
+  },
+  { name: 'gidmapping', kind: 'mapping' },
+  {
+    name: 'squash_to_root',
+    kind: 'word',
+    usage: 'squash_to_root, squash_to_uid=N, squash_to_gid=N',
+    help: 'show every object as owned by root, or by these IDs',
+  },
+  { name: 'squash_to_uid', kind: 'id' },
+  { name: 'squash_to_gid', kind: 'id' },
+  { name: 'noacl', kind: 'word', help: 'no POSIX ACLs: they answer EOPNOTSUPP' },
+  {
+    name: 'context',
+    kind: 'label',
+    usage: 'context=LABEL, fscontext=, defcontext=, rootcontext=',
+    help: 'SELinux labels for mount(2)',
+  },
+  ...['fscontext', 'defcontext', 'rootcontext'].map((name) => ({ name, kind: 'label' as const })),
 ];
 
 const ignored: readonly OptionRow[] = [
@@ -226,29 +283,15 @@ const ignored: readonly OptionRow[] = [
   ].map((name) => ({ name, kind: 'ignored' as const })),
 ];
 
-const later: readonly OptionRow[] = [
-  'uidmapping',
-  'gidmapping',
-  'squash_to_uid',
-  'squash_to_gid',
-  'squash_to_root',
-  'xattr_permissions',
-  'context',
-  'fscontext',
-  'defcontext',
-  'rootcontext',
-  'userxattr',
-  'lowerdir+',
-  'datadir+',
-  'nfs_export',
-  'uuid',
-  'verity',
-].map((name) => ({ name, kind: 'later' }));
+const later: readonly OptionRow[] = ['xattr_permissions', 'nfs_export', 'uuid', 'verity'].map(
+  (name) => ({ name, kind: 'later' }),
+);
 
 export const OPTION_TABLE: readonly OptionRow[] = [
   ...layers,
   ...flags,
   ...behaviour,
+  ...users,
   ...propagation,
   ...off,
   ...ignored,

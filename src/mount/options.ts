@@ -3,7 +3,10 @@
  */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
+import type { IdSpec } from '../overlay/ids.js';
 import type { OverlaySpec } from '../overlay/spec.js';
+import { readOptionsFile } from './optionsFile.js';
+import { parseId, parseMapping } from './idOptions.js';
 import { MS, optionRow, type OptionRow } from './optionTable.js';
 
 /** What one request for a mount asks for, parsed and frozen; nothing on disk was looked at yet. */
@@ -16,19 +19,21 @@ export interface MountPlan {
   /** The source shown in the mount table. */
   readonly source: string;
   readonly allowOther: boolean;
+  /** `context=...` and its like, as mount(2) takes them; only with SELinux. */
+  readonly labels: readonly string[];
   /** Absolute path, as asked for. */
   readonly mountpoint: string;
 }
 
-/** Cuts at each `separator` that is neither escaped by a backslash nor inside double quotes. */
-function cut(text: string, separator: string, quotes: boolean): string[] {
+/** Cuts at each of `separators` that is neither escaped by a backslash nor inside double quotes. */
+function cut(text: string, separators: string, quotes: boolean): string[] {
   const parts: string[] = [];
   let from = 0;
   let quoted = false;
   for (let i = 0; i < text.length; i++) {
     if (text[i] === '\\') i++;
     else if (quotes && text[i] === '"') quoted = !quoted;
-    else if (text[i] === separator && !quoted) {
+    else if (!quoted && separators.includes(text[i])) {
       parts.push(text.slice(from, i));
       from = i + 1;
     }
@@ -40,18 +45,34 @@ function cut(text: string, separator: string, quotes: boolean): string[] {
 /** `\,`, `\:` and `\\` stand for the second character; any other backslash for itself. */
 const unescape = (text: string): string => text.replace(/\\([,:\\])/g, '$1');
 
-/** The options of every `-o`, in order: [name, value] with the value still escaped. */
-export function splitOptions(
-  lists: readonly string[],
-): [name: string, value: string | undefined][] {
+type Option = [name: string, value: string | undefined];
+
+/** The options of every `-o`, in order, with the values still escaped. */
+export function splitOptions(lists: readonly string[], separators = ','): Option[] {
   return lists
-    .flatMap((list) => cut(list, ',', true))
+    .flatMap((list) => cut(list, separators, true))
     .filter((option) => option !== '')
     .map((option) => {
       const equals = option.indexOf('=');
       return equals < 0 ? [option, undefined] : [option.slice(0, equals), option.slice(equals + 1)];
     });
 }
+
+/** The same with the contents of each `optionsfile` in its place; there a newline is a comma, too. */
+function allOptions(lists: readonly string[], cwd: string): Option[] {
+  return splitOptions(lists).flatMap((option) => {
+    const [name, value] = option;
+    if (name !== 'optionsfile') return [option];
+    const path = absolute(unescape(needPath(name, value)), cwd);
+    return splitOptions([readOptionsFile(path)], ',\n');
+  });
+}
+
+/** The paths of a `lowerdir`, without its escapes; data-only ones too. */
+export const splitLayers = (value: string): string[] =>
+  cut(value, ':', false)
+    .filter((part) => part !== '')
+    .map(unescape);
 
 /** Absolute: relative layer paths mean the caller's directory, not the host's. */
 export const absolute = (path: string, cwd: string): string =>
@@ -60,6 +81,9 @@ export const absolute = (path: string, cwd: string): string =>
 /** What the options collect before they become a plan. */
 interface Collected {
   lowers: string[];
+  dataLayers: string[];
+  /** The layers were given by `lowerdir`. */
+  listed: boolean;
   upper: string | undefined;
   work: string | undefined;
   flags: number;
@@ -73,23 +97,72 @@ interface Collected {
   writeback: boolean | undefined;
   redirectDir: OverlaySpec['redirectDir'];
   metacopy: boolean;
+  index: OverlaySpec['index'];
+  ids: { -readonly [key in keyof IdSpec]: IdSpec[key] };
+  squash: boolean;
+  userxattr: boolean;
+  /** Options that were given a value other than "off". */
+  asked: Set<string>;
+  acl: boolean;
+  labels: string[];
 }
 
-function lowerList(value: string, cwd: string): string[] {
-  const parts = cut(value, ':', false);
-  if (parts.length > 1 && parts.includes('')) {
+function needPath(name: string, value: string | undefined): string {
+  if (value === undefined || value === '') {
     throw new UserError(
-      'lowerdir has an empty path between two colons: data-only layers (::) are not supported yet, and a colon in a name is written \\:',
+      `option ${name} needs a path, as in ${name}=${name === 'optionsfile' ? 'FILE' : 'DIR'}`,
     );
   }
-  return parts.filter((part) => part !== '').map((part) => absolute(unescape(part), cwd));
+  return value;
 }
 
-function takePath(into: Collected, name: string, value: string | undefined, cwd: string): void {
-  if (value === undefined || value === '') {
-    throw new UserError(`option ${name} needs a path, as in ${name}=DIR`);
+/** `A:B::D1::D2`: layers after a single colon are merged, after two data-only (ovl_parse_param_lowerdir). */
+function takeLowers(into: Collected, value: string, cwd: string): void {
+  into.lowers = [];
+  into.dataLayers = [];
+  into.listed = true;
+  let data = false;
+  const parts = cut(value, ':', false);
+  for (const [i, part] of parts.entries()) {
+    if (part === '') {
+      if (i === 0 || i === parts.length - 1 || data) {
+        throw new UserError(
+          'lowerdir has a colon without a layer beside it: A:B merges, A::D adds the data-only layer D, and a colon in a name is written \\:',
+        );
+      }
+      data = true;
+      continue;
+    }
+    const path = absolute(unescape(part), cwd);
+    if (data) into.dataLayers.push(path);
+    else into.lowers.push(path);
+    if (!data && into.dataLayers.length > 0) throw mergedAfterData(path);
+    data = false;
   }
-  if (name === 'lowerdir') into.lowers = lowerList(value, cwd);
+}
+
+const mergedAfterData = (path: string): UserError =>
+  new UserError(
+    `lower layer ${display(path)} comes after a data-only layer: put data-only layers last`,
+  );
+
+/** `lowerdir+` and `datadir+`: one more layer below those before it, its colons as they are. */
+function addLower(into: Collected, name: string, value: string, cwd: string): void {
+  if (into.listed) {
+    throw new UserError(
+      `option ${name} cannot follow lowerdir: give all layers in one of the ways`,
+    );
+  }
+  const path = absolute(unescape(value), cwd);
+  if (name === 'datadir+') into.dataLayers.push(path);
+  else if (into.dataLayers.length > 0) throw mergedAfterData(path);
+  else into.lowers.push(path);
+}
+
+function takePath(into: Collected, name: string, given: string | undefined, cwd: string): void {
+  const value = needPath(name, given);
+  if (name === 'lowerdir') takeLowers(into, value, cwd);
+  else if (name === 'lowerdir+' || name === 'datadir+') addLower(into, name, value, cwd);
   else if (name === 'upperdir') into.upper = absolute(unescape(value), cwd);
   else into.work = absolute(unescape(value), cwd);
 }
@@ -108,9 +181,37 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
     const given = display(value ?? '');
     throw new UserError(`option ${row.name} takes ${choices.join(', ')}, not '${given}'`);
   }
+  if (row.name === 'data') {
+    into.data = value === 'passthrough' ? value : 'cached';
+    return;
+  }
+  if (value === 'off' || value === 'nofollow') into.asked.delete(row.name);
+  else into.asked.add(row.name);
   if (row.name === 'metacopy') into.metacopy = value === 'on';
-  else if (row.name === 'data') into.data = value === 'passthrough' ? value : 'cached';
+  else if (row.name === 'index') into.index = value === 'on' ? 'on' : 'off';
   else into.redirectDir = value === 'on' || value === 'nofollow' ? value : 'follow';
+}
+
+function takeWord(into: Collected, name: string): void {
+  if (name === 'volatile') into.volatile = true;
+  else if (name === 'userxattr') into.userxattr = true;
+  else if (name === 'squash_to_root') into.squash = true;
+  else if (name === 'noacl') into.acl = false;
+  else into.allowOther = true;
+}
+
+function takeIds(into: Collected, name: string, value: string | undefined): void {
+  if (name === 'uidmapping') into.ids.uids = parseMapping(name, value);
+  else if (name === 'gidmapping') into.ids.gids = parseMapping(name, value);
+  else if (name === 'squash_to_uid') into.ids.squashUid = parseId(name, value);
+  else into.ids.squashGid = parseId(name, value);
+}
+
+function takeLabel(into: Collected, name: string, value: string | undefined): void {
+  if (value === undefined || value === '' || value === '""') {
+    throw new UserError(`option ${name} needs a SELinux label, as in ${name}="LABEL"`);
+  }
+  into.labels = [...into.labels.filter((each) => !each.startsWith(`${name}=`)), `${name}=${value}`];
 }
 
 function refuseLater(name: string, value: string | undefined): never {
@@ -137,8 +238,14 @@ function take(into: Collected, row: OptionRow, value: string | undefined, cwd: s
       takeChoice(into, row, value);
       return;
     case 'word':
-      if (name === 'volatile') into.volatile = true;
-      else into.allowOther = true;
+      takeWord(into, name);
+      return;
+    case 'mapping':
+    case 'id':
+      takeIds(into, name, value);
+      return;
+    case 'label':
+      takeLabel(into, name, value);
       return;
     case 'propagation':
       into.propagation = row.set ?? 0;
@@ -152,6 +259,10 @@ function take(into: Collected, row: OptionRow, value: string | undefined, cwd: s
     case 'later':
       refuseLater(name, value);
       return;
+    case 'file':
+      throw new UserError(
+        `option ${name} stands in an options file: name every file on the command line`,
+      );
     case 'ignored':
       return;
   }
@@ -160,6 +271,8 @@ function take(into: Collected, row: OptionRow, value: string | undefined, cwd: s
 function collect(lists: readonly string[], cwd: string, privileged: boolean): Collected {
   const into: Collected = {
     lowers: [],
+    dataLayers: [],
+    listed: false,
     upper: undefined,
     work: undefined,
     flags: privileged ? 0 : MS.NOSUID | MS.NODEV,
@@ -172,8 +285,15 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     writeback: undefined,
     redirectDir: 'on',
     metacopy: true,
+    index: 'auto',
+    ids: { uids: [], gids: [], squashUid: undefined, squashGid: undefined },
+    squash: false,
+    userxattr: false,
+    asked: new Set(),
+    acl: true,
+    labels: [],
   };
-  for (const [name, value] of splitOptions(lists)) {
+  for (const [name, value] of allOptions(lists, cwd)) {
     const row = optionRow(name);
     if (!row) {
       throw new UserError(`unknown option '${display(name)}': see stratafs --help for the list`);
@@ -193,6 +313,17 @@ function refuse(options: Collected): void {
       'writeback=1 and data=passthrough exclude each other: writes go to the layer at once, so leave writeback out',
     );
   }
+  if (options.dataLayers.length > 0 && !options.metacopy) {
+    throw new UserError(
+      `data-only layer ${display(options.dataLayers[0])} needs metacopy=on, which alone leads there: leave metacopy=off out`,
+    );
+  }
+  const clash = options.userxattr ? [...options.asked].at(0) : undefined;
+  if (clash !== undefined) {
+    throw new UserError(
+      `option ${clash} cannot go with userxattr, whose marks anybody can write: leave one of them out`,
+    );
+  }
   const readOnly = (options.flags & MS.RDONLY) !== 0;
   if (options.upper !== undefined && options.work === undefined && !readOnly) {
     throw new UserError(
@@ -204,6 +335,18 @@ function refuse(options: Collected): void {
       `workdir ${display(options.work)} has no upperdir: add upperdir=DIR, or leave workdir out for a read-only mount`,
     );
   }
+}
+
+/** What the ID options come to; undefined when every ID is shown as it is. */
+function idSpec({ ids, squash }: Collected): IdSpec | undefined {
+  const otherwise = squash ? 0 : undefined;
+  const spec = {
+    ...ids,
+    squashUid: ids.squashUid ?? otherwise,
+    squashGid: ids.squashGid ?? otherwise,
+  };
+  const plain = spec.squashUid === undefined && spec.squashGid === undefined;
+  return plain && spec.uids.length + spec.gids.length === 0 ? undefined : Object.freeze(spec);
 }
 
 /** Where relative paths start, who asks, and what the command line says besides the list. */
@@ -219,9 +362,11 @@ export interface PlanContext {
 export function planMount(lists: readonly string[], context: PlanContext): MountPlan {
   const options = collect(lists, context.cwd, context.privileged);
   refuse(options);
+  const ids = idSpec(options);
   const readOnly = options.upper === undefined || (options.flags & MS.RDONLY) !== 0;
   const spec: OverlaySpec = Object.freeze({
     lowers: Object.freeze(options.lowers),
+    ...(options.dataLayers.length === 0 ? {} : { dataLayers: Object.freeze(options.dataLayers) }),
     ...(options.upper === undefined ? {} : { upper: options.upper }),
     ...(options.work === undefined ? {} : { work: options.work }),
     readOnly,
@@ -230,6 +375,10 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     writeback: options.writeback ?? options.data === 'cached',
     redirectDir: options.redirectDir,
     metacopy: options.metacopy,
+    index: options.index,
+    ...(options.userxattr ? { userxattr: true } : {}),
+    ...(ids === undefined ? {} : { ids }),
+    ...(options.acl ? {} : { acl: false }),
     debug: context.debug ?? false,
   });
   return Object.freeze({
@@ -238,6 +387,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     propagation: options.propagation,
     source: options.source,
     allowOther: options.allowOther || context.privileged,
+    labels: Object.freeze(options.labels),
     mountpoint: absolute(context.mountpoint, context.cwd),
   });
 }

@@ -5,6 +5,7 @@
  */
 import { lstatSync, mkdirSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { E, UserError } from '../base/errno.js';
+import { uidMap } from '../sys/userns.js';
 import { errnoOf } from './paths.js';
 
 /** sizeof(sockaddr_un.sun_path) less the NUL. */
@@ -27,12 +28,19 @@ function key(): string {
   return `host-${euid()}-${namespaces}-${root.dev}-${root.ino}`;
 }
 
+/** The user outside the user namespace: root inside has a place of its own for each of them. */
+function outerUser(): number {
+  const own = euid();
+  const ranges = uidMap().find(({ inside, count }) => own >= inside && own < inside + count);
+  return ranges ? ranges.outside + own - ranges.inside : own;
+}
+
 function candidates(): string[] {
   const runtime = process.env['XDG_RUNTIME_DIR'] ?? '';
   return [
     ...(euid() === 0 ? ['/run/stratafs'] : []),
     ...(runtime.startsWith('/') ? [`${runtime}/stratafs`] : []),
-    `/tmp/stratafs-${euid()}`,
+    `/tmp/stratafs-${outerUser()}`,
   ];
 }
 

@@ -25,6 +25,7 @@ export interface MountInfo {
   /** "major:minor" of its file system. */
   readonly device: string;
   readonly lowers: readonly string[];
+  readonly dataLayers?: readonly string[];
   readonly upper?: string;
   readonly work?: string;
   readonly readOnly: boolean;

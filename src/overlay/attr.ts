@@ -6,7 +6,8 @@ import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../sys/constants.js';
 import { STAT_A } from '../sys/sys.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
-import { F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import { F_INDEXED, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import { unionLinks } from './links.js';
 import type { Overlay } from './overlay.js';
 
 /**
@@ -19,6 +20,7 @@ export function shownNlink(ov: Overlay, node: number, at: number): number {
   const nlink = ov.sys.u32[(at + STATX.nlink) >> 2];
   if (!isDir(ov.sys.statMode(at))) {
     if (table.has(node, F_ORPHAN)) return Math.max(0, nlink - 1);
+    if (table.has(node, F_INDEXED)) return unionLinks(ov, node, nlink);
     // The links that a removed lower file has there are no links of this one.
     return table.has(node, F_UNLINKED) ? 0 : nlink;
   }
@@ -28,10 +30,14 @@ export function shownNlink(ov: Overlay, node: number, at: number): number {
   return merged ? 1 : nlink;
 }
 
-/** Who asks, by the ids in the request's header. */
-export interface Ids {
-  readonly uid: number;
-  readonly gid: number;
+/** Who asks, as far as it decides something. Asked only where it does: the answers are costly. */
+export interface Asker {
+  /** In group `gid`, an ID as on disk. */
+  member(gid: number): boolean;
+  /** Has CAP_FSETID. */
+  keepsSetIds(): boolean;
+  /** trusted.* is listed for it. */
+  seesTrusted(): boolean;
 }
 
 /** The fields of a SETATTR request. Seconds are signed; `size` as halves of an unsigned 64-bit number. */
@@ -44,9 +50,10 @@ export interface AttrChange {
   mtime: number;
   mtimeNsec: number;
   mode: number;
+  /** As on disk. */
   uid: number;
   gid: number;
-  caller: Ids;
+  caller: Asker;
 }
 
 const CHANGES =
@@ -70,9 +77,9 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
     // chown(-1, -1) clears set-id bits for anybody; it arrives as a change of ctime alone, or, without
     // the writeback cache, of nothing. So does a passed through write that must clear them for
     // somebody without CAP_FSETID, or capabilities for anybody (file_remove_privs).
-    const clears = (valid & Fattr.CTIME) !== 0 || change.caller.uid !== 0;
-    if (!clears || !isReg(ov.table.mode(node))) return 0;
-    return clearSetIds(ov, node, change.caller.gid);
+    if (!hasSetIds(ov, node) || !isReg(ov.table.mode(node))) return 0;
+    const clears = (valid & Fattr.CTIME) !== 0 || !change.caller.keepsSetIds();
+    return clears ? clearSetIds(ov, node, change.caller) : 0;
   }
   // The writeback cache flushes the times of an inode whose link count changed. Of one that lost its
   // last name nobody will read them, and a lower file must not be copied up for it.
@@ -87,8 +94,7 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   if (target.dir < 0) return target.dir;
   if ((valid & (Fattr.UID | Fattr.GID)) !== 0) code = changeOwner(ov, target, change);
   if (code >= 0 && truncates) code = truncate(ov, node, change);
-  if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0)
-    code = killSetIds(ov, node, change.caller.gid);
+  if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0) code = killSetIds(ov, node, change.caller);
   if (code >= 0 && (valid & Fattr.MODE) !== 0) code = changeMode(ov, node, target, change.mode);
   if (code >= 0 && (valid & (Fattr.ATIME | Fattr.MTIME)) !== 0) {
     code = changeTimes(ov, target, change);
@@ -146,33 +152,33 @@ function changeTimes(ov: Overlay, target: Target, change: AttrChange): number {
   );
 }
 
-function clearSetIds(ov: Overlay, node: number, gid: number): number {
-  if ((ov.table.mode(node) & (S_ISUID | S_ISGID)) === 0 || !ov.upper) return 0;
+const hasSetIds = (ov: Overlay, node: number): boolean =>
+  (ov.table.mode(node) & (S_ISUID | S_ISGID)) !== 0;
+
+function clearSetIds(ov: Overlay, node: number, caller: Asker): number {
+  if (!ov.upper) return 0;
   const up = copyUpMeta(ov, node);
-  return up < 0 ? up : killSetIds(ov, node, gid);
+  return up < 0 ? up : killSetIds(ov, node, caller);
 }
 
-/**
- * The same for a change whose request does not say whether to (FALLOCATE, COPY_FILE_RANGE): the
- * superuser is taken to have CAP_FSETID, others not.
- */
-export function killSetIdsFor(ov: Overlay, node: number, caller: Ids): number {
-  const setId = (ov.table.mode(node) & (S_ISUID | S_ISGID)) !== 0;
-  return caller.uid === 0 || !setId ? 0 : killSetIds(ov, node, caller.gid);
+/** The same for a change whose request does not say whether to (FALLOCATE, COPY_FILE_RANGE). */
+export function killSetIdsFor(ov: Overlay, node: number, caller: Asker): number {
+  return !hasSetIds(ov, node) || caller.keepsSetIds() ? 0 : killSetIds(ov, node, caller);
 }
 
 /**
  * Clears set-user-id, and set-group-id of a file that the group can execute or that is another
  * group's, after a write or truncation by somebody without CAP_FSETID (setattr_should_drop_suidgid).
- * Of the caller's groups the request tells only the first; a member by another loses the bit too.
  * Capabilities go by the write itself.
  */
-export function killSetIds(ov: Overlay, node: number, gid: number): number {
+export function killSetIds(ov: Overlay, node: number, caller: Asker): number {
   const code = ov.stat(node, STAT_A);
   if (code < 0) return code;
   const mode = ov.sys.statMode(STAT_A);
   let kept = mode & ~S_ISUID;
-  const foreign = ov.sys.u32[(STAT_A + STATX.gid) >> 2] !== gid;
-  if ((mode & S_IXGRP) !== 0 || foreign) kept &= ~S_ISGID;
+  if ((mode & S_ISGID) !== 0) {
+    const gid = ov.sys.u32[(STAT_A + STATX.gid) >> 2];
+    if ((mode & S_IXGRP) !== 0 || !caller.member(gid)) kept &= ~S_ISGID;
+  }
   return kept === mode ? 0 : changeMode(ov, node, targetOf(ov, node), kept);
 }

@@ -7,6 +7,7 @@
 import { E } from '../base/errno.js';
 import { isDir, isLnk, isReg, S_IFMT } from '../base/mode.js';
 import { encodeOrigin } from '../layer/origin.js';
+import type { Layer } from '../layer/layer.js';
 import { isPrivate, mustCopy } from '../layer/xattrs.js';
 import { STATX } from '../protocol/layout.js';
 import {
@@ -32,10 +33,22 @@ import {
   XATTR_LIST,
   XATTR_MAX,
 } from '../sys/sys.js';
+import { isForeign } from './foreign.js';
 import { xinoHi } from './identity.js';
-import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import {
+  F_COVERED,
+  F_IMPURE,
+  F_LINKED,
+  F_METACOPY,
+  F_ORPHAN,
+  F_UNLINKED,
+  F_UPPER,
+} from './inodeTable.js';
+import { setUnion } from './linkIndex.js';
+import { enterIndex, linkName } from './links.js';
 import { dataStack } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';
+import { setTimes } from './times.js';
 
 /** How much of a file is copied: all of it, so many bytes (a truncation follows), or only metadata. */
 const ALL = Infinity;
@@ -43,14 +56,17 @@ const METADATA = -1;
 
 /** Makes sure that `node` is an upper object with all its data; parents first. Returns 0 or -errno. */
 export function copyUp(ov: Overlay, node: number, limit: number = ALL): number {
-  if (!ov.table.has(node, F_UPPER)) return raise(ov, node, limit);
-  return ov.table.has(node, F_METACOPY) ? copyUpData(ov, node, limit) : 0;
+  const { table } = ov;
+  if (!table.has(node, F_UPPER)) return raise(ov, node, limit);
+  if (!table.has(node, F_METACOPY | F_COVERED)) return 0;
+  const code = table.has(node, F_METACOPY) ? copyUpData(ov, node, limit) : 0;
+  return code < 0 ? code : linkNames(ov, node);
 }
 
 /** Makes sure that `node` is an upper object whose metadata can change; its data may stay below. */
 export function copyUpMeta(ov: Overlay, node: number): number {
-  if (ov.table.has(node, F_UPPER)) return 0;
-  return raise(ov, node, ov.metacopies ? METADATA : ALL);
+  if (!ov.table.has(node, F_UPPER)) return raise(ov, node, ov.metacopies ? METADATA : ALL);
+  return linkNames(ov, node);
 }
 
 function raise(ov: Overlay, node: number, limit: number): number {
@@ -59,7 +75,23 @@ function raise(ov: Overlay, node: number, limit: number): number {
     const parents = copyUp(ov, ov.table.parent(node));
     if (parents < 0) return parents;
   }
-  return copyUpOne(ov, node, limit);
+  const code = copyUpOne(ov, node, limit);
+  return code < 0 ? code : linkNames(ov, node);
+}
+
+/** Gives an indexed file its links at all names it is known by, so that a reader of the bare upper sees the change under each. */
+function linkNames(ov: Overlay, node: number): number {
+  const { table } = ov;
+  if (!table.has(node, F_COVERED)) return 0;
+  for (const { parent, name } of table.aliases(node)) {
+    let code = copyUp(ov, parent);
+    if (code >= 0) code = markImpure(ov, parent);
+    if (code >= 0) code = linkName(ov, node, parent, name);
+    if (code < 0) return code;
+  }
+  table.clear(node, F_COVERED);
+  ov.dropFile(node);
+  return 0;
 }
 
 /** What is copied: the lower object's descriptor and name; its statx is at STAT_A. */
@@ -68,7 +100,9 @@ interface Source {
   readonly name: string;
   readonly mode: number;
   /** A file of several names parts from the others: it gets no origin, and its own inode number. */
-  readonly linked: boolean;
+  readonly parts: boolean;
+  /** A file of several names stays with the others: its name in the index, where it goes; else "". */
+  readonly entry: string;
   /** Bytes of data to copy; METADATA: none, the copy only describes the file. */
   readonly limit: number;
 }
@@ -84,7 +118,7 @@ function copyUpOne(ov: Overlay, node: number, limit: number): number {
   if (code >= 0) code = decorate(ov, node, plan, work, temp);
   if (code >= 0 && ov.durable && copies) code = syncFile(ov.sys, work, temp);
   if (code >= 0) code = native.statx(work, temp, AT_SYMLINK_NOFOLLOW, STATX_INO, STAT_B);
-  if (code >= 0) code = publish(ov, node, work, temp);
+  if (code >= 0) code = publish(ov, node, plan, work, temp);
   if (code < 0) {
     discard(ov.sys, work, temp);
     return code;
@@ -96,12 +130,33 @@ function copyUpOne(ov: Overlay, node: number, limit: number): number {
 function planSource(ov: Overlay, node: number, limit: number): Source | number {
   const code = ov.stat(node, STAT_A);
   if (code < 0) return code;
+  if (isForeign(ov, node, STAT_A)) return -E.EOVERFLOW;
   const mode = ov.sys.statMode(STAT_A);
-  if (isDir(mode)) return { dir: ov.realDirOf(node), name: '.', mode, linked: false, limit: ALL };
+  if (isDir(mode)) {
+    return { dir: ov.realDirOf(node), name: '.', mode, parts: false, entry: '', limit: ALL };
+  }
+  const [dir, name] = [ov.realDir(node), ov.realName(node)];
   const linked = ov.sys.u32[(STAT_A + STATX.nlink) >> 2] > 1;
+  const entry = ov.table.has(node, F_LINKED) ? entryOf(ov, node, dir, name) : '';
+  if (typeof entry === 'number') return entry;
   const empty = ov.sys.u64(STAT_A + STATX.size_) === 0;
   const wanted = limit === METADATA && (!isReg(mode) || empty) ? ALL : limit;
-  return { dir: ov.realDir(node), name: ov.realName(node), mode, linked, limit: wanted };
+  return { dir, name, mode, parts: linked && entry === '', entry, limit: wanted };
+}
+
+/** The name in the index of a lower file; -errno when there can be none. */
+function entryOf(ov: Overlay, node: number, dir: number, name: string): string | number {
+  const begun = ov.links?.begin() ?? -E.EIO;
+  if (begun < 0) return begun;
+  return ov.links?.nameOf(lowerLayer(ov, node), dir, name) || -E.EIO;
+}
+
+/** The layer of a node's topmost lower. */
+function lowerLayer(ov: Overlay, node: number): Layer {
+  const { lowers, table } = ov;
+  const lower = table.lower(node);
+  const stacked = isDir(table.mode(node)) || table.has(node, F_METACOPY);
+  return ov.layer(lowers.layerOf(stacked ? lowers.place(lower, 0) : lower));
 }
 
 function makeTemp(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
@@ -185,26 +240,15 @@ function decorate(ov: Overlay, node: number, from: Source, work: number, temp: s
   const gid = u32[w + STATX.gid / 4];
   let code = native.fchownat(work, temp, uid, gid, AT_SYMLINK_NOFOLLOW);
   if (code >= 0) code = copyXattrs(ov.sys, from, work, temp);
-  if (code >= 0 && !from.linked) code = writeOrigin(ov, node, from, work, temp);
+  if (code >= 0 && !from.parts) code = writeOrigin(ov, node, from, work, temp);
+  if (code >= 0 && from.entry !== '') {
+    code = setUnion(ov.sys, work, temp, 'U', u32[w + STATX.nlink / 4], 1);
+  }
   if (code >= 0 && from.limit === METADATA) {
     code = native.setxattr(work, temp, `${ov.markPrefix}metacopy`, XATTR, 0, 0);
   }
   if (code >= 0 && !isLnk(from.mode)) code = native.fchmodat(work, temp, from.mode & 0o7777);
   return code < 0 ? code : setTimes(ov.sys, STAT_A, work, temp, AT_SYMLINK_NOFOLLOW);
-}
-
-function setTimes(sys: Sys, stat: number, dir: number, name: string, flags: number): number {
-  const { view } = sys;
-  const [a, m] = [stat + STATX.atime, stat + STATX.mtime];
-  return sys.native.utimensat(
-    dir,
-    name,
-    Number(view.getBigInt64(a, true)),
-    view.getUint32(a + 8, true),
-    Number(view.getBigInt64(m, true)),
-    view.getUint32(m + 8, true),
-    flags,
-  );
 }
 
 function copyXattrs(sys: Sys, from: Source, work: number, temp: string): number {
@@ -224,12 +268,8 @@ function copyXattrs(sys: Sys, from: Source, work: number, temp: string): number 
 }
 
 function writeOrigin(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
-  const { sys, table } = ov;
-  const lower = table.lower(node);
-  const stacked = isDir(from.mode) || table.has(node, F_METACOPY);
-  const place = stacked ? ov.lowers.place(lower, 0) : lower;
-  const layer = ov.layer(ov.lowers.layerOf(place));
-  const length = encodeOrigin(sys, layer, from.dir, from.name);
+  const { sys } = ov;
+  const length = encodeOrigin(sys, lowerLayer(ov, node), from.dir, from.name);
   if (length === 0) return 0;
   const code = sys.native.setxattr(work, temp, `${ov.markPrefix}origin`, XATTR, length, 0);
   // user.* xattrs do not exist on symlinks and devices: such a copy has no origin.
@@ -247,11 +287,14 @@ function syncFile(sys: Sys, work: number, temp: string): number {
 }
 
 /** The rename that makes the copy the object; the parent keeps its times (ovl_copy_up_one). */
-function publish(ov: Overlay, node: number, work: number, temp: string): number {
+function publish(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
   const { native } = ov.sys;
   const { table } = ov;
   if (table.has(node, F_UNLINKED)) {
     return native.renameat2(work, temp, work, orphanName(node), RENAME_NOREPLACE);
+  }
+  if (from.entry !== '') {
+    return native.renameat2(work, temp, ov.links?.dir ?? -1, from.entry, RENAME_NOREPLACE);
   }
   const parent = table.parent(node);
   const dir = ov.upperDir(parent);
@@ -290,6 +333,11 @@ function commit(ov: Overlay, node: number, from: Source): void {
   if (table.has(node, F_UNLINKED)) table.set(node, F_ORPHAN);
   if (!isDir(from.mode)) commitFile(ov, node, from);
   if (table.has(node, F_UNLINKED)) return;
+  if (from.entry !== '') {
+    enterIndex(ov, node, from.entry);
+    table.set(node, F_COVERED);
+    return;
+  }
   const index = ov.indexes.get(table.parent(node));
   index?.copiedUp(table.name(node), table.inoLo(node), table.inoHi(node));
 }
@@ -298,7 +346,7 @@ function commitFile(ov: Overlay, node: number, from: Source): void {
   const { sys, table, upper } = ov;
   const w = (STAT_B + STATX.ino) >> 2;
   table.setKey(node, upper?.id ?? 0, sys.u32[w], sys.u32[w + 1]);
-  if (from.linked) table.setIno(node, sys.u32[w], xinoHi(ov, upper?.id ?? 0, sys.u32[w + 1]));
+  if (from.parts) table.setIno(node, sys.u32[w], xinoHi(ov, upper?.id ?? 0, sys.u32[w + 1]));
   if (from.limit === METADATA) {
     ov.dropFile(node);
     keepData(ov, node, from);

@@ -5,8 +5,7 @@
  * ovl_create_over_whiteout).
  */
 import { E } from '../base/errno.js';
-import { dtype, isDir, isLnk, S_ISGID, S_ISUID } from '../base/mode.js';
-import { isDeviceWhiteout } from '../layer/whiteout.js';
+import { dtype, isDir, isLnk, S_ISGID, S_ISUID, S_IXGRP } from '../base/mode.js';
 import { STATX } from '../protocol/layout.js';
 import {
   AT_EMPTY_PATH,
@@ -20,19 +19,23 @@ import {
   STATX_BASIC_STATS,
 } from '../sys/constants.js';
 import { STAT_A, STAT_B, XATTR, XATTR_MAX } from '../sys/sys.js';
+import type { Asker } from './attr.js';
 import { copyUp } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
 import { F_ACL_DEFAULT, F_ACL_KNOWN, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
 import { xinoHi } from './identity.js';
+import { NO_ID } from './ids.js';
 import { orphanName, type Overlay } from './overlay.js';
+import { isUpperWhiteout } from './whiteouts.js';
 
 const DEFAULT_ACL = 'system.posix_acl_default';
 
-/** Who asks, from the request's header, and the process's umask. */
+/** Who asks: ids as on disk, NO_ID for one that has none there; and the process's umask. */
 export interface Caller {
   readonly uid: number;
   readonly gid: number;
   readonly umask: number;
+  readonly asker: Asker;
 }
 
 /** Makes the object at a free name with mode `mode`; returns >= 0 or -errno. */
@@ -50,6 +53,7 @@ export interface Creation {
 /** Creates an object and its node; its statx is at STAT_A. Returns the node or -errno. */
 export function create(ov: Overlay, creation: Creation): number {
   const { parent, name } = creation;
+  if (!hasIds(creation.caller)) return -E.EOVERFLOW;
   const up = copyUp(ov, parent);
   if (up < 0) return up;
   const dir = ov.upperDir(parent);
@@ -71,10 +75,26 @@ export function create(ov: Overlay, creation: Creation): number {
   return code < 0 ? code : adopt(ov, parent, name);
 }
 
+/** An object must have an owner on disk: chown(2) would take NO_ID for "leave it to root" (fsuidgid_has_mapping). */
+const hasIds = ({ uid, gid }: Caller): boolean => uid !== NO_ID && gid !== NO_ID;
+
 /** The umask does not apply below a default ACL (man 5 acl); symlinks have no mode of their own. */
 function maskedMode(ov: Overlay, parent: number, creation: Creation): number {
   const { mode, caller } = creation;
-  return isLnk(mode) || hasDefaultAcl(ov, parent) ? mode : mode & ~caller.umask;
+  if (isLnk(mode)) return mode;
+  const masked = hasDefaultAcl(ov, parent) ? mode : mode & ~caller.umask;
+  return inheritsRight(ov, parent, masked, caller) ? masked : masked & ~S_ISGID;
+}
+
+/**
+ * False for a program that would run with a group its maker is not in, but inherits from the
+ * directory (mode_strip_sgid; before Linux 6.0 the kernel leaves that to the file system).
+ */
+function inheritsRight(ov: Overlay, parent: number, mode: number, { asker }: Caller): boolean {
+  const runs = S_ISGID | S_IXGRP;
+  if (isDir(mode) || (mode & runs) !== runs || (ov.table.mode(parent) & S_ISGID) === 0) return true;
+  if (ov.stat(parent, STAT_B) < 0) return false;
+  return asker.member(ov.sys.u32[(STAT_B + STATX.gid) >> 2]) || asker.keepsSetIds();
 }
 
 function hasDefaultAcl(ov: Overlay, dir: number): boolean {
@@ -117,7 +137,7 @@ function createOverWhiteout(ov: Overlay, creation: Creation, dir: number, mode: 
   const { name } = creation;
   const found = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
   if (found < 0) return found;
-  if (!isDeviceWhiteout(ov.sys, STAT_B)) return -E.EEXIST;
+  if (!isUpperWhiteout(ov, creation.parent, dir, name, STAT_B)) return -E.EEXIST;
   const stage = makeStage(ov, creation.parent, dir);
   if (typeof stage === 'number') return stage;
   const { fd: at, temp } = stage;
@@ -226,6 +246,7 @@ export function createTmpfile(
   caller: Caller,
   make: Make,
 ): number {
+  if (!hasIds(caller)) return -E.EOVERFLOW;
   const up = copyUp(ov, parent);
   if (up < 0) return up;
   const node = ov.table.create(parent, '', mode);

@@ -4,9 +4,9 @@
  */
 import { E, errnoText, UserError } from '../base/errno.js';
 import { display } from '../base/bytes.js';
-import { DT_CHR, DT_DIR, isDir } from '../base/mode.js';
+import { DT_DIR, isDir } from '../base/mode.js';
 import { readEntries } from '../layer/directory.js';
-import { dirMarks, isDeviceWhiteout } from '../layer/whiteout.js';
+import { type DirMarks, dirMarks, isDeviceWhiteout, isXWhiteout } from '../layer/whiteout.js';
 import { TRUSTED, USER } from '../layer/xattrs.js';
 import { ROOT } from '../protocol/flags.js';
 import { STATX } from '../protocol/layout.js';
@@ -42,11 +42,15 @@ const FDS = 256;
  * known, the marks a driver left decide: what has an `origin` was copied up, so it is a change, and
  * every whiteout is a deletion. Throws a UserError.
  */
-export function diffUpper(upper: string, lowers: readonly string[]): Change[] {
+export function diffUpper(
+  upper: string,
+  lowers: readonly string[],
+  dataLayers: readonly string[] = [],
+): Change[] {
   const sys = new Sys();
   const root = sys.open(AT_FDCWD, upper, O_PATH | O_DIRECTORY, 0, 0);
   if (root < 0) throw new UserError(`cannot open ${display(upper)}: ${errnoText(root)}`);
-  const below = lowers.length === 0 ? undefined : openLowers(sys, lowers);
+  const below = lowers.length === 0 ? undefined : openLowers(sys, lowers, dataLayers);
   try {
     return new Differ(sys, below).compare(root);
   } finally {
@@ -55,15 +59,17 @@ export function diffUpper(upper: string, lowers: readonly string[]): Change[] {
   }
 }
 
-function openLowers(sys: Sys, lowers: readonly string[]): Overlay {
+function openLowers(sys: Sys, lowers: readonly string[], dataLayers: readonly string[]): Overlay {
   const spec: OverlaySpec = {
     lowers,
+    dataLayers,
     readOnly: true,
     durability: 'fsync=0',
     data: 'cached',
     writeback: false,
     redirectDir: 'follow',
     metacopy: false,
+    index: 'off',
     debug: false,
   };
   return openOverlay(sys, spec, new FdCache(sys.native, FDS));
@@ -84,25 +90,33 @@ class Differ {
   }
 
   compare(root: number): Change[] {
-    return this.#directory(root, this.#below ? ROOT : 0, '');
+    return this.#directory(root, this.#below ? ROOT : 0, '', this.#marks(root)?.xwhiteouts);
   }
 
   /** `below`: the lowers' node of the same directory, 0 when they have none. */
-  #directory(dir: number, below: number, path: string): Change[] {
+  #directory(dir: number, below: number, path: string, xwhiteouts = false): Change[] {
     const entries: Entry[] = [];
     const read = readEntries(this.#sys, dir, (name, type) => entries.push({ name, type }));
     if (read < 0) throw new UserError(`cannot read ${display(path)}/: ${errnoText(read)}`);
     entries.sort((a, b) => (a.name < b.name ? -1 : 1));
-    return entries.flatMap((entry) => this.#entry(dir, below, path, entry));
+    return entries.flatMap((entry) => this.#entry(dir, below, path, entry, xwhiteouts));
   }
 
-  #entry(dir: number, below: number, path: string, entry: Entry): Change[] {
+  #marks(dir: number): DirMarks | undefined {
+    const marks = dirMarks(this.#sys, dir, '.', false, TRUSTED);
+    return typeof marks === 'number' ? undefined : marks;
+  }
+
+  #entry(dir: number, below: number, path: string, entry: Entry, xwhiteouts: boolean): Change[] {
     const { native } = this.#sys;
     const full = `${path}/${entry.name}`;
     const code = native.statx(dir, entry.name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
     if (code === -E.ENOENT) return [];
     if (code < 0) throw new UserError(`cannot examine ${display(full)}: ${errnoText(code)}`);
-    if (entry.type === DT_CHR && isDeviceWhiteout(this.#sys, STAT_A)) {
+    const hidden =
+      isDeviceWhiteout(this.#sys, STAT_A) ||
+      (xwhiteouts && isXWhiteout(this.#sys, dir, entry.name, STAT_A));
+    if (hidden) {
       const hides = this.#below ? this.#lower(below, entry.name) !== 0 : true;
       return hides ? [{ kind: 'D', path: full }] : [];
     }
@@ -118,11 +132,11 @@ class Differ {
     const fd = this.#sys.open(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_LAYER);
     if (fd < 0) throw new UserError(`cannot open ${display(path)}: ${errnoText(fd)}`);
     try {
-      const marks = dirMarks(this.#sys, fd, '.', false, TRUSTED);
-      const opaque = typeof marks !== 'number' && marks.opaque;
+      const marks = this.#marks(fd);
+      const opaque = marks?.opaque === true;
       const lower = this.#lower(below, name);
       const lowerDir = lower !== 0 && isDir(this.#below?.table.mode(lower) ?? 0) ? lower : 0;
-      const inside = this.#directory(fd, lowerDir, path);
+      const inside = this.#directory(fd, lowerDir, path, marks?.xwhiteouts);
       const gone = opaque && lowerDir !== 0 ? this.#hiddenBy(fd, lowerDir, path) : [];
       const existed = this.#below ? lower !== 0 : !opaque && this.#hasOrigin(dir, name);
       if (!existed) return [{ kind: 'A', path }, ...inside];

@@ -25,7 +25,7 @@ export class Hit {
   found: Found = Found.None;
   /** st_mode of the topmost object, whose statx is at STAT_A. */
   mode = 0;
-  /** Layer of the topmost object. */
+  /** Id of the layer that the key is counted in. */
   layer = 0;
   /** Lower, not a directory: the place of the directory that holds it. */
   place = 0;
@@ -40,8 +40,16 @@ export class Hit {
   keyLo = 0;
   keyHi = 0;
   keyed = false;
+  /** Lower file with several links, which stay together (links.ts). */
+  linked = false;
+  /** Name of the upper file's entry in the index; "" when it has none. */
+  index = '';
+  /** The file is found through the index: the upper has nothing at the name itself. */
+  covered = false;
   /** Upper directory: it carries the `impure` mark. */
   impure = false;
+  /** Upper directory: empty files in it may be whiteouts. */
+  xwhiteouts = false;
 
   reset(): void {
     this.found = Found.None;
@@ -51,6 +59,10 @@ export class Hit {
     this.dirs.length = 0;
     this.data = undefined;
     this.keyed = false;
+    this.linked = false;
+    this.index = '';
+    this.covered = false;
     this.impure = false;
+    this.xwhiteouts = false;
   }
 }

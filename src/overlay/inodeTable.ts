@@ -10,6 +10,7 @@
  * removes nodes.
  */
 import { hash32 } from '../base/hash.js';
+import { S_IFDIR } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
 import type { Native } from '../sys/native.js';
 import { Arena, H_OWNER } from './arena.js';
@@ -50,13 +51,25 @@ export const F_ACL_DEFAULT = 1 << 21;
  * the data; before it, when the copy is itself in a lower, the place of the directory it is in.
  */
 export const F_METACOPY = 1 << 22;
-
+/** Lower file with several links: it is copied up into the index, for all its names (links.ts). */
+export const F_LINKED = 1 << 23;
+/**
+ * Upper file with an entry in the index: that is its canonical name, below `indexDir`; the names a
+ * client sees are aliases.
+ */
+export const F_INDEXED = 1 << 24;
+/** Indexed file: some alias is only a lower's name; the upper file has no link there yet. */
+export const F_COVERED = 1 << 25;
 /** Attributes change without a request: the kernel must ask for them each time (passthrough.ts). */
-export const F_ASK = 1 << 23;
+export const F_ASK = 1 << 28;
 /** Only its readers still know this node: its parent is the node that took everything over. */
-export const F_RETIRED = 1 << 24;
+export const F_RETIRED = 1 << 29;
+/** Upper directory: empty files in it may be whiteouts (its `opaque` is `x`). */
+export const F_XWHITEOUTS = 1 << 30;
 
 const ALIAS_BYTES = 16;
+/** Header word of the arena: the node of the index. */
+const H_INDEX_DIR = H_OWNER + 4;
 
 export class InodeTable {
   readonly arena: Arena;
@@ -79,6 +92,23 @@ export class InodeTable {
 
   get size(): number {
     return this.#count;
+  }
+
+  /** The directory node that stands for the index, which no path leads to; made when first asked for. */
+  get indexDir(): number {
+    const known = this.arena.u32[H_INDEX_DIR];
+    if (known !== 0) return known;
+    const node = this.create(0, '', S_IFDIR);
+    this.remember(node);
+    this.set(node, F_UPPER | F_IMPURE);
+    this.arena.u32[H_INDEX_DIR] = node;
+    this.#count--;
+    return node;
+  }
+
+  /** True for that node; makes none. */
+  isIndexDir(node: number): boolean {
+    return this.arena.u32[H_INDEX_DIR] === node;
   }
 
   // --- fields ------------------------------------------------------------------------------
@@ -311,7 +341,26 @@ export class InodeTable {
 
   // --- further names of hard links ---------------------------------------------------------
   addAlias(node: number, parent: number, name: string): void {
-    if (this.hasName(node, parent, name)) return;
+    if (!this.hasName(node, parent, name)) this.#pushAlias(node, parent, name);
+  }
+
+  /** Gives the node another canonical name; the one it has becomes an alias. */
+  demoteName(node: number, parent: number, name: string, dropped: (node: number) => void): void {
+    if (!this.has(node, F_UNLINKED)) this.#pushAlias(node, this.parent(node), this.name(node));
+    this.rename(node, parent, name, dropped);
+  }
+
+  /** All aliases of the node. */
+  aliases(node: number): { parent: number; name: string }[] {
+    const { arena } = this;
+    const found: { parent: number; name: string }[] = [];
+    for (let a = arena.u32[node * WORDS + W_ALIASES]; a !== 0; a = arena.u32[(a << 2) + 2]) {
+      found.push({ parent: arena.u32[a << 2], name: arena.name(arena.u32[(a << 2) + 1]) });
+    }
+    return found;
+  }
+
+  #pushAlias(node: number, parent: number, name: string): void {
     const nameUnit = this.arena.putName(name);
     const unit = this.arena.alloc(ALIAS_BYTES);
     const u32 = this.arena.u32;

@@ -3,7 +3,7 @@ import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { O_DIRECTORY, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
-import { type Ids, killSetIds, killSetIdsFor } from './attr.js';
+import { type Asker, killSetIds, killSetIdsFor } from './attr.js';
 import { F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
@@ -41,7 +41,7 @@ export function write(
   size: number,
   lo: number,
   hi: number,
-  kill: Ids | undefined,
+  kill: Asker | undefined,
   cached: boolean,
 ): number {
   const fd = writable(ov, node);
@@ -55,7 +55,7 @@ export function write(
     written += more;
   }
   if (written < 0 || !kill) return written;
-  const killed = killSetIds(ov, node, kill.gid);
+  const killed = killSetIds(ov, node, kill);
   return killed < 0 ? killed : written;
 }
 
@@ -65,7 +65,7 @@ export function fallocate(
   mode: number,
   off: readonly [number, number],
   length: readonly [number, number],
-  caller: Ids,
+  caller: Asker,
 ): number {
   const fd = writable(ov, node);
   if (fd < 0) return fd;
@@ -95,7 +95,7 @@ export function copyFileRange(
   to: number,
   toOff: readonly [number, number],
   length: number,
-  caller: Ids,
+  caller: Asker,
 ): number {
   const out = writable(ov, to);
   if (out < 0) return out;

@@ -3,24 +3,42 @@
  * the node that stands for it.
  *
  * A node that is not a directory is identified by its real object (layer, inode number), so that
- * hard links share a node; but a lower file with several links will part from them at copy-up
- * (index=off), so in a writable mount each of its names is a node of its own (ovl_hash_bylower).
+ * hard links share a node. Without the index, a lower file with several links will part from them at
+ * copy-up, so in a writable mount each of its names is a node of its own (ovl_hash_bylower).
  * Directories are identified by their name.
  */
 import { E } from '../base/errno.js';
 import { DT_DIR, DT_REG, isDir, isReg } from '../base/mode.js';
-import { statOrigin } from '../layer/origin.js';
-import { dirMarks, isDeviceWhiteout, isDotMark } from '../layer/whiteout.js';
+import { findOrigin, indexName } from '../layer/origin.js';
+import { dirMarks, isDotMark } from '../layer/whiteout.js';
 import { ROOT } from '../protocol/flags.js';
+import { STATX } from '../protocol/layout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
-import { STAT_A, STAT_C } from '../sys/sys.js';
+import { STAT_A, STAT_B, STAT_C } from '../sys/sys.js';
 import { type DirIndex, FROM_UPPER } from './dirIndex.js';
 import { Found, type LowerFile } from './hit.js';
-import { foundLower, setKey, showIno } from './identity.js';
-import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UPPER } from './inodeTable.js';
+import { foundLower, isSparse, setKey, showIno } from './identity.js';
+import {
+  F_IMPURE,
+  F_INDEXED,
+  F_LINKED,
+  F_METACOPY,
+  F_ORPHAN,
+  F_UPPER,
+  F_XWHITEOUTS,
+} from './inodeTable.js';
+import { coverByIndex, coverName, enterIndex } from './links.js';
 import { PLACE_IMPURE } from './lowers.js';
-import { EVERYWHERE, fileRedirect, type Range, walkLowers } from './lowerWalk.js';
+import {
+  EVERYWHERE,
+  fileRedirect,
+  hasMetacopy,
+  type Range,
+  refusesMetacopy,
+  walkLowers,
+} from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
+import { isUpperWhiteout } from './whiteouts.js';
 
 /**
  * Finds `name` in directory `parent`; the result is in `ov.hit`, the topmost object's statx at
@@ -28,6 +46,11 @@ import type { Overlay } from './overlay.js';
  */
 export function resolve(ov: Overlay, parent: number, name: string): number {
   ov.hit.reset();
+  const code = resolveLayers(ov, parent, name);
+  return code >= 0 && ov.hit.linked ? coverByIndex(ov, name) : code;
+}
+
+function resolveLayers(ov: Overlay, parent: number, name: string): number {
   const index = ov.indexes.get(parent);
   let range = EVERYWHERE;
   if (index) {
@@ -70,7 +93,7 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
   const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
   if (code === -E.ENOENT) return isDotMark(name) ? 0 : SAME_NAME;
   if (code < 0) return code;
-  if (isDeviceWhiteout(sys, STAT_A)) {
+  if (isUpperWhiteout(ov, parent, dir, name, STAT_A)) {
     hit.found = Found.UpperWhiteout;
     return 0;
   }
@@ -82,6 +105,7 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
   const marks = dirMarks(sys, dir, name, false, ov.markPrefix);
   if (typeof marks === 'number') return marks;
   hit.impure = marks.impure;
+  hit.xwhiteouts = marks.xwhiteouts;
   return marks.opaque ? 0 : { redirect: marks.redirect, metacopy: false };
 }
 
@@ -91,16 +115,41 @@ function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): 
   setKey(ov, STAT_A);
   hit.keyed = true;
   showIno(ov, hit.layer, STAT_A);
-  // Only in a directory marked impure can an entry have been copied up.
-  if (!ov.table.has(parent, F_IMPURE)) return 0;
+  // Only in a directory marked impure can an entry have been copied up, by a driver at least.
+  if (!ov.table.has(parent, F_IMPURE))
+    return isReg(hit.mode) && isSparse(sys, STAT_A) ? dataOf(ov, dir, name) : 0;
   const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
-  const layer = typeof origin === 'string' ? statOrigin(sys, ov.layers, origin) : 0;
-  if (layer !== 0) showIno(ov, layer, STAT_C);
-  if (!isReg(hit.mode)) return 0;
-  if (sys.native.getxattr(dir, name, `${ov.markPrefix}metacopy`, 0, 0) < 0) return 0;
+  const layer = typeof origin === 'string' ? findOrigin(sys, ov.layers, origin) : 0;
+  if (layer !== 0) showOrigin(ov, layer, String(origin));
+  return isReg(hit.mode) ? dataOf(ov, dir, name) : 0;
+}
+
+/** Where a regular file of the upper has its data: 0 for in itself, or below; -errno. */
+function dataOf(ov: Overlay, dir: number, name: string): Below | number {
+  const metacopy = hasMetacopy(ov, dir, name);
+  if (metacopy <= 0) return metacopy;
+  if (refusesMetacopy(ov, name)) return -E.EPERM;
   const redirect = fileRedirect(ov, dir, name);
   return typeof redirect === 'number' ? redirect : { redirect, metacopy: true };
 }
+
+/**
+ * The number of a copy's origin, whose statx is at STAT_C. A copy of one name among several must not
+ * share it, unless the index says that it is the copy for all of them (ovl_getattr).
+ */
+function showOrigin(ov: Overlay, layer: number, origin: string): void {
+  const { hit, links, sys } = ov;
+  const nlink = (at: number): number => sys.u32[(at + STATX.nlink) >> 2];
+  if (links && links.dir >= 0 && nlink(STAT_A) > 1) {
+    const entry = indexName(origin);
+    const found =
+      links.stat(entry, STAT_B) >= 0 && sys.u64(STAT_B + STATX.ino) === sys.u64(STAT_A + STATX.ino);
+    if (found) hit.index = entry;
+  }
+  if (hit.index !== '' || nlink(STAT_C) === 1) showIno(ov, layer, STAT_C);
+}
+/** The lowers from the one that `source` of an index names. */
+const onward = (source: number): Range => ({ first: source - 1, last: Infinity, indexed: false });
 
 /** An entry whose place the index tells: one statx, unless it may be a metadata-only copy. */
 function resolveIndexed(
@@ -118,15 +167,19 @@ function resolveIndexed(
     return walkLowers(ov, parent, name, EVERYWHERE, found.redirect, found.metacopy);
   }
   const place = lowers.place(ov.table.lower(parent), source - 1);
-  if (index.type(slot) === DT_REG && lowers.marked(place, PLACE_IMPURE)) {
-    const range = { first: source - 1, last: Infinity, indexed: false };
-    return walkLowers(ov, parent, name, range, '', false);
+  const suspect = ov.data !== undefined || lowers.marked(place, PLACE_IMPURE);
+  if (suspect && index.type(slot) === DT_REG) {
+    return walkLowers(ov, parent, name, onward(source), '', false);
   }
   const dir = ov.lowerDir(place);
   if (dir < 0) return dir;
   const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
-  if (code >= 0) foundLower(ov, place, STAT_A);
-  return Math.min(code, 0);
+  if (code < 0) return code;
+  if (isReg(sys.statMode(STAT_A)) && isSparse(sys, STAT_A)) {
+    return walkLowers(ov, parent, name, onward(source), '', false);
+  }
+  foundLower(ov, place, STAT_A);
+  return 0;
 }
 
 /** The node of what `ov.hit` shows under (parent, name), made when it is new. Its lookup count is not raised. */
@@ -138,6 +191,7 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
     const keyed = table.byKey(hit.layer, hit.keyLo, hit.keyHi);
     if (keyed !== 0) {
       addName(ov, keyed, parent, name);
+      indexed(ov, keyed);
       return keyed;
     }
   }
@@ -145,9 +199,12 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
   table.setIno(node, hit.inoLo, hit.inoHi);
   if (hit.keyed) table.setKey(node, hit.layer, hit.keyLo, hit.keyHi);
   if (hit.found === Found.Upper) table.set(node, F_UPPER);
+  else if (hit.linked) table.set(node, F_LINKED);
+  indexed(ov, node);
   if (isDir(hit.mode)) {
     table.setLower(node, stackOfHit(ov));
     if (hit.found === Found.Upper && hit.impure) table.set(node, F_IMPURE);
+    if (hit.found === Found.Upper && hit.xwhiteouts) table.set(node, F_XWHITEOUTS);
   } else if (hit.data) {
     table.setLower(node, dataStack(ov, hit.data, hit.found === Found.Lower ? hit.place : 0));
     table.set(node, F_METACOPY);
@@ -156,6 +213,14 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
     table.setLower(node, hit.place);
   }
   return node;
+}
+
+/** What the hit says of the node's entry in the index. */
+function indexed(ov: Overlay, node: number): void {
+  const { hit, table } = ov;
+  if (hit.index === '') return;
+  if (!table.has(node, F_INDEXED)) enterIndex(ov, node, hit.index);
+  if (hit.covered) coverName(ov, node);
 }
 
 /** A further name of a hard-linked file. One that had lost all names it was known by is no orphan any more. */

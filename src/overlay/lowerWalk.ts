@@ -14,6 +14,7 @@ import {
   isXWhiteout,
   type DirMarks,
 } from '../layer/whiteout.js';
+import { readMetacopy } from '../layer/metacopy.js';
 import { noXattr } from '../layer/xattrs.js';
 import {
   AT_SYMLINK_NOFOLLOW,
@@ -27,7 +28,7 @@ import { log } from '../sys/log.js';
 import { STAT_A, STAT_B } from '../sys/sys.js';
 import { Found } from './hit.js';
 import { PLACE_IMPURE, PLACE_XWHITEOUTS } from './lowers.js';
-import { foundLower, showIno } from './identity.js';
+import { foundLower, isSparse, showIno } from './identity.js';
 import type { Overlay } from './overlay.js';
 
 /** Which lowers of the parent's stack are asked. `indexed`: a listing has told, so a miss hides nothing. */
@@ -49,6 +50,8 @@ interface Walk {
   range: Range;
   /** The object above is a metadata-only copy: a regular file is looked for. */
   metacopy: boolean;
+  /** The last metadata-only copy in a lower says by an absolute path where its data is. */
+  absolute: boolean;
   stop: boolean;
 }
 
@@ -72,6 +75,7 @@ export function walkLowers(
     at: redirect === '' ? Math.max(0, range.first) : 0,
     range: redirect === '' ? range : EVERYWHERE,
     metacopy,
+    absolute: false,
     stop: false,
   };
   const { lowers } = ov;
@@ -81,14 +85,19 @@ export function walkLowers(
     walk.at++;
   }
   if (!walk.metacopy || ov.hit.data) return 0;
+  if (ov.data && walk.absolute) {
+    ov.hit.data = ov.data.file(walk.name);
+    return 0;
+  }
   log(`no data found for the metadata-only copy ${display(name)}`);
   return -E.EIO;
 }
 
 /** Following redirects is like following a symlink into the layers without asking for permission. */
 function follows(ov: Overlay, name: string): boolean {
-  if (ov.spec.redirectDir !== 'nofollow') return true;
-  log(`refusing to follow the redirect of ${display(name)}: mounted with redirect_dir=nofollow`);
+  if (ov.spec.redirectDir !== 'nofollow' && !ov.userxattr) return true;
+  const why = ov.userxattr ? 'userxattr' : 'redirect_dir=nofollow';
+  log(`refusing to follow the redirect of ${display(name)}: mounted with ${why}`);
   return false;
 }
 
@@ -174,7 +183,8 @@ function askName(walk: Walk, q: Question): number {
   const mode = sys.statMode(at);
   const hidden =
     isDeviceWhiteout(sys, at) ||
-    (ov.lowers.marked(q.place, PLACE_XWHITEOUTS) && isXWhiteout(sys, q.dir, q.name, at));
+    (ov.lowers.marked(q.place, PLACE_XWHITEOUTS) &&
+      isXWhiteout(sys, q.dir, q.name, at, ov.markPrefix));
   // Below a directory only directories count, below a metadata-only copy only regular files.
   const foreign = walk.metacopy ? !isReg(mode) : hit.found !== Found.None && !isDir(mode);
   if (hidden || foreign) {
@@ -191,12 +201,19 @@ function addFile(walk: Walk, q: Question, at: number): number {
   const { hit, sys } = ov;
   const first = hit.found === Found.None;
   if (first) foundLower(ov, q.place, at);
-  const suspect = q.prefix !== undefined || ov.lowers.marked(q.place, PLACE_IMPURE);
-  const key = `${ov.markPrefix}metacopy`;
-  if (suspect && isReg(sys.statMode(at)) && sys.native.getxattr(q.dir, q.name, key, 0, 0) >= 0) {
+  // Tools that write data-only layers mark no directory as impure.
+  const marked = ov.data !== undefined || ov.lowers.marked(q.place, PLACE_IMPURE);
+  const suspect =
+    (q.prefix !== undefined || marked || isSparse(sys, at)) && isReg(sys.statMode(at));
+  const metacopy = suspect ? hasMetacopy(ov, q.dir, q.name) : 0;
+  if (metacopy < 0) return metacopy;
+  if (metacopy > 0) {
+    if (refusesMetacopy(ov, q.name)) return -E.EPERM;
     walk.metacopy = true;
     const redirect = fileRedirect(ov, q.dir, q.name);
-    return typeof redirect === 'number' ? redirect : goOn(walk, q, redirect);
+    if (typeof redirect === 'number') return redirect;
+    walk.absolute = redirect.startsWith('/');
+    return goOn(walk, q, redirect);
   }
   if (walk.metacopy) hit.data = { parent: q.place, name: q.path };
   walk.stop = true;
@@ -224,6 +241,21 @@ function addDirectory(walk: Walk, q: Question, at: number): number {
   if (!marks.opaque && covered === 0) return goOn(walk, q, marks.redirect);
   walk.stop = true;
   return 0;
+}
+
+/** 1 for a metadata-only copy, 0 for a whole file; -EIO (logged) for a mark of an unknown form. */
+export function hasMetacopy(ov: Overlay, dir: number, name: string): number {
+  const found = readMetacopy(ov.sys, dir, name, ov.markPrefix);
+  if (found === -E.EIO) log(`the metacopy mark of ${display(name)} is not of a known form`);
+  return found;
+}
+
+/** The mark of a metadata-only copy is not honoured where anybody can write it (ovl_lookup). */
+export function refusesMetacopy(ov: Overlay, name: string): boolean {
+  if (ov.userxattr) {
+    log(`refusing the metadata-only copy ${display(name)}: mounted with userxattr`);
+  }
+  return ov.userxattr;
 }
 
 /** The redirect of a metadata-only copy; "" for none, -EINVAL for one that cannot be. */

@@ -14,7 +14,9 @@ const PLACE_BYTES = 16;
 /** Flags of a place, above the layer id. */
 export const PLACE_XWHITEOUTS = 0x8000_0000;
 export const PLACE_IMPURE = 0x4000_0000;
-const LAYER_MASK = 0x3fff_ffff;
+/** A file of a data-only layer: this layer is known to have it. */
+export const PLACE_FOUND = 0x2000_0000;
+const LAYER_MASK = 0x1fff_ffff;
 
 export class LowerTable {
   readonly #arena: Arena;
@@ -57,6 +59,16 @@ export class LowerTable {
       this.#arena.free(current, PLACE_BYTES);
       current = parent;
     }
+  }
+
+  /** The file at `place` was found in another layer: `parent` is the place of that layer's root. */
+  settle(place: number, layer: number, parent: number): void {
+    const at = place << 2;
+    const u32 = this.#arena.u32;
+    this.hold(parent);
+    u32[(u32[at + P_PARENT] << 2) + P_REFS]--;
+    u32[at + P_LAYER] = (layer | PLACE_FOUND) >>> 0;
+    u32[at + P_PARENT] = parent;
   }
 
   layerOf(place: number): number {

@@ -1,13 +1,17 @@
 /** Opens what a mount is made of. Nothing is left open or half made when it fails. */
+import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import { S_IFDIR } from '../base/mode.js';
 import { closeLayer, type Layer, openLayer } from '../layer/layer.js';
-import { dirMarks } from '../layer/whiteout.js';
+import { type DirMarks, dirMarks } from '../layer/whiteout.js';
+import { unknownMark } from '../layer/xattrs.js';
 import { ROOT } from '../protocol/flags.js';
+import { AT_FDCWD, O_DIRECTORY, O_PATH } from '../sys/constants.js';
 import { STAT_A, type Sys } from '../sys/sys.js';
 import type { FdCache } from './fdCache.js';
-import { F_IMPURE, F_UPPER } from './inodeTable.js';
+import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodeTable.js';
 import { xinoHi } from './identity.js';
+import { type LinkIndex, openIndex } from './linkIndex.js';
 import { placeFlags } from './lowerWalk.js';
 import { Overlay } from './overlay.js';
 import type { OverlaySpec } from './spec.js';
@@ -16,8 +20,11 @@ import { openWorkdir, type Workdir } from './workdir.js';
 /** Throws a UserError with one sentence. */
 export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay {
   const layers: Layer[] = [];
+  const dataLayers: Layer[] = [];
   let upper: Layer | undefined;
   let work: Workdir | undefined;
+  let links: LinkIndex | undefined;
+  let index: Layer | undefined;
   try {
     let id = 1;
     if (spec.upper !== undefined) {
@@ -26,39 +33,86 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
       if (!spec.readOnly) upper = top;
     }
     for (const path of spec.lowers) layers.push(openLayer(sys, path, id++, false));
+    for (const path of spec.dataLayers ?? []) dataLayers.push(openLayer(sys, path, id++, false));
     if (upper) {
       if (spec.work === undefined)
         throw new UserError('upperdir needs a workdir; give workdir=DIR');
       work = openWorkdir(sys, spec.work, upper.root, spec.durability === 'volatile');
     }
-    const overlay = new Overlay({ sys, spec, layers, upper, work, fds });
+    if (upper && work) links = openIndex(sys, { spec, upper, work, lowers: layers.slice(1) });
+    else if (spec.readOnly && spec.upper !== undefined && spec.work !== undefined) {
+      links = openFrozenIndex(sys, spec, layers);
+    }
+    if (links && !upper) index = links.asLayer(id);
+    const overlay = new Overlay({
+      ...{ sys, spec, layers, dataLayers, upper, work, fds, links },
+      ...(index ? { frozen: { index, upper: layers[0] } } : {}),
+    });
     addRoot(overlay, layers);
     return overlay;
   } catch (error) {
+    if (index) closeLayer(sys, index);
+    links?.close();
     work?.close();
-    for (const layer of layers) closeLayer(sys, layer);
+    for (const layer of [...layers, ...dataLayers]) closeLayer(sys, layer);
     throw error;
   }
+}
+
+/**
+ * The index of a read-only mount, when the workdir has one: without it, changed files would show old
+ * data under some names.
+ */
+function openFrozenIndex(
+  sys: Sys,
+  spec: OverlaySpec,
+  [upper, ...lowers]: readonly Layer[],
+): LinkIndex | undefined {
+  const path = spec.work ?? '';
+  const base = sys.open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
+  if (base < 0) return undefined;
+  try {
+    const links = openIndex(sys, { spec, upper, work: { base, path, trusted: true }, lowers });
+    if (links && links.dir >= 0) return links;
+    links?.close();
+    return undefined;
+  } finally {
+    sys.native.close(base);
+  }
+}
+
+/**
+ * A mark on a layer's root that is none of kernel overlayfs's speaks of a feature we do not know, so
+ * the tree may mean something else than we would show. Throws a UserError.
+ */
+function checkFeatures(ov: Overlay, layer: Layer): void {
+  const unknown = unknownMark(ov.sys, layer.root, ov.markPrefix);
+  if (unknown === undefined) return;
+  throw new UserError(
+    `layer ${display(layer.path)} has the mark ${display(unknown)} of an unknown feature: mount it with what wrote it, or remove that xattr`,
+  );
 }
 
 /** The root merges the roots of all layers, down to the first opaque one. */
 function addRoot(ov: Overlay, layers: readonly Layer[]): void {
   const places: number[] = [];
   let opaque = false;
-  let impure = false;
+  let top: DirMarks | undefined;
   for (const layer of layers) {
     if (opaque) break;
+    checkFeatures(ov, layer);
     const marks = dirMarks(ov.sys, layer.root, '.', layer !== ov.upper, ov.markPrefix);
     if (typeof marks === 'number') throw new UserError(`cannot read the marks of ${layer.path}`);
     opaque = marks.opaque;
-    if (layer === ov.upper) impure = marks.impure;
+    if (layer === ov.upper) top = marks;
     else places.push(ov.lowers.addPlace(layer.id, 0, '', placeFlags(marks)));
   }
   const { table } = ov;
   table.setLower(ROOT, ov.lowers.addStack(places));
   if (ov.upper) {
     table.set(ROOT, F_UPPER);
-    if (impure) table.set(ROOT, F_IMPURE);
+    if (top?.impure === true) table.set(ROOT, F_IMPURE);
+    if (top?.xwhiteouts === true) table.set(ROOT, F_XWHITEOUTS);
   }
   // The root shows the topmost layer's number, also when that is the upper (ovl_get_root).
   const first = layers[0];

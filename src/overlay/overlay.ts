@@ -3,6 +3,7 @@
  * descriptors. Everything else in this folder is functions over this state. See README.md here for
  * the contract of atomicity.
  */
+import { display } from '../base/bytes.js';
 import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
@@ -21,15 +22,23 @@ import {
   STATX_BASIC_STATS,
 } from '../sys/constants.js';
 import { STATX } from '../protocol/layout.js';
+import { log } from '../sys/log.js';
 import { STAT_C, type Sys } from '../sys/sys.js';
 import type { Backings } from './backings.js';
+import { DataLayers } from './dataLayers.js';
+import { overflowIds } from '../sys/userns.js';
 import { DirIndexes } from './dirIndex.js';
 import { type FdCache, FdKind } from './fdCache.js';
-import { F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
+import { F_COVERED, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER, InodeTable } from './inodeTable.js';
 import { Hit } from './hit.js';
+import type { LinkIndex } from './linkIndex.js';
+import { IdMap } from './ids.js';
 import { LowerTable } from './lowers.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir.js';
+
+/** The unit of st_blocks. */
+const SECTOR = 512;
 
 /** The session's side of a node's data descriptor: `next` answers READ and WRITE with it. fd -1: none. */
 export type SetBacking = (node: number, fd: number, writable: boolean) => void;
@@ -37,11 +46,17 @@ export type SetBacking = (node: number, fd: number, writable: boolean) => void;
 export interface OverlayParts {
   readonly sys: Sys;
   readonly spec: OverlaySpec;
-  /** All of them, the upper included. */
+  /** What is merged, topmost first, the upper included. */
   readonly layers: readonly Layer[];
+  /** Data-only layers, topmost first. */
+  readonly dataLayers: readonly Layer[];
   readonly upper: Layer | undefined;
   readonly work: Workdir | undefined;
   readonly fds: FdCache;
+  /** Absent: hard links of a lower part at copy-up. */
+  readonly links: LinkIndex | undefined;
+  /** Of a read-only mount with an index: it, as one more lower, and the upper that lies on top. */
+  readonly frozen?: { readonly index: Layer; readonly upper: Layer };
 }
 
 export class Overlay {
@@ -49,12 +64,19 @@ export class Overlay {
   readonly spec: OverlaySpec;
   readonly upper: Layer | undefined;
   readonly work: Workdir | undefined;
+  readonly links: LinkIndex | undefined;
   readonly table: InodeTable;
   readonly lowers: LowerTable;
+  /** Absent where the mount has no data-only layers. */
+  readonly data: DataLayers | undefined;
+  /** What is merged, topmost first, the upper included. */
+  readonly layers: readonly Layer[];
   readonly indexes = new DirIndexes();
   readonly hit = new Hit();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
   readonly xino: ReadonlyMap<number, number> | undefined;
+  /** Read-only with an index: the upper's layer id, and the place of the index. */
+  readonly frozen: { readonly upper: number; readonly place: number } | undefined;
   setBacking: SetBacking = () => undefined;
   /** The passthrough plane's; absent in the cached one. */
   backings: Backings | undefined;
@@ -64,7 +86,14 @@ export class Overlay {
   /** Whom the engine's own files belong to. */
   readonly uid = process.geteuid?.() ?? 0;
   readonly gid = process.getegid?.() ?? 0;
+  /** Undefined when every ID is shown as it is on disk. */
+  readonly ids: IdMap | undefined;
+  /** Undefined where every ID has a meaning. */
+  readonly overflow = overflowIds();
+  /** Our marks are `user.overlay.*`. Anybody can write those, so redirects and metadata-only copies are then neither made nor followed, as in overlayfs. */
+  readonly userxattr: boolean;
   readonly #layers = new Map<number, Layer>();
+  readonly #keyLayers = new Map<number, number>();
   readonly #fds: FdCache;
   readonly #owner: number;
 
@@ -73,18 +102,37 @@ export class Overlay {
     this.spec = parts.spec;
     this.upper = parts.upper;
     this.work = parts.work;
+    this.links = parts.links;
     this.table = new InodeTable(parts.sys.native);
     this.lowers = new LowerTable(this.table.arena);
+    this.ids = parts.spec.ids && new IdMap(parts.spec.ids);
+    const forced = this.work ? !this.work.trusted : this.overflow !== undefined;
+    this.userxattr = parts.spec.userxattr ?? forced;
     this.#fds = parts.fds;
     this.#owner = parts.fds.register((node) => {
       this.setBacking(node, -1, false);
     });
-    for (const layer of parts.layers) this.#layers.set(layer.id, layer);
+    this.layers = parts.layers;
+    const { dataLayers } = parts;
+    for (const layer of [...parts.layers, ...dataLayers]) this.#layers.set(layer.id, layer);
+    if (dataLayers.length > 0) this.data = new DataLayers(parts.sys, this.lowers, dataLayers);
+    const firstOf = new Map<number, number>();
+    for (const layer of parts.layers) {
+      if (layer === parts.upper) continue;
+      if (!firstOf.has(layer.dev)) firstOf.set(layer.dev, layer.id);
+      this.#keyLayers.set(layer.id, firstOf.get(layer.dev) ?? layer.id);
+    }
     this.xino = fileSystems(parts.layers, parts.upper);
+    if (!parts.frozen) return;
+    const { index, upper } = parts.frozen;
+    this.#layers.set(index.id, index);
+    this.#keyLayers.set(index.id, this.keyLayer(upper.id));
+    this.frozen = { upper: upper.id, place: this.lowers.addPlace(index.id, 0, '', 0) };
   }
 
-  get layers(): IterableIterator<Layer> {
-    return this.#layers.values();
+  /** Owners are not shown as stat(2) tells them here. */
+  get translates(): boolean {
+    return this.ids !== undefined || this.overflow !== undefined;
   }
 
   /** Copy-up, renames and the like reach the disk before they are answered. */
@@ -94,23 +142,33 @@ export class Overlay {
 
   /** Directories that have lowers can be renamed. */
   get redirects(): boolean {
-    return this.spec.redirectDir === 'on' && this.work?.trusted === true;
+    return this.spec.redirectDir === 'on' && this.work !== undefined && !this.userxattr;
   }
 
   /** Changes of metadata copy no data. */
   get metacopies(): boolean {
-    return this.spec.metacopy && this.work?.trusted === true;
+    return this.spec.metacopy && this.work !== undefined && !this.userxattr;
   }
 
   /** Where our marks are written: `trusted.` where we may, else `user.`. */
   get markPrefix(): string {
-    return this.work?.trusted === false ? USER : TRUSTED;
+    return this.userxattr ? USER : TRUSTED;
   }
 
   layer(id: number): Layer {
     const layer = this.#layers.get(id);
     if (!layer) throw new Error(`no layer ${id}`);
     return layer;
+  }
+
+  /** Merged and data-only ones. */
+  allLayers(): Iterable<Layer> {
+    return this.#layers.values();
+  }
+
+  /** The layer that keys of a lower's linked files are counted in: the topmost on its file system. */
+  keyLayer(id: number): number {
+    return this.#keyLayers.get(id) ?? id;
   }
 
   // --- descriptors -------------------------------------------------------------------------
@@ -120,6 +178,7 @@ export class Overlay {
     const cached = this.#fds.get(this.#owner, FdKind.UpperDir, node);
     if (cached !== undefined) return cached;
     const { table } = this;
+    if (table.isIndexDir(node)) return this.links?.dir ?? -E.EIO;
     if (!table.has(node, F_UPPER)) return -E.EIO;
     const orphan = table.has(node, F_ORPHAN);
     const parent = orphan ? this.workDir() : this.upperDir(table.parent(node));
@@ -194,9 +253,18 @@ export class Overlay {
     return code < 0 || !this.table.has(node, F_METACOPY) ? code : this.#addBlocks(node, at);
   }
 
-  /** A metadata-only copy takes no blocks itself: those of its data are shown (ovl_getattr). */
+  /**
+   * A metadata-only copy takes no blocks itself: those of its data are shown, or, while nobody has
+   * looked for these in the data-only layers, a guess from the size (ovl_getattr).
+   */
   #addBlocks(node: number, at: number): number {
     const { native, u32 } = this.sys;
+    if (this.data?.pending(this.dataPlace(node)) === true) {
+      const block = u32[(at + STATX.blksize) >> 2];
+      u32[(at + STATX.blocks) >> 2] =
+        Math.ceil(this.sys.u64(at + STATX.size_) / block) * (block / SECTOR);
+      return 0;
+    }
     const fd = this.#openDataOf(node, O_PATH | O_NOFOLLOW);
     if (fd < 0) return fd;
     const code = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C);
@@ -210,6 +278,14 @@ export class Overlay {
   /** Opens the file that holds a metadata-only copy's data. */
   #openDataOf(node: number, flags: number): number {
     const place = this.dataPlace(node);
+    if (this.data?.pending(place) === true) {
+      const found = this.data.find(place);
+      if (found < 0) {
+        const path = display(this.lowers.nameOf(place));
+        log(`no data-only layer has the data of ${display(this.realName(node))}: /${path}`);
+        return found;
+      }
+    }
     const dir = this.lowerDir(this.lowers.parentOf(place));
     if (dir < 0) return dir;
     return this.sys.open(dir, this.lowers.nameOf(place), flags, 0, RESOLVE_LAYER);
@@ -217,13 +293,14 @@ export class Overlay {
 
   /**
    * The data descriptor of a regular file, kept and made the session's backing; -errno on failure.
-   * An upper file is opened for reading and writing. O_NONBLOCK, so that a layer that changed under
+   * An upper file is opened for reading and writing, unless a change has more to do first. O_NONBLOCK, so that a layer that changed under
    * us (a FIFO where a file was) cannot block the engine.
    */
   file(node: number): number {
     const cached = this.#fds.get(this.#owner, FdKind.File, node);
     if (cached !== undefined) return cached;
-    const writable = this.table.has(node, F_UPPER) && !this.table.has(node, F_METACOPY);
+    const incomplete = this.table.has(node, F_METACOPY | F_COVERED);
+    const writable = this.table.has(node, F_UPPER) && !incomplete;
     const fd = this.openFile(node, writable ? O_RDWR : O_RDONLY);
     if (fd < 0) return fd;
     this.#fds.put(this.#owner, FdKind.File, node, fd);
@@ -307,6 +384,7 @@ export class Overlay {
 
   close(): void {
     this.#fds.unregister(this.#owner);
+    this.links?.close();
     this.work?.close();
     this.table.arena.close();
     for (const layer of this.#layers.values()) closeLayer(this.sys, layer);

@@ -20,7 +20,7 @@ import {
   STATX_SIZE,
 } from '../sys/constants.js';
 import { STAT_B } from '../sys/sys.js';
-import { type Ids, killSetIds } from './attr.js';
+import { type Asker, killSetIds } from './attr.js';
 import { type Backings, KEPT, ONCE, STALE } from './backings.js';
 import { copyUp } from './copyUp.js';
 import { F_ASK, F_METACOPY, F_RETIRED, F_UPPER } from './inodeTable.js';
@@ -33,7 +33,7 @@ export interface Open {
   /** O_* of the caller. */
   readonly flags: number;
   /** Truncating clears set-id bits: the caller has no CAP_FSETID. */
-  readonly kill: Ids | undefined;
+  readonly kill: Asker | undefined;
   /** The caller was answered ESTALE and came back without a name to look up. */
   readonly again: boolean;
 }
@@ -113,13 +113,13 @@ function isEmpty(ov: Overlay, fd: number): number {
   return code < 0 ? code : Number(u32[w] === 0 && u32[w + 1] === 0);
 }
 
-function truncate(ov: Overlay, backings: Backings, node: number, kill: Ids | undefined): number {
+function truncate(ov: Overlay, backings: Backings, node: number, kill: Asker | undefined): number {
   const fd = ov.file(node);
   if (fd < 0) return fd;
   const code = ov.sys.native.ftruncate(fd, 0, 0);
   if (code < 0 || !kill) return code;
   const mode = ov.table.mode(node);
-  const killed = killSetIds(ov, node, kill.gid);
+  const killed = killSetIds(ov, node, kill);
   // After an open the kernel asks for the size and times anew, but not for the mode.
   if (ov.table.mode(node) !== mode) backings.port.invalidate(node);
   return killed;

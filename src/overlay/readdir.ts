@@ -5,7 +5,7 @@ import { dotHidden, isDeviceWhiteout, isDotMark, isXWhiteout } from '../layer/wh
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_B } from '../sys/sys.js';
 import { DirIndex, FROM_UPPER } from './dirIndex.js';
-import { F_IMPURE, F_UPPER } from './inodeTable.js';
+import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodeTable.js';
 import { PLACE_XWHITEOUTS } from './lowers.js';
 import { xinoHi } from './identity.js';
 import type { Overlay } from './overlay.js';
@@ -33,8 +33,12 @@ function addUpper(ov: Overlay, node: number, index: DirIndex, hidden: Set<string
   const impure = ov.table.has(node, F_IMPURE);
   const merged = ov.table.lower(node) !== 0;
   const layer = ov.upper?.id ?? 0;
+  const xwhiteouts = ov.table.has(node, F_XWHITEOUTS);
   return readEntries(ov.sys, dir, (name, type, lo, hi) => {
-    if (type === DT_CHR && isWhiteout(ov, dir, name)) {
+    const hide =
+      (type === DT_CHR && isWhiteout(ov, dir, name)) ||
+      (type === DT_REG && xwhiteouts && isMarkedFile(ov, dir, name));
+    if (hide) {
       hidden.add(name);
       return;
     }
@@ -89,4 +93,4 @@ const isWhiteout = (ov: Overlay, dir: number, name: string): boolean =>
   statInto(ov, dir, name) && isDeviceWhiteout(ov.sys, STAT_B);
 
 const isMarkedFile = (ov: Overlay, dir: number, name: string): boolean =>
-  statInto(ov, dir, name) && isXWhiteout(ov.sys, dir, name, STAT_B);
+  statInto(ov, dir, name) && isXWhiteout(ov.sys, dir, name, STAT_B, ov.markPrefix);

@@ -3,7 +3,7 @@ import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
 import { XATTR } from '../sys/sys.js';
-import { F_UPPER } from './inodeTable.js';
+import { F_INDEXED, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
 /** The kernel's default for its redirect_max: a longer one it would not have written. */
@@ -19,7 +19,7 @@ export function setRedirect(ov: Overlay, node: number, sameDir: boolean): number
   if (present.startsWith('/') || (present !== '' && sameDir)) return 0;
   const relative = sameDir && isDir(ov.table.mode(node));
   const value = relative ? ov.table.name(node) : lowerPath(ov, node);
-  if (value.length > REDIRECT_MAX) return -E.EXDEV;
+  if (value === '' || value.length > REDIRECT_MAX) return -E.EXDEV;
   const [dir, name] = target(ov, node);
   if (dir < 0) return dir;
   const size = ov.sys.put(value, XATTR);
@@ -40,9 +40,19 @@ function redirectOf(ov: Overlay, node: number): string {
   return typeof value === 'string' ? value : '';
 }
 
-/** The absolute path of a node in the lowers: names, each replaced by its redirect where it has one. */
+/**
+ * The absolute path of a node in the lowers: names, each replaced by its redirect where it has one.
+ * Of an indexed file any name serves: the first that leaves its place in the lowers sets a redirect
+ * for all. "" when none is known.
+ */
 function lowerPath(ov: Overlay, node: number): string {
-  const names: string[] = [];
+  if (!ov.table.has(node, F_INDEXED)) return pathTo(ov, node);
+  const alias = ov.table.aliases(node).at(0);
+  return alias === undefined ? '' : pathTo(ov, alias.parent, alias.name);
+}
+
+function pathTo(ov: Overlay, node: number, leaf = ''): string {
+  const names = leaf === '' ? [] : [leaf];
   for (let current = node; current !== ROOT; current = ov.table.parent(current)) {
     const redirect = redirectOf(ov, current);
     names.unshift(redirect === '' ? ov.table.name(current) : redirect);

@@ -5,15 +5,16 @@
  */
 import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
-import { isDeviceWhiteout } from '../layer/whiteout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A } from '../sys/sys.js';
-import { copyUp } from './copyUp.js';
+import { copyUp, copyUpMeta } from './copyUp.js';
 import { Found } from './hit.js';
 import { F_ORPHAN, F_UPPER } from './inodeTable.js';
+import { lacksNames, settleLinks } from './links.js';
 import { nodeOfHit, resolve, resolveLowers } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { indexOf } from './readdir.js';
+import { announceWhiteouts, isUpperWhiteout } from './whiteouts.js';
 
 /** A name and what stands there. */
 export interface Place {
@@ -52,7 +53,7 @@ function hasWhiteout(ov: Overlay, parent: number, name: string): boolean | numbe
   const { native } = ov.sys;
   const code = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
   if (code === -E.ENOENT) return false;
-  return code < 0 ? code : isDeviceWhiteout(ov.sys, STAT_A);
+  return code < 0 ? code : isUpperWhiteout(ov, parent, dir, name, STAT_A);
 }
 
 /** A lower object would show at (parent, name) if the upper had nothing there. -errno on failure. */
@@ -88,23 +89,37 @@ export function checkEmpty(ov: Overlay, node: number): number {
 
 function removeName(ov: Overlay, place: Place): number {
   const { parent, name, node } = place;
-  const up = copyUp(ov, parent);
+  let up = copyUp(ov, parent);
+  if (up >= 0) up = ownName(ov, node);
   if (up < 0) return up;
   const dir = ov.upperDir(parent);
   if (dir < 0) return dir;
   const code = ov.table.has(node, F_UPPER)
     ? removeUpper(ov, place, dir)
-    : (ov.work?.whiteout(dir, name) ?? -E.EROFS);
+    : coverLower(ov, parent, dir, name);
   if (code < 0) return code;
   ov.indexes.get(parent)?.remove(name);
   if (!ov.table.has(node, F_UPPER)) ov.table.detachName(node);
   return 0;
 }
 
+/**
+ * Before a name of a lower file with several links goes, the upper must have the file: on it the
+ * links that are left are counted (ovl_nlink_start).
+ */
+export const ownName = (ov: Overlay, node: number): number =>
+  lacksNames(ov, node) ? copyUpMeta(ov, node) : 0;
+function coverLower(ov: Overlay, parent: number, dir: number, name: string): number {
+  const announced = announceWhiteouts(ov, parent, dir);
+  return announced < 0 ? announced : (ov.work?.whiteout(dir, name) ?? -E.EROFS);
+}
+
 function removeUpper(ov: Overlay, place: Place, dir: number): number {
   const { parent, name, node } = place;
   const shows = lowerShows(ov, parent, name);
   if (typeof shows === 'number') return shows;
+  const announced = shows ? announceWhiteouts(ov, parent, dir) : 0;
+  if (announced < 0) return announced;
   const orphan = isLastName(ov, node, parent, name) ? orphanName(node) : undefined;
   const code = ov.work?.takeAway(dir, name, orphan, shows) ?? -E.EROFS;
   if (code < 0) return code;
@@ -123,6 +138,7 @@ export function forgetName(ov: Overlay, node: number, parent: number, name: stri
   const { table } = ov;
   if (!table.isCanonical(node, parent, name)) {
     table.removeAlias(node, parent, name, ov.dropped);
+    settleLinks(ov, node);
     return;
   }
   const alias = table.takeAlias(node);

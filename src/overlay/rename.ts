@@ -13,7 +13,16 @@ import { FROM_UPPER } from './dirIndex.js';
 import { F_IMPURE, F_METACOPY, F_UPPER } from './inodeTable.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { setRedirect } from './redirect.js';
-import { checkEmpty, forgetName, isLastName, locate, lowerShows, type Place } from './remove.js';
+import {
+  checkEmpty,
+  forgetName,
+  isLastName,
+  locate,
+  lowerShows,
+  ownName,
+  type Place,
+} from './remove.js';
+import { announceWhiteouts, dropXWhiteouts } from './whiteouts.js';
 
 interface Plan {
   readonly from: Place;
@@ -43,6 +52,8 @@ export function rename(
   if (typeof to === 'number') return to;
   const allowed = check(ov, from, to, flags);
   if (allowed < 0) return allowed;
+  // Two names of one file: rename(2) leaves both.
+  if (from.node === to.node) return 0;
   const exchange = (flags & RENAME_EXCHANGE) !== 0;
   const plan = prepare(ov, from, to, exchange);
   if (typeof plan === 'number') return plan;
@@ -77,6 +88,7 @@ function prepare(ov: Overlay, from: Place, to: Place, exchange: boolean): Plan |
   let code = copyUpMeta(ov, from.node);
   if (code >= 0) code = copyUp(ov, to.parent);
   if (code >= 0 && exchange) code = copyUpMeta(ov, to.node);
+  else if (code >= 0 && to.node !== 0) code = ownName(ov, to.node);
   if (code < 0) return code;
   const fromDir = ov.upperDir(from.parent);
   if (fromDir < 0) return fromDir;
@@ -86,7 +98,9 @@ function prepare(ov: Overlay, from: Place, to: Place, exchange: boolean): Plan |
   if (typeof fromShows === 'number') return fromShows;
   const toShows = lowerShows(ov, to.parent, to.name);
   if (typeof toShows === 'number') return toShows;
-  code = markMover(ov, from, to, fromDir, toShows);
+  if (fromShows && !exchange) code = announceWhiteouts(ov, from.parent, fromDir);
+  if (code >= 0 && to.dir && toShows && !exchange) code = announceWhiteouts(ov, to.parent, toDir);
+  if (code >= 0) code = markMover(ov, from, to, fromDir, toShows);
   if (code >= 0 && exchange) code = markMover(ov, to, from, toDir, fromShows);
   if (code >= 0 && ov.table.has(from.parent, F_IMPURE)) code = markImpure(ov, to.parent);
   if (code >= 0 && exchange && ov.table.has(to.parent, F_IMPURE)) {
@@ -111,7 +125,8 @@ function markMover(
     return code === -E.EXDEV && !place.dir ? copyUp(ov, place.node) : code;
   }
   if (!place.dir || !(targetShows || hasLowers(ov, target.parent))) return 0;
-  return setOpaque(ov, dir, place.name);
+  const dropped = dropXWhiteouts(ov, place.node);
+  return dropped < 0 ? dropped : setOpaque(ov, dir, place.name);
 }
 
 const hasLowers = (ov: Overlay, dir: number): boolean => ov.table.lower(dir) !== 0;
@@ -134,7 +149,7 @@ function executeMove(ov: Overlay, plan: Plan): number {
   if (cleared < 0) return cleared;
   const code = moveOver(ov, plan, to.whiteout || (to.dir && cleared === WHITEOUT_LEFT));
   if (code < 0) {
-    if (to.dir && cleared === WHITEOUT_LEFT) restoreTarget(ov, plan);
+    if (cleared === WHITEOUT_LEFT || cleared === NAME_FREE) restoreTarget(ov, plan, cleared);
     else if (cleared === ORPHAN_LINKED) ov.work?.removeOrphan(orphanName(to.node), false);
     return code;
   }
@@ -152,11 +167,13 @@ function executeMove(ov: Overlay, plan: Plan): number {
 const NOTHING = 0;
 const WHITEOUT_LEFT = 1;
 const ORPHAN_LINKED = 2;
+const NAME_FREE = 3;
 
 /**
  * Keeps what is about to be replaced alive for those who still use it: a file gets its orphan name
  * as a second link, so that the rename itself stays one step; an empty directory moves to the
- * workdir, a whiteout in its place.
+ * workdir, a whiteout in its place. Where whiteouts are files, none stands in a directory that need
+ * not announce them: nothing shows below, so the name may be free for a moment.
  */
 function clearTarget(ov: Overlay, plan: Plan): number {
   const { to } = plan;
@@ -164,8 +181,10 @@ function clearTarget(ov: Overlay, plan: Plan): number {
   if (node === 0 || !ov.table.has(node, F_UPPER)) return NOTHING;
   const { native } = ov.sys;
   if (to.dir) {
-    const away = ov.work?.takeAway(plan.toDir, name, orphanName(node), true) ?? -E.EROFS;
-    return away < 0 ? away : WHITEOUT_LEFT;
+    const cover = plan.toShows || ov.work?.xwhiteouts !== true;
+    const away = ov.work?.takeAway(plan.toDir, name, orphanName(node), cover) ?? -E.EROFS;
+    if (away < 0) return away;
+    return cover ? WHITEOUT_LEFT : NAME_FREE;
   }
   if (!isLastName(ov, node, to.parent, name)) return NOTHING;
   const linked = native.linkat(plan.toDir, name, ov.workDir(), orphanName(node), 0);
@@ -184,22 +203,40 @@ function moveOver(ov: Overlay, plan: Plan, whiteoutThere: boolean): number {
     if (code < 0 || fromShows) return code;
     return native.unlinkat(fromDir, from.name, 0);
   }
-  const flags = fromShows ? RENAME_WHITEOUT : 0;
-  const code = native.renameat2(fromDir, from.name, toDir, to.name, flags);
-  if (code !== -E.EINVAL || !fromShows) return code;
-  // No RENAME_WHITEOUT on this file system: the whiteout follows in a second step.
-  const moved = native.renameat2(fromDir, from.name, toDir, to.name, 0);
-  return moved < 0 ? moved : (ov.work?.whiteout(fromDir, from.name) ?? -E.EROFS);
+  if (!fromShows) return native.renameat2(fromDir, from.name, toDir, to.name, 0);
+  if (ov.work?.xwhiteouts === true) return moveThenCover(ov, plan);
+  const code = native.renameat2(fromDir, from.name, toDir, to.name, RENAME_WHITEOUT);
+  return code === -E.EINVAL ? moveThenCover(ov, plan) : code;
+}
+
+/** Without RENAME_WHITEOUT: the whiteout is made ready first and follows in a second step. */
+function moveThenCover(ov: Overlay, plan: Plan): number {
+  const { from, to, fromDir, toDir } = plan;
+  const { native } = ov.sys;
+  const work = ov.workDir();
+  const temp = ov.work?.tempName() ?? '';
+  const made = ov.work?.whiteout(work, temp) ?? -E.EROFS;
+  if (made < 0) return made;
+  let code = native.renameat2(fromDir, from.name, toDir, to.name, 0);
+  if (code >= 0) {
+    code = native.renameat2(work, temp, fromDir, from.name, RENAME_NOREPLACE);
+    if (code >= 0) return 0;
+    const undone = native.renameat2(toDir, to.name, fromDir, from.name, RENAME_NOREPLACE);
+    if (undone < 0) log(`cannot undo a failed rename: ${errnoName(undone)}`);
+  }
+  native.unlinkat(work, temp, 0);
+  return code;
 }
 
 /** Puts an emptied target directory back after a failed rename. */
-function restoreTarget(ov: Overlay, plan: Plan): void {
+function restoreTarget(ov: Overlay, plan: Plan, cleared: number): void {
   const { to, toDir } = plan;
   const { native } = ov.sys;
   const orphan = orphanName(to.node);
-  const code = native.renameat2(ov.workDir(), orphan, toDir, to.name, RENAME_EXCHANGE);
+  const flags = cleared === WHITEOUT_LEFT ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+  const code = native.renameat2(ov.workDir(), orphan, toDir, to.name, flags);
   if (code < 0) log(`cannot undo a failed rename: ${errnoName(code)}`);
-  else native.unlinkat(ov.workDir(), orphan, 0);
+  else if (cleared === WHITEOUT_LEFT) native.unlinkat(ov.workDir(), orphan, 0);
 }
 
 /** The node at `from` is now known as `to`. */

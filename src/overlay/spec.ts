@@ -1,7 +1,11 @@
+import type { IdSpec } from './ids.js';
+
 /** What one mount is made of: the parsed, checked, frozen result of the options. Paths are absolute, bytes as latin1. */
 export interface OverlaySpec {
   /** Lower layers, topmost first. */
   readonly lowers: readonly string[];
+  /** Data-only layers, topmost first: not merged, only reached by redirects. Absent: none. */
+  readonly dataLayers?: readonly string[];
   /** Absent: the mount is read-only. */
   readonly upper?: string;
   readonly work?: string;
@@ -23,6 +27,17 @@ export interface OverlaySpec {
   readonly redirectDir: 'on' | 'follow' | 'nofollow';
   /** A change of metadata copies no data: the `metacopy` xattr says where it is. */
   readonly metacopy: boolean;
+  /**
+   * The index, with which the names of a lower file stay one file when it is changed: `on` refuses
+   * to mount where it cannot be kept, `auto` does without.
+   */
+  readonly index: 'on' | 'off' | 'auto';
+  /** Marks are read and written in the `user.` namespace alone; absent: where `trusted.` cannot be written. */
+  readonly userxattr?: true;
+  /** How owners are shown; absent: as they are on disk. */
+  readonly ids?: IdSpec;
+  /** false: no POSIX ACLs; absent: they are enforced. */
+  readonly acl?: boolean;
   /** One line per request on the engine's stderr. */
   readonly debug: boolean;
 }

@@ -7,8 +7,8 @@ import { display } from '../base/bytes.js';
 import { E, errnoName, errnoText, UserError } from '../base/errno.js';
 import { DT_DIR } from '../base/mode.js';
 import { readEntries } from '../layer/directory.js';
-import { makeWhiteout } from '../layer/whiteout.js';
-import { TRUSTED } from '../layer/xattrs.js';
+import { makeWhiteout, makeXWhiteout, refusesDevices } from '../layer/whiteout.js';
+import { TRUSTED, USER } from '../layer/xattrs.js';
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -30,17 +30,39 @@ const STX_MNT_ID = 144;
 export class Workdir {
   /** O_PATH descriptor of `WORKDIR/work`. */
   readonly dir: number;
+  /** O_PATH descriptor of `WORKDIR`, and its path for messages. */
+  readonly base: number;
+  readonly path: string;
   /** `trusted.*` xattrs can be written here. */
   readonly trusted: boolean;
+  /** Whiteouts are files with an xattr: device nodes cannot be made here. */
+  readonly xwhiteouts: boolean;
   readonly #sys: Sys;
   #temps = 0;
 
-  constructor(sys: Sys, dir: number) {
+  constructor(sys: Sys, path: string, base: number, dir: number) {
     this.#sys = sys;
+    this.path = path;
+    this.base = base;
     this.dir = dir;
     const { native } = sys;
     this.trusted = native.setxattr(dir, '.', `${TRUSTED}opaque`, STAT_A, 0, 0) >= 0;
     if (this.trusted) native.removexattr(dir, '.', `${TRUSTED}opaque`);
+    const made = makeWhiteout(sys, dir, WHITEOUT);
+    if (made >= 0) native.unlinkat(dir, WHITEOUT, 0);
+    this.xwhiteouts = refusesDevices(made);
+  }
+
+  /** 0 when whiteouts can be made, else -errno: then nothing that a lower has could be removed. */
+  checkWhiteouts(): number {
+    if (!this.xwhiteouts) return 0;
+    const made = this.#make();
+    return made < 0 ? made : this.#sys.native.unlinkat(this.dir, WHITEOUT, 0);
+  }
+
+  #make(): number {
+    if (!this.xwhiteouts) return makeWhiteout(this.#sys, this.dir, WHITEOUT);
+    return makeXWhiteout(this.#sys, this.dir, WHITEOUT, this.trusted ? TRUSTED : USER);
   }
 
   /** A name no other object in the workdir has. */
@@ -48,13 +70,13 @@ export class Workdir {
     return `#${(++this.#temps).toString(16)}`;
   }
 
-  /** Puts a whiteout at a free name: a link to one shared device, as ovl_whiteout does. */
+  /** Puts a whiteout at a free name: a link to one shared object, as ovl_whiteout does. */
   whiteout(dirfd: number, name: string): number {
     const { native } = this.#sys;
     const linked = native.linkat(this.dir, WHITEOUT, dirfd, name, 0);
     if (linked !== -E.ENOENT && linked !== -E.EMLINK) return linked;
     if (linked === -E.EMLINK) native.unlinkat(this.dir, WHITEOUT, 0);
-    const made = makeWhiteout(this.#sys, this.dir, WHITEOUT);
+    const made = this.#make();
     return made < 0 ? made : native.linkat(this.dir, WHITEOUT, dirfd, name, 0);
   }
 
@@ -77,9 +99,11 @@ export class Workdir {
 
   #moveLeavingWhiteout(dirfd: number, name: string, target: string): number {
     const { native } = this.#sys;
-    const moved = native.renameat2(dirfd, name, this.dir, target, RENAME_WHITEOUT);
+    const moved = this.xwhiteouts
+      ? -E.EINVAL
+      : native.renameat2(dirfd, name, this.dir, target, RENAME_WHITEOUT);
     if (moved !== -E.EINVAL) return moved;
-    // A file system without RENAME_WHITEOUT: a whiteout made here changes places with the object.
+    // RENAME_WHITEOUT would leave a device, or this file system does not have it: a whiteout made here changes places with the object.
     const made = this.whiteout(this.dir, target);
     if (made < 0) return made;
     const swapped = native.renameat2(dirfd, name, this.dir, target, RENAME_EXCHANGE);
@@ -98,6 +122,7 @@ export class Workdir {
   close(): void {
     this.#sys.native.unlinkat(this.dir, WHITEOUT, 0);
     this.#sys.native.close(this.dir);
+    this.#sys.native.close(this.base);
   }
 }
 
@@ -122,9 +147,15 @@ export function openWorkdir(sys: Sys, path: string, upperRoot: number, volatile:
     if (volatile) markVolatile(sys, base, path);
     const dir = openBeneath(sys, base, 'work');
     if (dir < 0) throw unusable(path, dir);
-    return new Workdir(sys, dir);
-  } finally {
+    const workdir = new Workdir(sys, path, base, dir);
+    if (workdir.checkWhiteouts() >= 0) return workdir;
+    native.close(dir);
+    throw new UserError(
+      `the file system of workdir ${display(path)} takes neither device nodes nor overlay xattrs, so nothing could be removed: use another for upperdir and workdir`,
+    );
+  } catch (error) {
     native.close(base);
+    throw error;
   }
 }
 
@@ -145,7 +176,8 @@ function mountOf(sys: Sys, fd: number): string {
   return `${sys.u64(STAT_A + STX_MNT_ID)} ${sys.statDev(STAT_A)}`;
 }
 
-function openBeneath(sys: Sys, dirfd: number, name: string): number {
+/** O_PATH descriptor of a directory in another, or -errno. */
+export function openBeneath(sys: Sys, dirfd: number, name: string): number {
   const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
   return sys.open(dirfd, name, flags, 0, RESOLVE_LAYER);
 }

@@ -5,6 +5,7 @@ import { toClient, toDisk } from '../layer/xattrs.js';
 import { SETXATTR_ACL_KILL_SGID } from '../protocol/flags.js';
 import { STATX_MODE } from '../sys/constants.js';
 import { STAT_A, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
+import type { Asker } from './attr.js';
 import { copyUpMeta } from './copyUp.js';
 import { F_ACL_DEFAULT, F_ACL_KNOWN } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
@@ -21,26 +22,32 @@ const objectName = (ov: Overlay, node: number): string =>
 
 /** The value lands at `at`; returns its length (`size` 0: only that) or -errno. */
 export function getxattr(ov: Overlay, node: number, key: string, at: number, size: number): number {
+  if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
-  return ov.sys.native.getxattr(dir, objectName(ov, node), toDisk(key), at, size);
+  const length = ov.sys.native.getxattr(dir, objectName(ov, node), toDisk(key), at, size);
+  if (!ov.ids || length <= 0 || size === 0) return length;
+  const shown = ov.ids.shownXattr(ov.sys, key, at, length);
+  return shown < 0 ? shown : length;
 }
 
-/**
- * The names a client sees, each followed by NUL. `privileged`: whether trusted.* is listed
- * (ovl_can_list).
- */
-export function listxattr(ov: Overlay, node: number, privileged: boolean): string | number {
+/** False for an ACL in a mount without ACLs. */
+const hasAcl = (ov: Overlay, key: string): boolean =>
+  ov.spec.acl !== false || (key !== ACCESS_ACL && key !== DEFAULT_ACL);
+
+/** The names a client sees, each followed by NUL; trusted.* only for who may (ovl_can_list). */
+export function listxattr(ov: Overlay, node: number, caller: Asker): string | number {
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
   const { native } = ov.sys;
   const bytes = native.listxattr(dir, objectName(ov, node), XATTR_LIST, XATTR_MAX);
   if (bytes <= 0) return bytes === 0 ? '' : bytes;
   let list = '';
+  let trusted: boolean | undefined;
   for (const key of ov.sys.text(XATTR_LIST, bytes - 1).split('\0')) {
     const shown = toClient(key);
-    if (shown === undefined) continue;
-    if (!privileged && shown.startsWith('trusted.')) continue;
+    if (shown === undefined || !hasAcl(ov, shown)) continue;
+    if (shown.startsWith('trusted.') && !(trusted ??= caller.seesTrusted())) continue;
     list += `${shown}\0`;
   }
   return list;
@@ -57,7 +64,9 @@ export function setxattr(
   ext: number,
 ): number {
   if (!ov.upper) return -E.EROFS;
-  let code = copyUpMeta(ov, node);
+  if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
+  let code = ov.ids ? ov.ids.diskXattr(ov.sys, key, at, size) : 0;
+  if (code >= 0) code = copyUpMeta(ov, node);
   if (code < 0) return code;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;

@@ -41,6 +41,8 @@ export const RENAME_WHITEOUT = 4;
 export const UTIME_NOW = 0x3fffffff;
 export const UTIME_OMIT = 0x3ffffffe;
 
+export const R_OK = 4;
+
 export const XATTR_CREATE = 1;
 
 export const OPEN_TREE_CLONE = 1;

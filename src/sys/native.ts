@@ -49,6 +49,8 @@ export interface Native {
     flags: number,
   ): number;
   unlinkat(dirfd: number, name: string, flags: number): number;
+  /** faccessat2(2) with the effective ids, following no symlink; `mode` is R_OK | W_OK | X_OK. */
+  faccessat(dirfd: number, name: string, mode: number): number;
   /** `uid`/`gid` of -1 leave that id alone. */
   fchownat(dirfd: number, name: string, uid: number, gid: number, flags: number): number;
   /** fchmodat2(2) where the kernel has it (6.6), else a detour over /proc/self/fd; never follows a symlink. */

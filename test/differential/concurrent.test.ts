@@ -76,7 +76,7 @@ describe.skipIf(!has(pairNeeds(PAIR)))('several processes', () => {
       const started = Math.floor(Date.now() / 1000) - 1;
       const now = (tree: Manifest): Manifest => withoutNow(tree, started);
       const random = new Random(seed);
-      const layers = someLayers(random, false);
+      const layers = someLayers(random, 'none');
       const fixture = await makeFixture('concurrent', layers);
       const before = await Promise.all(fixture.stack.lowers.map(manifestOf));
       const scripts = Array.from({ length: CLIENTS }, (_, i) =>

@@ -113,6 +113,8 @@ const KINDS: readonly (readonly [number, Kind])[] = [
   [10, 'whiteout'],
 ];
 
+const LINKS = { none: 0, broken: 8, kept: 25 };
+
 /**
  * One layer over what lower layers show (`below`: path → is a directory). A whiteout stands only
  * where it hides something: kernel overlayfs lists one that hides nothing in a directory that is
@@ -230,14 +232,15 @@ function someLayer(
 }
 
 /**
- * Three lowers and an upper. Hard links within a layer break when kernel overlayfs copies one of
- * them up (it has no index by default), at open already: `links` says whether there are any, and
- * then link counts are not compared.
+ * Three lowers and an upper. Without the index, hard links within a layer break when kernel overlayfs
+ * copies one of them up, at open already: where they are `broken`, link counts are not compared.
  */
-export function someLayers(random: Random, links: boolean): Layers {
+export function someLayers(random: Random, links: 'none' | 'broken' | 'kept'): Layers {
   let below: Map<string, boolean> = new Map();
   const built: Entry[][] = [];
-  const kinds = links ? KINDS : KINDS.filter(([, kind]) => kind !== 'link');
+  const kinds = KINDS.map(
+    ([weight, kind]) => [kind === 'link' ? LINKS[links] : weight, kind] as const,
+  );
   for (let i = 0; i < 4; i++) {
     const names = i < 3 ? 8 + random.below(12) : random.below(8);
     const [entries, merged] = someLayer(random, kinds, below, names);
@@ -245,5 +248,5 @@ export function someLayers(random: Random, links: boolean): Layers {
     below = merged;
   }
   const [upper = [], ...lowers] = built;
-  return { lowers, upper, seen: below, countLinks: !links };
+  return { lowers, upper, seen: below, countLinks: links !== 'broken' };
 }

@@ -27,7 +27,8 @@ const BATCH = 10;
 
 function caseOf(seed: number): Case {
   const random = new Random(seed);
-  const layers = someLayers(random, seed % 5 === 0);
+  const plain = seed % 5 === 0 ? 'broken' : 'none';
+  const layers = someLayers(random, seed % 2 === 1 ? plain : 'kept');
   return { layers, operations: someOperations(random, layers.seen, LENGTH) };
 }
 
@@ -80,7 +81,7 @@ async function check(pair: Pair, seed: number): Promise<void> {
   );
 }
 
-/** Odd seeds compare plain uppers, even ones redirects and metadata-only copies. */
+/** Odd seeds compare plain uppers, even ones redirects, metadata-only copies and the index. */
 const pairOf = (seed: number): Pair => pairUnderTest(seed % 2 === 1 ? 'plain' : 'full');
 const pair = pairOf(FIRST);
 const ready = has(pairNeeds(pair));

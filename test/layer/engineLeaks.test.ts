@@ -251,10 +251,13 @@ describe.skipIf(!has({ root: true }))('after random requests and a forget of eve
 
   const plain = { metacopy: false, redirectDir: 'follow' } as const;
   const full = { metacopy: true, redirectDir: 'on' } as const;
+  const indexed = { ...full, index: 'on' } as const;
   const cases = [1, 2, 3, 4, 5, 6].flatMap((seed) => [
     { seed, spec: plain, fds: 64 },
     { seed, spec: full, fds: 64 },
     { seed, spec: full, fds: 4 },
+    { seed, spec: indexed, fds: 64 },
+    { seed, spec: indexed, fds: 4 },
   ]);
 
   it.each(cases)(
@@ -262,6 +265,7 @@ describe.skipIf(!has({ root: true }))('after random requests and a forget of eve
     async ({ seed, spec, fds }) => {
       e = await Engine.open({ ...LAYERS, spec, fds });
       const { table } = e.ov;
+      if (e.ov.links) expect(table.indexDir).toBeGreaterThan(1); // made once, and kept
       const used = table.arena.used;
       const kernel = new Kernel(e, new Random(seed));
       for (let i = 0; i < 600; i++) kernel.step();

@@ -1,6 +1,6 @@
 /** Bad input: one sentence that names the path and says what to do, exit code 1, nothing mounted. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { has, stratafsBinary } from '../support/needs.js';
 import { mustRun, type Ran, run, scratch } from '../support/run.js';
@@ -14,10 +14,27 @@ interface Case {
   readonly says: RegExp;
 }
 
+/** Marks that are known, and a client's own name in its escaped form: no reason to refuse. */
+const KNOWN_MARKS = ['origin', 'impure', 'uuid', 'protattr', 'nlink', 'overlay.later'];
+
 const GOOD = 'lowerdir=low,upperdir=up,workdir=work';
 
 const cases: readonly Case[] = [
   { title: 'no lowerdir', options: 'ro', says: /no layer to mount: give lowerdir/ },
+  ...(readFileSync('/proc/filesystems', 'latin1').includes('selinuxfs')
+    ? []
+    : [
+        {
+          title: 'a label without SELinux',
+          options: `${GOOD},context="system_u:object_r:x_t:s0:c1,c2"`,
+          says: /option context="system_u:object_r:x_t:s0:c1,c2" needs SELinux/,
+        },
+      ]),
+  {
+    title: 'a mapping without its end',
+    options: `${GOOD},uidmapping=:0:100000`,
+    says: /option uidmapping takes triples DISK:SHOWN:COUNT, not ':0:100000'/,
+  },
   {
     title: 'a missing layer',
     options: 'lowerdir=low:gone',
@@ -71,17 +88,100 @@ const cases: readonly Case[] = [
   {
     title: 'an upperdir inside a lower layer',
     options: 'lowerdir=low,upperdir=low/inside,workdir=work',
-    says: /upperdir \S*\/low\/inside lies inside the lower layer \S*\/low/,
+    says: /upperdir \S*\/low\/inside lies inside lower layer \S*\/low/,
   },
   {
     title: 'an upperdir inside a lower layer, through a symlink',
     options: 'lowerdir=low,upperdir=link/inside,workdir=work',
-    says: /upperdir \S*\/link\/inside lies inside the lower layer \S*\/low/,
+    says: /upperdir \S*\/link\/inside lies inside lower layer \S*\/low/,
   },
   {
     title: 'a lower layer inside the upperdir',
     options: 'lowerdir=up/inside,upperdir=up,workdir=work',
     says: /lower layer \S*\/up\/inside lies inside upperdir \S*\/up/,
+  },
+  {
+    title: 'a lower layer inside another',
+    options: 'lowerdir=other:low:low/inside',
+    says: /lower layer \S*\/low\/inside lies inside lower layer \S*\/low:/,
+  },
+  {
+    title: 'a lower layer around another',
+    options: 'lowerdir=low/inside:low',
+    says: /lower layer \S*\/low\/inside lies inside lower layer \S*\/low:/,
+  },
+  {
+    title: 'a lower layer as upperdir',
+    options: 'lowerdir=low:other,upperdir=other,workdir=work',
+    says: /upperdir \S*\/other is also a lower layer/,
+  },
+  {
+    title: 'a lower layer as workdir',
+    options: 'lowerdir=low:other,upperdir=up,workdir=other',
+    says: /workdir \S*\/other is also a lower layer/,
+  },
+  {
+    title: 'a workdir inside a lower layer',
+    options: 'lowerdir=low,upperdir=up,workdir=low/inside',
+    says: /workdir \S*\/low\/inside lies inside lower layer \S*\/low:/,
+  },
+  {
+    title: 'a lower layer inside the workdir',
+    options: 'lowerdir=low/inside,upperdir=up,workdir=low',
+    says: /lower layer \S*\/low\/inside lies inside workdir \S*\/low:/,
+  },
+  {
+    title: 'an upperdir inside the workdir',
+    options: 'lowerdir=low,upperdir=up/inside,workdir=up',
+    says: /workdir \S*\/up and upperdir \S*\/up\/inside overlap/,
+  },
+  {
+    title: 'a read-only upperdir inside a lower layer',
+    options: 'lowerdir=low,upperdir=low/inside,ro',
+    says: /upperdir \S*\/low\/inside lies inside lower layer \S*\/low:/,
+  },
+  {
+    title: 'a data-only layer inside a lower layer',
+    options: 'lowerdir=low::low/inside',
+    says: /data-only layer \S*\/low\/inside lies inside lower layer \S*\/low:/,
+  },
+  {
+    title: 'a data-only layer given twice',
+    options: 'lowerdir=low::other::other',
+    says: /data-only layer \S*\/other is given twice/,
+  },
+  {
+    title: 'a missing data-only layer',
+    options: 'lowerdir=low::gone',
+    says: /data-only layer \S*\/gone does not exist/,
+  },
+  {
+    title: 'a mount point inside the upperdir',
+    options: GOOD,
+    at: 'up/inside',
+    says: /mount point \S*\/up\/inside lies inside upperdir \S*\/up:/,
+  },
+  {
+    title: 'a mount point inside the workdir',
+    options: 'lowerdir=low,upperdir=work,workdir=up',
+    at: 'up/inside',
+    says: /mount point \S*\/up\/inside lies inside workdir \S*\/up:/,
+  },
+  {
+    title: 'a mount point inside an upperdir that is only read',
+    options: 'lowerdir=low,upperdir=up,ro',
+    at: 'up/inside',
+    says: /mount point \S*\/up\/inside lies inside upperdir \S*\/up:/,
+  },
+  {
+    title: 'a mark of an unknown feature on the upperdir',
+    options: 'lowerdir=low,upperdir=marked,workdir=work',
+    says: /layer \S*\/marked has the mark trusted\.overlay\.later of an unknown feature/,
+  },
+  {
+    title: 'a mark of an unknown feature on a lower layer',
+    options: 'lowerdir=low:marked',
+    says: /layer \S*\/marked has the mark trusted\.overlay\.later of an unknown feature/,
   },
   {
     title: 'a read-only upper file system',
@@ -123,11 +223,24 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('refuses', () 
 
   beforeAll(async () => {
     base = scratch('bad-input');
-    const directories = ['low/inside', 'other', 'up/inside', 'work', 'mnt', 'tmpfs', 'readonly'];
+    const directories = [
+      'low/inside',
+      'other',
+      'marked',
+      'up/inside',
+      'work',
+      'mnt',
+      'tmpfs',
+      'readonly',
+    ];
     for (const name of directories) mkdirSync(join(base, name), { recursive: true });
     mkdirSync(join(base, 'stale/work/incompat/volatile'), { recursive: true });
     mkdirSync(join(base, 'unknown/work/incompat/later'), { recursive: true });
     writeFileSync(join(base, 'file'), '');
+    await mustRun('setfattr', ['-n', 'trusted.overlay.later', '-v', 'y', join(base, 'marked')]);
+    for (const mark of KNOWN_MARKS) {
+      await mustRun('setfattr', ['-n', `trusted.overlay.${mark}`, '-v', 'y', join(base, 'up')]);
+    }
     await mustRun('ln', ['-s', 'low', join(base, 'link')]);
     for (const name of ['tmpfs', 'readonly']) {
       await mustRun('mount', ['-t', 'tmpfs', 'test', join(base, name)]);

@@ -159,7 +159,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the host', ()
     const output = await script(`
       "$S" -o lowerdir=low,upperdir=up,workdir=work m1
       "$S" -o lowerdir=m1,upperdir=up2,workdir=work2 m2
-      "$S" -o lowerdir=m2 m3; "$S" -o lowerdir=m3 m4
+      "$S" -o lowerdir=low m3; "$S" -o lowerdir=m3:m1 m4
       (for i in 1 2 3 4 5 6 7 8; do timeout 20 find m4 m1 m3 m2 -type f -exec cat {} + >/dev/null & done; wait)
       cat m4/hello; for i in 4 3 2 1; do "$S" unmount m$i; done; live || true`);
     expect(output).toBe('hello\n0\n');

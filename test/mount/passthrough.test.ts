@@ -5,76 +5,32 @@
  * lower byte is ever written. The same operations without that moment: test/differential.
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Client } from '../support/client.js';
-import { type Fixture, makeFixture, type Parts } from '../support/fixture.js';
-import { type Mounted, type Stack, tryMount, withMount } from '../support/mount.js';
-import { has, stratafsBinary } from '../support/needs.js';
-import { mustRun, run } from '../support/run.js';
-import { file, hardlink, type Manifest, manifestOf } from '../support/tree.js';
+import { has } from '../support/needs.js';
+import {
+  APPEND,
+  CREAT,
+  INO,
+  NEEDS,
+  PAGE,
+  PATH,
+  PRIVATE,
+  RDONLY,
+  RDWR,
+  READ,
+  SHARED,
+  TRUNC,
+  WRITE,
+  WRONLY,
+  scene,
+  statsOf,
+} from '../support/passthrough.js';
+import { manifestOf } from '../support/tree.js';
 
-const RDONLY = 0;
-const WRONLY = 1;
-const RDWR = 2;
-const CREAT = 0o100;
-const TRUNC = 0o1000;
-const APPEND = 0o2000;
-const PATH = 0o10000000;
-const TMPFILE = 0o20200000;
-const READ = 1;
-const WRITE = 2;
-const SHARED = 1;
-const PRIVATE = 2;
-const PAGE = 4096;
 const EXCLUSIVE = 2 | 4; // LOCK_EX | LOCK_NB
 const WRITE_LOCK = 1;
-
-const TEXT = 'x'.repeat(3 * PAGE);
-const PARTS: Parts = {
-  lowers: [[file('f', TEXT), file('h1', TEXT), hardlink('h2', 'h1'), file('empty')]],
-  upper: [file('up', TEXT)],
-};
-const OPTIONS = ['data=passthrough'];
 const OLD = '1.000000000';
-const INO = 7; // place of st_ino among the words of lstat and fstat
-
-interface Scene {
-  readonly reader: Client;
-  readonly writer: Client;
-  readonly mounted: Mounted;
-  readonly fixture: Fixture;
-}
-
-async function lowersOf(fixture: Fixture): Promise<Manifest[]> {
-  return Promise.all(fixture.stack.lowers.map(manifestOf));
-}
-
-/** Two processes on a mount; afterwards the lowers must be as they were, byte for byte. */
-async function scene(body: (scene: Scene) => Promise<void>): Promise<void> {
-  const fixture = await makeFixture('passthrough', PARTS);
-  const [lower = ''] = fixture.stack.lowers;
-  // What exits with 0, and what exits with 1.
-  for (const program of ['true', 'false']) copyFileSync(`/bin/${program}`, join(lower, program));
-  const before = await lowersOf(fixture);
-  await withMount(
-    'stratafs',
-    fixture.stack,
-    fixture.mountpoint,
-    async (reader, mounted) => body({ reader, writer: await mounted.client(), mounted, fixture }),
-    OPTIONS,
-  );
-  expect(await lowersOf(fixture)).toEqual(before);
-  rmSync(fixture.top, { recursive: true });
-}
-
-async function passes(mounted: Mounted): Promise<Record<string, number>> {
-  const ran = await mustRun(stratafsBinary(), ['stats', mounted.path, '--json']);
-  return JSON.parse(ran.stdout) as Record<string, number>;
-}
-
-const NEEDS = { root: true, fuse: true, stratafs: true, programs: ['gcc'] } as const;
 
 describe.skipIf(!has(NEEDS))('a lower file that is opened for writing under its readers', () => {
   const ways: readonly (readonly [string, number])[] = [
@@ -116,7 +72,7 @@ describe.skipIf(!has(NEEDS))('a lower file that is opened for writing under its 
       await writer.must('write', 1, 0, 'short');
       expect((await reader.must('lstat', 'f'))[5]).toBe('5');
       expect(await reader.must('read', 0, 0, 5)).toEqual(['5', 'xxxxx']);
-      expect((await passes(mounted))['copyUps']).toBe(1);
+      expect((await statsOf(mounted))['copyUps']).toBe(1);
     }));
 
   test('truncate(2) by name', () =>
@@ -137,7 +93,7 @@ describe.skipIf(!has(NEEDS))('a lower file that is opened for writing under its 
       await reader.must('open', 0, 'f', RDONLY, 0);
       await writer.must('chmod', 'f', 0o600);
       await writer.must('open', 1, 'f', RDONLY, 0);
-      expect((await passes(mounted))['backingsRegistered']).toBe(1);
+      expect((await statsOf(mounted))['backingsRegistered']).toBe(1);
       await writer.must('rename', 'f', 'g', 0);
       await writer.must('link', 'g', 'second');
       await writer.must('open', 1, 'second', RDWR, 0);
@@ -171,7 +127,7 @@ describe.skipIf(!has(NEEDS))('a lower file that is opened for writing under its 
       await reader.must('open', 0, 'f', RDONLY, 0);
       await reader.must('open', 9, 'f', PATH, 0);
       expect(await reader.errno('reopen', 1, 0, RDWR)).toBe('ESTALE');
-      expect((await passes(mounted))['copyUps']).toBe(0);
+      expect((await statsOf(mounted))['copyUps']).toBe(0);
       await writer.must('open', 1, 'f', RDWR, 0);
       await writer.must('write', 1, 0, 'NEW');
       for (const from of [0, 9]) {
@@ -251,16 +207,52 @@ describe.skipIf(!has(NEEDS))('a lower file that is opened for writing under its 
       expect((await reader.must('fstat', 2))[1]).toBe('0');
     }));
 
-  test('names of a lower hard link part, as with any change', () =>
-    scene(async ({ reader, writer }) => {
+  test('hard links stay one file under all names, whichever was opened', () =>
+    scene(async ({ reader, writer, mounted, fixture }) => {
+      const ino = (await reader.must('lstat', 'h2'))[INO];
       await reader.must('open', 0, 'h1', RDONLY, 0);
-      await writer.must('open', 1, 'h1', RDWR, 0);
+      await writer.must('open', 1, 'h2', RDWR, 0);
       await writer.must('write', 1, 0, 'NEW');
-      await reader.must('open', 2, 'h2', RDONLY, 0);
-      expect(await reader.must('read', 2, 0, 4)).toEqual(['4', 'xxxx']);
-      await reader.must('open', 2, 'h1', RDONLY, 0);
-      expect(await reader.must('read', 2, 0, 4)).toEqual(['4', 'NEWx']);
+      for (const path of ['h1', 'h2']) {
+        await reader.must('open', 2, path, RDONLY, 0);
+        expect(await reader.must('read', 2, 0, 4)).toEqual(['4', 'NEWx']);
+        const found = await writer.must('lstat', path);
+        expect([found[1], found[INO]]).toEqual(['2', ino]);
+      }
+      expect(await reader.must('read', 0, 0, 4)).toEqual(['4', 'xxxx']);
+      expect((await reader.must('fstat', 0))[1]).toBe('2');
+      // The old, the new: two backing files for two names and two descriptors.
+      expect(await statsOf(mounted)).toMatchObject({ backings: 2, backingsRegistered: 2 });
+      await writer.must('unlink', 'h2');
+      expect((await reader.must('fstat', 0))[1]).toBe('1');
+      expect(await reader.errno('lstat', 'h2')).toBe('ENOENT');
+      await reader.must('open', 3, 'h1', RDWR, 0);
+      await reader.must('write', 3, 3, 'er');
+      expect(await writer.must('read', 1, 0, 6)).toEqual(['6', 'NEWerx']);
+      await writer.must('unlink', 'h1');
+      for (const slot of [0, 3]) expect((await reader.must('fstat', slot))[1]).toBe('0');
+      await reader.must('write', 3, 0, 'gone');
+      expect(await writer.must('read', 1, 0, 6)).toEqual(['6', 'gonerx']);
+      const upper = await manifestOf(fixture.stack.upper ?? '');
+      expect(['h1', 'h2'].map((name) => upper.get(name)?.get('data'))).toEqual([
+        undefined,
+        undefined,
+      ]);
     }));
+
+  test('with index=off the names of a hard link part, as with any change', () =>
+    scene(
+      async ({ reader, writer }) => {
+        await reader.must('open', 0, 'h1', RDONLY, 0);
+        await writer.must('open', 1, 'h1', RDWR, 0);
+        await writer.must('write', 1, 0, 'NEW');
+        await reader.must('open', 2, 'h2', RDONLY, 0);
+        expect(await reader.must('read', 2, 0, 4)).toEqual(['4', 'xxxx']);
+        await reader.must('open', 2, 'h1', RDONLY, 0);
+        expect(await reader.must('read', 2, 0, 4)).toEqual(['4', 'NEWx']);
+      },
+      ['index=off'],
+    ));
 
   test('the kernel forgets it when its readers have gone', () =>
     scene(async ({ reader, writer, mounted }) => {
@@ -270,8 +262,8 @@ describe.skipIf(!has(NEEDS))('a lower file that is opened for writing under its 
       await reader.must('close', 0);
       await writer.must('close', 1);
       await writer.must('forget');
-      await expect.poll(async () => (await passes(mounted))['inodes'], { timeout: 5000 }).toBe(1);
-      expect(await passes(mounted)).toMatchObject({ open: 0, backings: 0 });
+      await expect.poll(async () => (await statsOf(mounted))['inodes'], { timeout: 5000 }).toBe(1);
+      expect(await statsOf(mounted)).toMatchObject({ open: 0, backings: 0 });
       await reader.must('open', 0, 'f', RDONLY, 0);
       expect(await reader.must('read', 0, 0, 4)).toEqual(['4', 'NEWx']);
     }));
@@ -313,133 +305,4 @@ describe.skipIf(!has(NEEDS))('locks over the copy-up', () => {
       await writer.must('open', 1, 'f', RDWR, 0);
       await writer.must('flock', 1, EXCLUSIVE);
     }));
-});
-
-describe.skipIf(!has(NEEDS))('passed through files', () => {
-  test('are registered once for any number of opens, and read without a request', () =>
-    scene(async ({ reader, writer, mounted }) => {
-      for (let i = 0; i < 20; i++) {
-        const client = i % 2 === 0 ? reader : writer;
-        await client.must('open', i, 'f', RDONLY, 0);
-        await client.must('read', i, 0, PAGE);
-        if (i % 3 === 0) await client.must('close', i);
-      }
-      const stats = await passes(mounted);
-      expect(stats).toMatchObject({ opens: 20, open: 13, backings: 1, backingsRegistered: 1 });
-      expect(stats['requests']).not.toHaveProperty('READ');
-    }));
-
-  test('work without a name: removed, renamed over, made with O_TMPFILE', () =>
-    scene(async ({ reader, writer, fixture }) => {
-      await reader.must('open', 0, 'new', RDWR | CREAT, 0o644);
-      await reader.must('write', 0, 0, 'one');
-      await writer.must('unlink', 'new');
-      await reader.must('write', 0, 3, 'two');
-      await reader.must('reopen', 1, 0, RDWR);
-      expect(await reader.must('read', 1, 0, 9)).toEqual(['6', 'onetwo']);
-      await reader.must('open', 2, 'up', RDWR, 0);
-      await writer.must('rename', 'h1', 'up', 0);
-      await reader.must('write', 2, 0, 'orphan');
-      expect(await reader.must('read', 2, 0, 7)).toEqual(['7', 'orphanx']);
-      await reader.must('open', 3, '.', TMPFILE | RDWR, 0o600);
-      await reader.must('write', 3, 0, 'late name');
-      await reader.must('linkfd', 3, 'named');
-      await writer.must('open', 3, 'named', RDONLY, 0);
-      expect(await writer.must('read', 3, 0, 20)).toEqual(['9', 'late name']);
-      const upper = await manifestOf(fixture.stack.upper ?? '');
-      expect([...upper.keys()].sort()).toContain('named');
-    }));
-});
-
-describe.skipIf(!has({ ...NEEDS, kernelOverlay: true }))('stacks', () => {
-  async function stacked(
-    body: (at: (name: string) => string, base: Stack) => Promise<void>,
-  ): Promise<void> {
-    const fixture = await makeFixture('stacks', { lowers: [[file('f', TEXT)]] });
-    const at = (name: string): string => {
-      const path = join(fixture.top, name);
-      mkdirSync(path, { recursive: true });
-      return path;
-    };
-    await body(at, fixture.stack);
-    rmSync(fixture.top, { recursive: true });
-  }
-  const fresh = (at: (name: string) => string, name: string, lower: string): Stack => ({
-    lowers: [lower],
-    upper: at(`upper-${name}`),
-    work: at(`work-${name}`),
-  });
-
-  test('kernel overlayfs goes on top of a passthrough mount', () =>
-    stacked(async (at, base) => {
-      const [below, above] = [at('below'), at('above')];
-      await withMount(
-        'stratafs',
-        base,
-        below,
-        async () => {
-          const stack = fresh(at, 'above', below);
-          await withMount('kernel', stack, above, async (client) => {
-            await client.must('open', 0, 'f', RDWR, 0);
-            await client.must('write', 0, 0, 'NEW');
-            expect(await client.must('read', 0, 0, 4)).toEqual(['4', 'NEWx']);
-          });
-        },
-        OPTIONS,
-      );
-    }));
-
-  test('a passthrough mount goes on top of kernel overlayfs, but not of two', () =>
-    stacked(async (at, base) => {
-      const [one, two, top] = [at('one'), at('two'), at('top')];
-      await withMount('kernel', base, one, async () => {
-        const onOne = fresh(at, 'top', one);
-        await withMount(
-          'stratafs',
-          onOne,
-          top,
-          async (client, mounted) => {
-            await client.must('open', 0, 'f', RDONLY, 0);
-            expect(await client.must('read', 0, 0, 4)).toEqual(['4', 'xxxx']);
-            expect((await passes(mounted))['backings']).toBe(1);
-          },
-          OPTIONS,
-        );
-        await withMount('kernel', fresh(at, 'two', one), two, async () => {
-          const refused = await tryMount('stratafs', fresh(at, 'high', two), top, OPTIONS);
-          expect(refused.code).toBe(1);
-          expect(refused.stderr).toMatch(/^stratafs: layer \S*\/two lies on .* stacked twice.*\n$/);
-        });
-      });
-    }));
-});
-
-describe.skipIf(!has(NEEDS))('data=passthrough is refused', () => {
-  const cases: readonly (readonly [string, string, RegExp])[] = [
-    [
-      'with writeback=1',
-      'data=passthrough,writeback=1',
-      /writeback=1 and data=passthrough exclude/,
-    ],
-    [
-      'when it is another word',
-      'data=direct',
-      /option data takes cached, passthrough, not 'direct'/,
-    ],
-  ];
-  for (const [title, options, says] of cases)
-    test(title, async () => {
-      const ran = await run(stratafsBinary(), ['-o', `lowerdir=/usr,${options}`, '/mnt']);
-      expect([ran.code, ran.stderr.split('\n').length]).toEqual([1, 2]);
-      expect(ran.stderr).toMatch(says);
-    });
-
-  test('in a user namespace', async () => {
-    const command = [stratafsBinary(), '-o', 'lowerdir=/usr,data=passthrough', '/mnt'];
-    const ran = await run('unshare', ['-Urm', ...command]);
-    expect([ran.code, ran.stderr.split('\n').length]).toEqual([1, 2]);
-    expect(ran.stderr).toMatch(
-      /data=passthrough needs CAP_SYS_ADMIN in the initial user namespace/,
-    );
-  });
 });

@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from 'no
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { inPlace } from './place.js';
 import { mustRun } from './run.js';
 
 export type Result =
@@ -110,7 +111,8 @@ export class Client {
   /** Starts a client with `dir` as its directory. `stuck` runs when a call passes its deadline. */
   static async start(dir: string, stuck: () => void = () => undefined): Promise<Client> {
     const binary = await clientBinary();
-    return new Client(spawn(binary, [dir], { stdio: ['pipe', 'pipe', 'pipe'], cwd: '/' }), stuck);
+    const [file, args] = inPlace(binary, [dir]);
+    return new Client(spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], cwd: '/' }), stuck);
   }
 
   get pid(): number {

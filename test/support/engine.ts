@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { RequestCaller } from '../../src/fuse/caller.js';
 import { dispatch } from '../../src/fuse/dispatch.js';
 import type { Session } from '../../src/fuse/session.js';
 import { FdCache } from '../../src/overlay/fdCache.js';
@@ -57,6 +58,7 @@ export function wire(rows: TemplateStringsArray, ...values: string[]): Buffer {
 export const UNIQUE = 0xdeadbeef_baadf00dn;
 export const UID = 0xc001d00d;
 export const GID = 0xc001cafe;
+/** Of nobody; user 0 asks as this process, whose rights /proc tells. */
 const PID = 0xc0debabe;
 
 /** A request: fuse_in_header, then the body. */
@@ -68,7 +70,7 @@ export function request(opcode: number, node: number, body: Uint8Array, uid = UI
     ${u64(node)}              nodeid
     ${u32(uid)}               uid
     ${u32(GID)}               gid
-    ${u32(PID)}               pid
+    ${u32(uid === 0 ? process.pid : PID)}  pid
     00 00                     total_extlen
     00 00                     padding`;
   return Buffer.concat([header, body]);
@@ -136,11 +138,13 @@ export function specOf(top: string, parts: EngineParts): OverlaySpec {
     writeback: true,
     redirectDir: 'follow',
     metacopy: false,
+    index: 'off',
     debug: false,
     ...parts.spec,
   } as const;
   if (parts.upper === false) return { lowers, readOnly: true, ...rest };
-  return { lowers, upper: join(top, 'upper'), work: join(top, 'work'), readOnly: false, ...rest };
+  const above = { upper: join(top, 'upper'), work: join(top, 'work') };
+  return { lowers, ...above, readOnly: false, ...rest };
 }
 
 export const openDescriptors = (): number => readdirSync('/proc/self/fd').length;
@@ -174,7 +178,8 @@ export class Engine {
     this.fds = new FdCache(this.sys.native, parts.fds ?? 64);
     this.sys.reclaim = this.fds.shrink;
     this.ov = openOverlay(this.sys, specOf(top, parts), this.fds);
-    this.session = { ov: this.ov, mount: 1, slot: -1, setxattrExt: false, minor: 0 };
+    const caller = new RequestCaller(this.ov);
+    this.session = { ov: this.ov, caller, mount: 1, slot: -1, setxattrExt: false, minor: 0 };
     if (parts.noInit !== true) this.must(Op.INIT, 0, initBody(45));
   }
 

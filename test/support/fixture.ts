@@ -1,10 +1,11 @@
 /** Layers, an upper, a workdir and a mountpoint in one directory of their own. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { Client } from './client.js';
 import { type Driver, type Mounted, type Stack, withMount } from './mount.js';
 import type { Needs } from './needs.js';
+import { makeDir } from './place.js';
 import { scratch } from './run.js';
 import { type Entry, build } from './tree.js';
 
@@ -35,16 +36,12 @@ export interface Fixture {
 
 export async function makeFixture(name: string, parts: Parts): Promise<Fixture> {
   const top = scratch(name);
-  const at = (path: string): string => {
-    mkdirSync(path, { recursive: true });
-    return path;
-  };
-  const lowers = parts.lowers.map((_, index) => at(join(top, `lower${index}`)));
+  const lowers = parts.lowers.map((_, index) => makeDir(join(top, `lower${index}`)));
   await Promise.all(parts.lowers.map((entries, index) => build(lowers[index] ?? '', entries)));
-  const mountpoint = at(join(top, 'mnt'));
+  const mountpoint = makeDir(join(top, 'mnt'));
   if (parts.upper === false) return { top, stack: { lowers }, mountpoint };
   const on = parts.upperOn ?? top;
-  const stack = { lowers, upper: at(join(on, 'upper')), work: at(join(on, 'work')) };
+  const stack = { lowers, upper: makeDir(join(on, 'upper')), work: makeDir(join(on, 'work')) };
   await build(stack.upper, parts.upper ?? []);
   return { top, stack, mountpoint };
 }

@@ -2,11 +2,11 @@
  * Mounts of the drivers that tests compare. Every mount has deadlines; one that hangs is aborted
  * through /sys/fs/fuse/connections, and `unmount` leaves nothing behind even then.
  */
-import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { abortConnection } from './abort.js';
 import { Client } from './client.js';
 import { stratafsBinary } from './needs.js';
+import { mountTable } from './place.js';
 import { type Ran, run } from './run.js';
 
 export type Driver = 'stratafs' | 'kernel' | 'fuse-overlayfs';
@@ -23,16 +23,18 @@ const UNMOUNT_TIMEOUT_MS = 30_000;
 
 /**
  * What the drivers write into an upper: `plain` is kernel overlayfs's default, said aloud, as a
- * distribution may choose otherwise; `full` is stratafs's default.
+ * distribution may choose otherwise; `full` is stratafs's default. `user` is what there is in a user
+ * namespace.
  */
-export type Features = 'plain' | 'full';
+export type Features = 'plain' | 'full' | 'user';
 
-const PLAIN = ['redirect_dir=off', 'metacopy=off'];
-const FULL = ['redirect_dir=on', 'metacopy=on'];
+const PLAIN = ['redirect_dir=off', 'metacopy=off', 'index=off'];
+const FULL = ['redirect_dir=on', 'metacopy=on', 'index=on'];
 
 /** The options that make a driver write `features`; fuse-overlayfs knows none. */
 export function featureOptions(driver: Driver, features: Features): readonly string[] {
   if (driver === 'fuse-overlayfs') return [];
+  if (features === 'user') return driver === 'kernel' ? ['userxattr'] : [];
   return features === 'plain' ? PLAIN : FULL;
 }
 
@@ -59,8 +61,9 @@ function mountCommand(
     case 'fuse-overlayfs':
       return ['fuse-overlayfs', ['-o', [...layers, ...extra].join(','), mountpoint]];
     case 'kernel': {
-      const features = extra.some((option) => option.startsWith('metacopy=')) ? [] : PLAIN;
-      const options = [...layers, 'index=off', ...features, ...extra].join(',');
+      const said = extra.some((option) => option === 'userxattr' || option.startsWith('metacopy='));
+      const features = extra.includes('userxattr') ? ['index=off'] : said ? [] : PLAIN;
+      const options = [...layers, ...features, ...extra].join(',');
       return ['mount', ['-t', 'overlay', 'overlay', '-o', options, mountpoint]];
     }
   }
@@ -68,7 +71,7 @@ function mountCommand(
 
 /** The device number (minor) of the mount at `path`, without asking the mount itself. */
 export function mountDevice(path: string): number | undefined {
-  const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n').reverse();
+  const lines = mountTable().split('\n').reverse();
   const line = lines.find((text) => text.split(' ')[4] === path);
   const minor = line?.split(' ')[2]?.split(':')[1];
   return minor === undefined ? undefined : Number(minor);

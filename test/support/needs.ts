@@ -18,6 +18,8 @@ export interface Needs {
   readonly programs?: readonly string[];
   /** Loop devices can be made (`losetup -f`). */
   readonly loop?: boolean;
+  /** File systems the kernel must know, as in /proc/filesystems. */
+  readonly fileSystems?: readonly string[];
 }
 
 /** Where a program is, or undefined. /sbin directories count, whoever runs the tests. */
@@ -61,6 +63,9 @@ export function missing(needs: Needs): string | undefined {
   if (needs.stratafs === true && !existsSync(stratafsBinary()))
     return `needs ${stratafsBinary()} (run npm install)`;
   if (needs.loop === true && spawnSync('losetup', ['-f']).status !== 0) return 'needs loop devices';
+  const known = readFileSync('/proc/filesystems', 'utf8').split(/\s+/);
+  const unknown = needs.fileSystems?.find((name) => !known.includes(name));
+  if (unknown !== undefined) return `needs ${unknown} in the kernel (modprobe ${unknown})`;
   const program = needs.programs?.find((name) => findProgram(name) === undefined);
   return program === undefined ? undefined : `needs the program ${program}`;
 }

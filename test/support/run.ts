@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { tmpdir } from 'node:os';
 import process from 'node:process';
+import { inPlace, own } from './place.js';
 
 export interface Ran {
   /** Exit status, or -1 when a signal ended it. */
@@ -24,7 +25,7 @@ export interface RunOptions {
 export function run(file: string, args: readonly string[], options: RunOptions = {}): Promise<Ran> {
   const timeoutMs = options.timeoutMs ?? 30_000;
   return new Promise((resolve, reject) => {
-    const child = spawn(file, args, {
+    const child = spawn(...inPlace(file, args), {
       cwd: options.cwd,
       env: options.env ?? process.env,
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -68,5 +69,7 @@ export async function mustRun(
 export function scratch(name: string): string {
   const top = process.env['STRATAFS_TEST_DIR'] ?? join(tmpdir(), `stratafs-test-${process.pid}`);
   mkdirSync(top, { recursive: true });
-  return mkdtempSync(join(top, `${name}-`));
+  const dir = mkdtempSync(join(top, `${name}-`));
+  own(dir);
+  return dir;
 }

@@ -137,7 +137,8 @@ export async function build(root: string, entries: readonly Entry[]): Promise<vo
 /** path → field → value; paths are relative, the tree itself is ".". */
 export type Manifest = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
-export function parseManifest(line: string): Manifest {
+/** `numbers`: also with inode numbers, which no two trees share. */
+export function parseManifest(line: string, numbers = false): Manifest {
   if (!line.startsWith('ok')) throw new Error(`no manifest: ${line}`);
   const manifest = new Map<string, Map<string, string>>();
   for (const text of line.slice(3).split('\t')) {
@@ -145,15 +146,15 @@ export function parseManifest(line: string): Manifest {
     const values = new Map<string, string>();
     for (const field of fields) {
       const [key = '', value = ''] = field.replaceAll(' ', '').split('=');
-      values.set(key, value);
+      if (key !== 'ino' || numbers) values.set(key, value);
     }
     manifest.set(decodeWord(path), values);
   }
   return manifest;
 }
 
-export async function manifest(client: Client, path = '.'): Promise<Manifest> {
-  return parseManifest(await client.line('manifest', [path], 120_000));
+export async function manifest(client: Client, path = '.', numbers = false): Promise<Manifest> {
+  return parseManifest(await client.line('manifest', [path], 120_000), numbers);
 }
 
 /** The manifest of a directory that is no mount under test, or of a mount that is known to answer. */

@@ -83,7 +83,7 @@ export const QUESTIONS: readonly Question[] = [
     text: 'hard links of a lower layer stay one file after a change',
     prepare: 'echo x > one; ln one two',
     ask: 'echo y >> one; cmp one two',
-    answers: ['no', 'no', 'yes'],
+    answers: ['yes', 'no', 'yes'],
   },
   {
     text: 'st_ino stays when a file is copied up',

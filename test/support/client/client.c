@@ -119,7 +119,8 @@ static size_t decode(char* word) {
 
 static const struct command* find(const char* name) {
   static const struct command* const tables[] = {name_commands, data_commands, dir_commands,
-                                                 tree_commands, fsx_commands, again_commands};
+                                                 tree_commands, fsx_commands,  user_commands,
+                                                 again_commands};
   for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
     for (const struct command* c = tables[t]; c->name != NULL; c++)
       if (strcmp(c->name, name) == 0) return c;
@@ -165,6 +166,7 @@ static void answer(char* line) {
 }
 
 int main(int argc, char** argv) {
+  if (argc == 5 && strcmp(argv[1], "--userns") == 0) return hold_userns(argv + 2);
   if (argc != 2 || chdir(argv[1]) != 0) {
     fprintf(stderr, "client: cannot enter %s: %s\n", argc > 1 ? argv[1] : "", strerror(errno));
     return 2;

@@ -45,6 +45,10 @@ extern const struct command dir_commands[];
 extern const struct command tree_commands[];
 extern const struct command fsx_commands[];
 extern const struct command again_commands[];
+extern const struct command user_commands[];
+
+// --- userns.c
+int hold_userns(char** argv);
 
 // --- data.c: the open files
 int slot_fd(const struct args* args, int index);

@@ -138,14 +138,26 @@ static int put_value(ssize_t length) {
   put_word(buffer, (size_t)length);
   return 0;
 }
+// getxattr PATH KEY [SIZE]: with a size the buffer is that small, and the answer is the length.
 static int run_getxattr(const struct args* args) {
-  return put_value(lgetxattr(PATH(0), PATH(1), buffer, sizeof buffer));
+  if (args->count == 2) return put_value(lgetxattr(PATH(0), PATH(1), buffer, sizeof buffer));
+  ssize_t length = lgetxattr(PATH(0), PATH(1), buffer, (size_t)NUM(2));
+  if (length < 0) return errno;
+  put_number(length);
+  return 0;
 }
 static int run_fgetxattr(const struct args* args) {
   return put_value(fgetxattr(slot_fd(args, 0), PATH(1), buffer, sizeof buffer));
 }
 static int run_fsetxattr(const struct args* args) {
   return status(fsetxattr(slot_fd(args, 0), PATH(1), PATH(2), args->length[2], (int)NUM(3)));
+}
+// listsize PATH SIZE: the length of the list, in a buffer of that size.
+static int run_listsize(const struct args* args) {
+  ssize_t n = llistxattr(PATH(0), buffer, (size_t)NUM(1));
+  if (n < 0) return errno;
+  put_number(n);
+  return 0;
 }
 static int run_listxattr(const struct args* args) {
   ssize_t n = llistxattr(PATH(0), buffer, sizeof buffer);
@@ -206,5 +218,6 @@ const struct command name_commands[] = {
     {"fsetxattr", 3, run_fsetxattr}, {"removexattr", 2, run_removexattr},
     {"listxattr", 1, run_listxattr}, {"statfs", 1, run_statfs},
     {"ident", 2, run_ident},         {"umask", 1, run_umask},
-    {"exec", 1, run_exec},           {NULL, 0, NULL},
+    {"exec", 1, run_exec},           {"listsize", 2, run_listsize},
+    {NULL, 0, NULL},
 };

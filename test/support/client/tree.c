@@ -122,6 +122,7 @@ static void put_entry(int parent, const char* path, const struct name* name,
   if (name->type != type_of(st->st_mode)) field_number("d_type", name->type, "%lld");
   if (name->ino != st->st_ino) field("d_ino", "differs");
   if (!S_ISDIR(st->st_mode)) {
+    field_number("ino", (long long)st->st_ino, "%lld");
     field_number("size", st->st_size, "%lld");
     field_number("nlink", (long long)st->st_nlink, "%lld");
     if (st->st_nlink > 1) field_number("link", (long long)link_group(st), "%lld");

@@ -9,8 +9,8 @@ const TEXT = `42 27 0:39 / /tmp/a\\040b\\012c rw,relatime shared:1 master:2 - fu
 describe('the mount table', () => {
   it('reads device, mount point and type, whatever optional fields there are', () => {
     expect(mountTable(TEXT)).toEqual([
-      { device: '0:39', mountpoint: '/tmp/a b\nc', type: 'fuse.stratafs' },
-      { device: '0:40', mountpoint: '/tmp/x', type: 'ext4' },
+      { device: '0:39', mountpoint: '/tmp/a b\nc', type: 'fuse.stratafs', options: 'rw' },
+      { device: '0:40', mountpoint: '/tmp/x', type: 'ext4', options: 'rw' },
     ]);
   });
 

@@ -18,6 +18,7 @@ describe('the option list', () => {
       writeback: true,
       redirectDir: 'on',
       metacopy: true,
+      index: 'auto',
       debug: false,
     });
   });
@@ -30,6 +31,16 @@ describe('the option list', () => {
       '/home/me/./w',
       '/home/me/mnt',
     ]);
+  });
+
+  it('takes data-only layers after two colons, and layers one by one', () => {
+    const spec = { lowers: ['/a', '/b:c'], dataLayers: ['/d', '/e:f'] };
+    expect(plan('lowerdir=/a:/b\\:c::/d::/e\\:f').spec).toMatchObject(spec);
+    expect(plan('lowerdir+=/a,lowerdir+=/b:c', 'datadir+=/d,datadir+=/e:f').spec).toMatchObject(
+      spec,
+    );
+    expect(plan('lowerdir=/a').spec).not.toHaveProperty('dataLayers');
+    expect(plan('datadir+=/d,lowerdir=/a').spec).not.toHaveProperty('dataLayers');
   });
 
   it('skips empty options, as podman 4.3.1 writes them', () => {
@@ -97,6 +108,33 @@ describe('the option list', () => {
       metacopy: false,
     });
     expect(plan('lowerdir=/a,redirect_dir=nofollow').spec.redirectDir).toBe('nofollow');
+    expect(plan('lowerdir=/a,index=on').spec.index).toBe('on');
+    expect(plan('lowerdir=/a,index=off').spec.index).toBe('off');
+  });
+
+  it('takes mappings as podman writes them, and IDs to squash to', () => {
+    const keepId = ':0:1:1001:1001:0:1:1002:1002:64535';
+    const { spec } = plan(`lowerdir=/a,uidmapping=${keepId},gidmapping=0:5:1,squash_to_gid=7`);
+    expect(spec.ids).toEqual({
+      uids: [
+        { disk: 0, client: 1, count: 1001 },
+        { disk: 1001, client: 0, count: 1 },
+        { disk: 1002, client: 1002, count: 64535 },
+      ],
+      gids: [{ disk: 0, client: 5, count: 1 }],
+      squashUid: undefined,
+      squashGid: 7,
+    });
+    expect(plan('lowerdir=/a,squash_to_root,squash_to_uid=3').spec.ids).toMatchObject({
+      squashUid: 3,
+      squashGid: 0,
+    });
+    expect(plan('lowerdir=/a,noacl').spec.acl).toBe(false);
+  });
+
+  it('keeps SELinux labels for mount(2), the last of each kind', () => {
+    const { labels } = plan('lowerdir=/a,context=x,fscontext=y,context="a:b,c"');
+    expect(labels).toEqual(['fscontext=y', 'context="a:b,c"']);
   });
 
   it("ignores mount(8)'s own words and what is the case anyway", () => {
@@ -118,11 +156,33 @@ describe('one sentence for', () => {
     ['an upper without workdir', 'lowerdir=/a,upperdir=/u', 'upperdir /u has no workdir'],
     ['a workdir without upper', 'lowerdir=/a,workdir=/w', 'workdir /w has no upperdir'],
     ['an unknown option', 'lowerdir=/a,bogus=1', "unknown option 'bogus'"],
-    ['an option to come', 'lowerdir=/a,uidmapping=:0:1:2', 'is not supported yet'],
-    ['a quoted value', 'lowerdir=/a,context="a,b"', 'option context="a,b" is not supported yet'],
-    ['a feature to come', 'lowerdir=/a,index=on', 'option index=on is not'],
+    ['an option to come', 'lowerdir=/a,verity=on', 'is not supported yet'],
+    ['userxattr with its opposite', 'lowerdir=/a,userxattr,metacopy=on', 'metacopy cannot go with'],
+    ['half a triple', 'lowerdir=/a,uidmapping=:0:1', 'option uidmapping takes triples'],
+    ['no mapping', 'lowerdir=/a,gidmapping=:', 'option gidmapping takes triples'],
+    ['an ID of letters', 'lowerdir=/a,uidmapping=0:x:1', "not 'x'"],
+    ['an ID too large', 'lowerdir=/a,squash_to_uid=4294967295', 'from 0 to 4294967294'],
+    ['an empty range', 'lowerdir=/a,uidmapping=0:1:0', 'empty or too long range 0:1:0'],
+    ['a range too long', 'lowerdir=/a,uidmapping=0:2:4294967294', 'too long range'],
+    ['ranges that overlap', 'lowerdir=/a,uidmapping=0:10:5:9:14:1', 'maps an ID twice'],
+    ['an empty label', 'lowerdir=/a,context=""', 'option context needs a SELinux label'],
+    ['a feature to come', 'lowerdir=/a,xino=on', 'option xino=on is not'],
     ['a wrong choice', 'lowerdir=/a,metacopy=1', "option metacopy takes on, off, not '1'"],
-    ['data-only layers', 'lowerdir=/a::/b', 'data-only layers (::) are not supported yet'],
+    ['a colon at the start', 'lowerdir=::/a', 'lowerdir has a colon without a layer beside it'],
+    ['a colon at the end', 'lowerdir=/a:', 'lowerdir has a colon without a layer beside it'],
+    ['two at the end', 'lowerdir=/a::/b::', 'lowerdir has a colon without a layer beside it'],
+    ['three colons', 'lowerdir=/a:::/b', 'lowerdir has a colon without a layer beside it'],
+    ['a merged layer last', 'lowerdir=/a::/b:/c', 'layer /c comes after a data-only layer'],
+    [
+      'the same with +',
+      'lowerdir+=/a,datadir+=/b,lowerdir+=/c',
+      'layer /c comes after a data-only',
+    ],
+    ['both ways', 'lowerdir=/a,datadir+=/b', 'option datadir+ cannot follow lowerdir'],
+    ['data-only layers alone', 'datadir+=/b', 'no layer to mount'],
+    ['metacopy=off with them', 'lowerdir=/a::/b,metacopy=off', 'data-only layer /b needs metacopy'],
+    ['a missing options file', 'optionsfile=/no/such', 'options file /no/such cannot be read'],
+    ['a directory as options file', 'optionsfile=/', 'options file / is not a regular file'],
     ['a wrong switch', 'lowerdir=/a,fsync=yes', "option fsync takes 0 or 1, not 'yes'"],
     ['a value where none belongs', 'lowerdir=/a,ro=1', 'option ro takes no value'],
   ];

@@ -1,0 +1,123 @@
+/**
+ * Who asks. The ids of a request's header are given with creations only: with FUSE_ALLOW_IDMAP the
+ * kernel leaves them out elsewhere (fuse_get_req), and they never tell capabilities. What the rare
+ * decision needs besides is read from /proc/PID/status; the caller waits for its answer meanwhile.
+ */
+import type { Asker } from '../overlay/attr.js';
+import type { Caller } from '../overlay/create.js';
+import { NO_ID } from '../overlay/ids.js';
+import type { Overlay } from '../overlay/overlay.js';
+import { IN_HEADER, STATX } from '../protocol/layout.js';
+import { AT_FDCWD, O_RDONLY, STATX_INO } from '../sys/constants.js';
+import { IN } from '../sys/memory.js';
+import { STAT_C, type Sys, XATTR, XATTR_MAX } from '../sys/sys.js';
+
+/** Bits of CapEff (capabilities(7)). */
+const CAP_FSETID = 4;
+const CAP_SYS_ADMIN = 21;
+
+/** struct fuse_ext_header: u32 size, u32 type; struct fuse_supp_groups: u32 nr_groups, u32 groups[]. */
+const EXT_GROUPS = 32;
+const EXT_HEADER = 8;
+
+/** The sender of the request that is being served; one for each session. */
+export class RequestCaller implements Asker {
+  readonly #ov: Overlay;
+
+  constructor(ov: Overlay) {
+    this.#ov = ov;
+  }
+
+  get #pid(): number {
+    return this.#ov.sys.u32[(IN + IN_HEADER.pid) >> 2];
+  }
+
+  /** Maker of a new object, with ids as they go to disk; NO_ID for one that does not map. */
+  creator(umask: number): Caller {
+    const { ids, sys } = this.#ov;
+    const uid = sys.u32[(IN + IN_HEADER.uid) >> 2];
+    const gid = sys.u32[(IN + IN_HEADER.gid) >> 2];
+    return {
+      uid: ids ? ids.diskUid(uid) : uid,
+      gid: ids ? ids.diskGid(gid) : gid,
+      umask,
+      asker: this,
+    };
+  }
+
+  /** In group `gid` (as on disk), by the header, by FUSE_CREATE_SUPP_GROUP or by /proc. */
+  member(gid: number): boolean {
+    const { ids, sys } = this.#ov;
+    const shown = ids ? ids.shownGid(gid) : gid;
+    if (shown === NO_ID) return false;
+    if (sys.u32[(IN + IN_HEADER.gid) >> 2] === shown || this.#sentGroup() === shown) return true;
+    const status = this.#status();
+    const groups = `${lastOf(status, 'Gid')} ${lineOf(status, 'Groups')}`;
+    return groups.split(' ').includes(String(shown));
+  }
+
+  /** May keep set-id bits of what it writes to. */
+  keepsSetIds(): boolean {
+    return hasCapability(this.#status(), CAP_FSETID);
+  }
+
+  /** ovl_can_list: CAP_SYS_ADMIN where the layers' file systems look for it. */
+  seesTrusted(): boolean {
+    const ours = userNamespace(this.#ov.sys, 'self');
+    return (
+      hasCapability(this.#status(), CAP_SYS_ADMIN) &&
+      userNamespace(this.#ov.sys, String(this.#pid)) === ours
+    );
+  }
+
+  /** The one supplementary group the kernel sends along: the parent's; NO_ID for none. */
+  #sentGroup(): number {
+    const { view } = this.#ov.sys;
+    const end = IN + view.getUint32(IN + IN_HEADER.len, true);
+    // In units of 8 bytes, behind a name of any length.
+    const bytes = view.getUint16(IN + IN_HEADER.total_extlen, true) * 8;
+    for (let at = end - bytes; at + EXT_HEADER <= end; ) {
+      const type = view.getUint32(at + 4, true);
+      if (type === EXT_GROUPS && view.getUint32(at + EXT_HEADER, true) > 0) {
+        return view.getUint32(at + EXT_HEADER + 4, true);
+      }
+      at += Math.max(EXT_HEADER, view.getUint32(at, true));
+    }
+    return NO_ID;
+  }
+
+  /** "" for a caller that cannot be seen from here (another pid namespace): it has no rights. */
+  #status(): string {
+    const { sys } = this.#ov;
+    const pid = this.#pid;
+    if (pid === 0) return '';
+    const fd = sys.open(AT_FDCWD, `/proc/${pid}/status`, O_RDONLY, 0, 0);
+    if (fd < 0) return '';
+    const length = sys.native.pread(fd, XATTR, XATTR_MAX, 0, 0);
+    sys.native.close(fd);
+    return length < 0 ? '' : sys.text(XATTR, length);
+  }
+}
+
+/** The values of one line, separated by single spaces. */
+function lineOf(status: string, name: string): string {
+  const line = status.split('\n').find((each) => each.startsWith(`${name}:`)) ?? '';
+  return line
+    .slice(name.length + 1)
+    .trim()
+    .replace(/\s+/g, ' ');
+}
+
+/** The file system's ID is the last of the four (proc_pid_status(5)). */
+const lastOf = (status: string, name: string): string =>
+  lineOf(status, name).split(' ').at(-1) ?? '';
+
+const hasCapability = (status: string, bit: number): boolean =>
+  ((BigInt(`0x${lineOf(status, 'CapEff') || '0'}`) >> BigInt(bit)) & 1n) === 1n;
+
+/** The number of a process's user namespace; 0 when it cannot be told. */
+function userNamespace(sys: Sys, process: string): number {
+  const path = `/proc/${process}/ns/user`;
+  const code = sys.native.statx(AT_FDCWD, path, 0, STATX_INO, STAT_C);
+  return code < 0 ? 0 : sys.u64(STAT_C + STATX.ino);
+}
