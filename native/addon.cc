@@ -1,6 +1,8 @@
 // The table of functions (src/sys/native.ts documents each) and what a JavaScript thread owns.
 #include "napi_headers.h"
 
+#include <uv.h>
+
 #include "arena.h"
 #include "layout.h"
 #include "peer.h"
@@ -194,7 +196,9 @@ napi_value init(napi_env env, napi_value exports) {
   thread->memory = static_cast<uint8_t*>(memory);
   thread->buffer = Napi::Persistent(Napi::ArrayBuffer(env, buffer));
   thread->probe = Napi::Persistent(Napi::Object(env, probe));
-  thread->session = std::make_unique<Session>(thread->memory);
+  uv_loop_t* loop = nullptr;
+  napi_get_uv_event_loop(env, &loop);
+  thread->session = std::make_unique<Session>(thread->memory, uv_backend_fd(loop));
   if (thread->session->broken() < 0) {
     napi_throw_error(env, nullptr, "stratafs native: no descriptor left for this thread's loop");
     return exports;

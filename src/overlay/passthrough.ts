@@ -20,7 +20,7 @@ import {
   STATX_SIZE,
 } from '../sys/constants.js';
 import { STAT_B } from '../sys/sys.js';
-import { type Asker, killSetIds } from './attr.js';
+import { type Asker, keepNoCapability, killSetIds } from './attr.js';
 import { type Backings, KEPT, ONCE, STALE } from './backings.js';
 import { copyUp } from './copyUp.js';
 import { F_ASK, F_METACOPY, F_RETIRED, F_UPPER } from './inodeTable.js';
@@ -114,7 +114,8 @@ function isEmpty(ov: Overlay, fd: number): number {
 }
 
 function truncate(ov: Overlay, backings: Backings, node: number, kill: Asker | undefined): number {
-  const fd = ov.file(node);
+  const kept = keepNoCapability(ov, node);
+  const fd = kept < 0 ? kept : ov.file(node);
   if (fd < 0) return fd;
   const code = ov.sys.native.ftruncate(fd, 0, 0);
   if (code < 0 || !kill) return code;

@@ -20,6 +20,8 @@ import {
   SHARED,
   TEXT,
   TMPFILE,
+  TRUNC,
+  WRONLY,
   scene,
   statsOf,
 } from '../support/passthrough.js';
@@ -163,6 +165,40 @@ describe.skipIf(!has(NEEDS))('passed through, too', () => {
       },
       ['uidmapping=:0:100000:65536', 'gidmapping=:0:200000:65536'],
     ));
+});
+
+/** A valid security.capability. */
+const CAPABILITY =
+  '\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00';
+
+describe.skipIf(!has(NEEDS))('what a passed through write or truncation takes away', () => {
+  for (const option of ['metacopy=on', 'xattr_permissions=1', 'xattr_permissions=2'])
+    test(`is set-id bits and capabilities, ${option}`, () =>
+      scene(
+        async ({ reader, writer }) => {
+          for (const name of ['written', 'cut']) {
+            await writer.must('open', 0, name, RDWR | CREAT, 0o6755);
+            await writer.must('write', 0, 0, 'text');
+            await writer.must('close', 0);
+            await writer.must('chown', name, 5, 6);
+            await writer.must('chmod', name, 0o6777);
+            await writer.must('setxattr', name, 'security.capability', CAPABILITY, 0);
+          }
+          await reader.must('ident', 15, 16);
+          await reader.must('open', 0, 'written', RDWR, 0);
+          expect((await reader.must('fstat', 0))[0]).toBe('106777');
+          await reader.must('write', 0, 0, 'x');
+          await reader.must('open', 1, 'cut', WRONLY | TRUNC, 0);
+          for (const name of ['written', 'cut']) {
+            expect([name, (await writer.must('lstat', name))[0]]).toEqual([name, '100777']);
+            expect([name, await writer.errno('getxattr', name, 'security.capability')]).toEqual([
+              name,
+              'ENODATA',
+            ]);
+          }
+        },
+        [option],
+      ));
 });
 
 describe.skipIf(!has({ ...NEEDS, kernelOverlay: true }))('stacks', () => {
