@@ -80,6 +80,10 @@ export class Overlay {
   readonly frozen: { readonly upper: number; readonly place: number } | undefined;
   setBacking: SetBacking = () => undefined;
   copyUps = 0;
+  /** Bytes of data that copy-ups moved, and that READ and WRITE did here (not in the session). */
+  copiedBytes = 0;
+  bytesRead = 0;
+  bytesWritten = 0;
   /** Whom the engine's own files belong to. */
   readonly uid = process.geteuid?.() ?? 0;
   readonly gid = process.getegid?.() ?? 0;

@@ -188,7 +188,7 @@ export interface Native {
   setBacking(slot: number, nodeid: number, fd: number, writable: boolean): void;
   /** True when `next` used the backing of `nodeid` since the last call (for the LRU's second chance). */
   backingUsed(slot: number, nodeid: number): boolean;
-  /** Requests read so far, by opcode (index), of a slot: a live view the loop increments; [0] counts bytes read, [63] bytes written by the fast path. */
+  /** What a slot did so far, requests and how long they took: a live view the loop counts in; tally.ts says what is where. */
   counters(slot: number): Float64Array;
   /** The eventfd that makes this thread's `next` return NEXT_WAKE. */
   wakeFd(): number;
