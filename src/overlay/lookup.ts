@@ -51,7 +51,7 @@ export function resolve(ov: Overlay, parent: number, name: string): number {
 }
 
 function resolveLayers(ov: Overlay, parent: number, name: string): number {
-  const index = ov.indexes.get(parent);
+  const index = ov.indexes.ask(parent);
   let range = EVERYWHERE;
   if (index) {
     const slot = index.slot(name);

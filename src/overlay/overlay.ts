@@ -85,6 +85,10 @@ export class Overlay {
   /** Nodes retired so far (passthrough.ts). */
   retired = 0;
   copyUps = 0;
+  /** Bytes of data that copy-ups moved, and that READ and WRITE did here (not in the session). */
+  copiedBytes = 0;
+  bytesRead = 0;
+  bytesWritten = 0;
   /** Whom the engine's own files belong to. */
   readonly uid = process.geteuid?.() ?? 0;
   readonly gid = process.getegid?.() ?? 0;
