@@ -268,7 +268,12 @@ export class Overlay {
     if (code >= 0 && this.overrides) {
       code = this.overrides.show(this.objectLayer(node), dir, name, at);
     }
-    return code < 0 || !this.table.has(node, F_METACOPY) ? code : this.#addBlocks(node, at);
+    return code < 0 ? code : this.complete(node, at);
+  }
+
+  /** Makes the statx at `at` of a node's real object that of the node: 0 or -errno. */
+  complete(node: number, at: number): number {
+    return this.table.has(node, F_METACOPY) ? this.#addBlocks(node, at) : 0;
   }
 
   /**
