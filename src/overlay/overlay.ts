@@ -8,6 +8,7 @@ import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
 import { closeLayer, type Layer } from '../layer/layer.js';
+import { originLayers } from '../layer/origin.js';
 import { TRUSTED, USER } from '../layer/xattrs.js';
 import {
   AT_EMPTY_PATH,
@@ -72,6 +73,8 @@ export class Overlay {
   readonly data: DataLayers | undefined;
   /** What is merged, topmost first, the upper included. */
   readonly layers: readonly Layer[];
+  /** Where the origins of copied-up objects are looked for. */
+  readonly origins: readonly Layer[];
   readonly indexes = new DirIndexes();
   readonly hit = new Hit();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
@@ -112,6 +115,7 @@ export class Overlay {
       this.setBacking(node, -1, false);
     });
     this.layers = parts.layers;
+    this.origins = originLayers(parts.layers);
     const { dataLayers } = parts;
     for (const layer of [...parts.layers, ...dataLayers]) this.#layers.set(layer.id, layer);
     if (dataLayers.length > 0) this.data = new DataLayers(parts.sys, this.lowers, dataLayers);
