@@ -1,6 +1,8 @@
 // The table of functions (src/sys/native.ts documents each) and what a JavaScript thread owns.
 #include "napi_headers.h"
 
+#include <uv.h>
+
 #include "arena.h"
 #include "layout.h"
 #include "peer.h"
@@ -154,35 +156,52 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
   napi_define_properties(env, exports, std::size(table), table);
 }
 
-Napi::Object init(Napi::Env env, Napi::Object exports) {
-  auto* const thread = new Thread();
-  env.SetInstanceData<Thread>(thread);  // Deleted with the environment, on this thread.
-  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, kMemorySize);
-  thread->memory = static_cast<uint8_t*>(buffer.Data());
-  thread->buffer = Napi::Persistent(buffer);
-  thread->probe = Napi::Persistent(Napi::Object::New(env));
-  thread->session = std::make_unique<Session>(thread->memory);
-  if (thread->session->broken() < 0) {
-    Napi::Error::New(env, "stratafs native: no descriptor left for this thread's loop")
-        .ThrowAsJavaScriptException();
+void defineRest(napi_env env, napi_value exports, Thread* t) {
+  const napi_property_descriptor table[] = {
+      wrapped<backingUsed>("backingUsed", t),
+      wrapped<counters>("counters", t),
+      wrapped<arena>("arena"),
+      wrapped<arenaGrow>("arenaGrow"),
+      wrapped<arenaFd>("arenaFd"),
+      wrapped<arenaFree>("arenaFree"),
+      wrapped<arenaTrim>("arenaTrim"),
+      wrapped<layout>("layout"),
+  };
+  napi_define_properties(env, exports, std::size(table), table);
+}
+
+// A thread may be terminated while it loads the addon; every call that would run JavaScript then
+// fails. Plain N-API here: the wrapper classes abort the process when they cannot throw. The one
+// failure of another kind is thrown by name.
+napi_value init(napi_env env, napi_value exports) {
+  void* memory = nullptr;
+  napi_value buffer = nullptr;
+  napi_value probe = nullptr;
+  if (napi_create_arraybuffer(env, kMemorySize, &memory, &buffer) != napi_ok ||
+      napi_create_object(env, &probe) != napi_ok) {
     return exports;
   }
-  exports.Set("memory", buffer);
+  auto* const thread = new Thread();
+  Napi::Env(env).SetInstanceData<Thread>(thread);  // Deleted with the environment, on this thread.
+  thread->memory = static_cast<uint8_t*>(memory);
+  thread->buffer = Napi::Persistent(Napi::ArrayBuffer(env, buffer));
+  thread->probe = Napi::Persistent(Napi::Object(env, probe));
+  uv_loop_t* loop = nullptr;
+  napi_get_uv_event_loop(env, &loop);
+  thread->session = std::make_unique<Session>(thread->memory, uv_backend_fd(loop));
+  if (thread->session->broken() < 0) {
+    napi_throw_error(env, nullptr, "stratafs native: no descriptor left for this thread's loop");
+    return exports;
+  }
+  napi_set_named_property(env, exports, "memory", buffer);
   defineSystemCalls(env, exports, thread);
   defineSession(env, exports, thread);
   defineHost(env, exports);
-  exports.Set("backingUsed", Napi::Function::New(env, backingUsed, "backingUsed", thread));
-  exports.Set("counters", Napi::Function::New(env, counters, "counters", thread));
-  exports.Set("arena", Napi::Function::New<arena>(env, "arena"));
-  exports.Set("arenaGrow", Napi::Function::New<arenaGrow>(env, "arenaGrow"));
-  exports.Set("arenaFd", Napi::Function::New<arenaFd>(env, "arenaFd"));
-  exports.Set("arenaFree", Napi::Function::New<arenaFree>(env, "arenaFree"));
-  exports.Set("arenaTrim", Napi::Function::New<arenaTrim>(env, "arenaTrim"));
-  exports.Set("layout", Napi::Function::New<layout>(env, "layout"));
+  defineRest(env, exports, thread);
   return exports;
 }
 
-NODE_API_MODULE(stratafs_native, init)
+NAPI_MODULE(stratafs_native, init)
 
 }  // namespace
 

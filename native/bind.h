@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "thread.h"
@@ -141,6 +142,21 @@ struct Bound<Fn> {
 template <auto Fn>
 napi_property_descriptor method(const char* name, Thread* thread) {
   return {name, nullptr, Bound<Fn>::call, nullptr, nullptr, nullptr, napi_enumerable, thread};
+}
+
+// A function on the wrapper classes, as a row of a property table. `data` is its info.Data().
+template <auto Fn>
+napi_property_descriptor wrapped(const char* name, void* data = nullptr) {
+  const auto call = [](napi_env env, napi_callback_info raw) -> napi_value {
+    const Napi::CallbackInfo info(env, raw);
+    if constexpr (std::is_void_v<decltype(Fn(info))>) {
+      Fn(info);
+      return nullptr;
+    } else {
+      return Fn(info);
+    }
+  };
+  return {name, nullptr, call, nullptr, nullptr, nullptr, napi_enumerable, data};
 }
 
 // -errno after a failed call, else the result.

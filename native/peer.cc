@@ -5,7 +5,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cerrno>
+#include <iterator>
 #include <string>
+
+#include "bind.h"
 
 namespace stratafs {
 
@@ -96,11 +99,14 @@ void exitNow(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void defineHost(Napi::Env env, Napi::Object exports) {
-  exports.Set("peerUid", Napi::Function::New<peerUid>(env, "peerUid"));
-  exports.Set("syncPath", Napi::Function::New<syncPath>(env, "syncPath"));
-  exports.Set("unmountPath", Napi::Function::New<unmountPath>(env, "unmountPath"));
-  exports.Set("exitNow", Napi::Function::New<exitNow>(env, "exitNow"));
+void defineHost(napi_env env, napi_value exports) {
+  const napi_property_descriptor table[] = {
+      wrapped<peerUid>("peerUid"),
+      wrapped<syncPath>("syncPath"),
+      wrapped<unmountPath>("unmountPath"),
+      wrapped<exitNow>("exitNow"),
+  };
+  napi_define_properties(env, exports, std::size(table), table);
 }
 
 }  // namespace stratafs

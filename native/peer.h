@@ -6,6 +6,6 @@
 
 namespace stratafs {
 
-void defineHost(Napi::Env env, Napi::Object exports);
+void defineHost(napi_env env, napi_value exports);
 
 }  // namespace stratafs

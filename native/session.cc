@@ -21,6 +21,7 @@ namespace {
 
 constexpr int32_t kNothing = INT32_MIN;
 constexpr uint32_t kWakeTag = UINT32_MAX;
+constexpr uint32_t kLoopTag = UINT32_MAX - 1;
 constexpr size_t kMaxSlots = 65536;
 constexpr uint64_t kMaxNodeid = UINT32_MAX;
 
@@ -30,8 +31,7 @@ constexpr int kTopScore = 8;
 constexpr uint32_t kRetryEvery = 16;
 // A busy device is left for the others, and the wake descriptor looked at, after so many requests.
 constexpr uint32_t kStreak = 16;
-// How long a thread that is being terminated may still sit in a wait.
-constexpr int kAliveMs = 1000;
+constexpr int kForever = -1;
 
 int64_t now() {
   timespec time;
@@ -41,7 +41,7 @@ int64_t now() {
 
 }  // namespace
 
-Session::Session(uint8_t* memory) : memory_(memory) {
+Session::Session(uint8_t* memory, int loopFd) : memory_(memory) {
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   epoll_event event = {};
@@ -50,6 +50,11 @@ Session::Session(uint8_t* memory) : memory_(memory) {
   if (epoll_ < 0 || wake_ < 0 || epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) < 0) {
     broken_ = -errno;
   }
+  // Edge-triggered: the event loop does not turn while we wait, so what has come for it (messages)
+  // stays; each thing more that comes is an event of its own all the same (ep_poll_callback).
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u32 = kLoopTag;
+  if (broken_ == 0 && epoll_ctl(epoll_, EPOLL_CTL_ADD, loopFd, &event) < 0) broken_ = -errno;
 }
 
 Session::~Session() {
@@ -169,10 +174,11 @@ int32_t Session::await(Alive alive, void* context) {
     score_ = std::max(score_ - 1, 0);
   }
   for (;;) {
+    if (stirred_ && !alive(context)) return kNextWake;
+    stirred_ = false;
     streak_ = 0;
-    const int32_t got = look(kAliveMs);
+    const int32_t got = look(kForever);
     if (got != kNothing) return got;
-    if (!alive(context)) return kNextWake;
   }
 }
 
@@ -203,6 +209,9 @@ int32_t Session::look(int timeoutMs) {
   const int count = epoll_wait(epoll_, events, 64, timeoutMs);
   if (count <= 0) return kNothing;  // EINTR: the caller looks again.
   const epoll_event* const end = events + count;
+  for (const epoll_event* event = events; event < end; event++) {
+    if (event->data.u32 == kLoopTag) stirred_ = true;
+  }
   if (std::any_of(events, static_cast<epoll_event*>(events) + count,
                   [](const epoll_event& event) { return event.data.u32 == kWakeTag; })) {
     uint64_t wakes;

@@ -12,8 +12,9 @@ class Session {
   // False when the thread is about to end and nobody will take another request.
   using Alive = bool (*)(void* context);
 
-  // `memory` is the thread's shared memory (memory.h) and outlives the session.
-  explicit Session(uint8_t* memory);
+  // `memory` is the thread's shared memory (memory.h) and outlives the session. `loopFd` becomes
+  // readable when somebody ends the thread (uv_backend_fd of its event loop).
+  Session(uint8_t* memory, int loopFd);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -78,6 +79,7 @@ class Session {
   uint32_t streak_ = 0;   // Requests since all slots were last looked at.
   int score_ = 0;         // How well spinning has paid lately, 0 to 8.
   uint32_t skipped_ = 0;  // Waits that did not spin because the score was 0.
+  bool stirred_ = false;  // The event loop has something to do: maybe it is told to end.
   int32_t sendError_ = 0;
   int32_t readError_ = 0;
 };

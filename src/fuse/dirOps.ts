@@ -1,6 +1,6 @@
 /** READDIR and READDIRPLUS: the merged listing in cookie order. */
 import { COOKIE_DOT, COOKIE_DOTDOT } from '../base/hash.js';
-import { DT_DIR, dtype } from '../base/mode.js';
+import { DT_DIR, DT_REG, DT_UNKNOWN, dtype } from '../base/mode.js';
 import type { DirIndex } from '../overlay/dirIndex.js';
 import { Found } from '../overlay/hit.js';
 import { nodeOfHit, parentOf, resolve } from '../overlay/lookup.js';
@@ -128,7 +128,9 @@ function addPlain(
       index.setIno(slot, inoLo, inoHi);
     }
   }
-  writeDirent(s, at, index.inoLo(slot), index.inoHi(slot), cookie, index.type(slot), name);
+  // A regular file on disk may be shown as something else.
+  const known = s.ov.overrides && index.type(slot) === DT_REG ? DT_UNKNOWN : index.type(slot);
+  writeDirent(s, at, index.inoLo(slot), index.inoHi(slot), cookie, known, name);
   return true;
 }
 

@@ -1,7 +1,7 @@
 /** Requests about names: lookup, create, remove, rename, link. */
 import { E } from '../base/errno.js';
 import { isChr, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../base/mode.js';
-import { create, createTmpfile, type Make } from '../overlay/create.js';
+import { create, createTmpfile, type Creation, type Make } from '../overlay/create.js';
 import { Found } from '../overlay/hit.js';
 import { link } from '../overlay/link.js';
 import { nodeOfHit, resolve } from '../overlay/lookup.js';
@@ -54,9 +54,10 @@ function made(
   mode: number,
   umask: number,
   make: Make,
+  device: Pick<Creation, 'major' | 'minor'> = {},
 ): number {
   const caller = s.caller.creator(umask);
-  const node = create(s.ov, { parent, name, mode, caller, make });
+  const node = create(s.ov, { parent, name, mode, caller, make, ...device });
   return node < 0 ? node : entry(s, node);
 }
 
@@ -66,9 +67,10 @@ export function onMknod(s: Session, parent: number): number {
   const rdev = word(s, MKNOD_IN.rdev);
   // A 0:0 device would be a whiteout, not an object (ovl_mknod).
   if (isChr(mode) && rdev === 0) return -E.EPERM;
+  const device = { major: devMajor(rdev), minor: devMinor(rdev) };
   const make: Make = (dir, name, masked) =>
-    native.mknodat(dir, name, masked, devMajor(rdev), devMinor(rdev));
-  return made(s, parent, nameAt(s, MKNOD_IN.size), mode, word(s, MKNOD_IN.umask), make);
+    native.mknodat(dir, name, masked, device.major, device.minor);
+  return made(s, parent, nameAt(s, MKNOD_IN.size), mode, word(s, MKNOD_IN.umask), make, device);
 }
 
 export function onMkdir(s: Session, parent: number): number {

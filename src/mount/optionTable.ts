@@ -27,8 +27,6 @@ export type OptionKind =
   | 'label'
   /** Accepted and without effect: what mount(8) and engines pass to everybody. */
   | 'ignored'
-  /** `name=off` is the case today; any other value is refused. */
-  | 'off'
   /** Known to kernel overlayfs or fuse-overlayfs, not built yet. */
   | 'later';
 
@@ -199,6 +197,13 @@ const behaviour: readonly OptionRow[] = [
     help: 'hard links of a layer stay one file when it changes (default on where it can be)',
   },
   {
+    name: 'xino',
+    kind: 'choice',
+    choices: ['on', 'off', 'auto'],
+    usage: 'xino=on|off|auto',
+    help: 'inode numbers of layers on several file systems, always unique; on: log what does not fit',
+  },
+  {
     name: 'userxattr',
     kind: 'word',
     help: 'marks in user.overlay.* alone; excludes redirect_dir, metacopy and index, as in overlayfs',
@@ -228,15 +233,6 @@ const propagation: readonly OptionRow[] = [
   ...propagations('unbindable', MS.UNBINDABLE),
 ];
 
-const off: readonly OptionRow[] = [
-  {
-    name: 'xino',
-    kind: 'off',
-    usage: 'xino=off',
-    help: 'what is the case today; other values are refused',
-  },
-];
-
 const users: readonly OptionRow[] = [
   {
     name: 'uidmapping',
@@ -253,6 +249,13 @@ const users: readonly OptionRow[] = [
   },
   { name: 'squash_to_uid', kind: 'id' },
   { name: 'squash_to_gid', kind: 'id' },
+  {
+    name: 'xattr_permissions',
+    kind: 'choice',
+    choices: ['1', '2'],
+    usage: 'xattr_permissions=1|2',
+    help: 'keep owner, mode and type in an xattr: 1 of security (root), 2 of user, as fuse-overlayfs',
+  },
   { name: 'noacl', kind: 'word', help: 'no POSIX ACLs: they answer EOPNOTSUPP' },
   {
     name: 'context',
@@ -276,9 +279,10 @@ const ignored: readonly OptionRow[] = [
   ].map((name) => ({ name, kind: 'ignored' as const })),
 ];
 
-const later: readonly OptionRow[] = ['xattr_permissions', 'nfs_export', 'uuid', 'verity'].map(
-  (name) => ({ name, kind: 'later' }),
-);
+const later: readonly OptionRow[] = ['nfs_export', 'uuid', 'verity'].map((name) => ({
+  name,
+  kind: 'later',
+}));
 
 export const OPTION_TABLE: readonly OptionRow[] = [
   ...layers,
@@ -286,7 +290,6 @@ export const OPTION_TABLE: readonly OptionRow[] = [
   ...behaviour,
   ...users,
   ...propagation,
-  ...off,
   ...ignored,
   ...later,
 ];

@@ -99,6 +99,8 @@ interface Collected {
   ids: { -readonly [key in keyof IdSpec]: IdSpec[key] };
   squash: boolean;
   userxattr: boolean;
+  xattrPermissions: 1 | 2 | undefined;
+  xino: OverlaySpec['xino'];
   /** Options that were given a value other than "off". */
   asked: Set<string>;
   acl: boolean;
@@ -179,10 +181,17 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
     const given = display(value ?? '');
     throw new UserError(`option ${row.name} takes ${choices.join(', ')}, not '${given}'`);
   }
-  if (value === 'off' || value === 'nofollow') into.asked.delete(row.name);
-  else into.asked.add(row.name);
-  if (row.name === 'metacopy') into.metacopy = value === 'on';
-  else if (row.name === 'index') into.index = value === 'on' ? 'on' : 'off';
+  if (row.name === 'xino') into.xino = value as OverlaySpec['xino'];
+  else if (row.name === 'xattr_permissions') into.xattrPermissions = value === '1' ? 1 : 2;
+  else takeFeature(into, row.name, value);
+}
+
+/** What kernel overlayfs and we write into an upper. */
+function takeFeature(into: Collected, name: string, value: string): void {
+  if (value === 'off' || value === 'nofollow') into.asked.delete(name);
+  else into.asked.add(name);
+  if (name === 'metacopy') into.metacopy = value === 'on';
+  else if (name === 'index') into.index = value === 'on' ? 'on' : 'off';
   else into.redirectDir = value === 'on' || value === 'nofollow' ? value : 'follow';
 }
 
@@ -247,9 +256,6 @@ function take(into: Collected, row: OptionRow, value: string | undefined, cwd: s
     case 'text':
       into.source = unescape(value ?? '') || into.source;
       return;
-    case 'off':
-      if (value !== 'off') refuseLater(name, value);
-      return;
     case 'later':
       refuseLater(name, value);
       return;
@@ -282,6 +288,8 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     ids: { uids: [], gids: [], squashUid: undefined, squashGid: undefined },
     squash: false,
     userxattr: false,
+    xattrPermissions: undefined,
+    xino: undefined,
     asked: new Set(),
     acl: true,
     labels: [],
@@ -365,7 +373,10 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     index: options.index,
     ...(options.userxattr ? { userxattr: true } : {}),
     ...(ids === undefined ? {} : { ids }),
-    ...(options.acl ? {} : { acl: false }),
+    ...(options.xino ? { xino: options.xino } : {}),
+    ...(options.xattrPermissions ? { xattrPermissions: options.xattrPermissions } : {}),
+    // An ACL would act on the modes on disk, which are not those shown.
+    ...(options.acl && !options.xattrPermissions ? {} : { acl: false }),
     debug: context.debug ?? false,
   });
   return Object.freeze({

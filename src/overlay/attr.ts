@@ -1,6 +1,6 @@
 /** Attributes: what stat shows of a node, and SETATTR. */
 import { E } from '../base/errno.js';
-import { isDir, isLnk, isReg, S_ISGID, S_ISUID, S_IXGRP } from '../base/mode.js';
+import { isDir, isLnk, isReg, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../base/mode.js';
 import { Fattr } from '../protocol/flags.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../sys/constants.js';
@@ -9,6 +9,7 @@ import { copyUp, copyUpMeta } from './copyUp.js';
 import { F_INDEXED, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
 import { unionLinks } from './links.js';
 import type { Overlay } from './overlay.js';
+import { modeAfterChown, type Overrides } from './overrides.js';
 
 /**
  * The link count to show for `node`, whose statx is at `at`. A merged directory shows 1: counting
@@ -89,7 +90,7 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   if (code < 0) return code;
   const target = targetOf(ov, node);
   if (target.dir < 0) return target.dir;
-  if ((valid & (Fattr.UID | Fattr.GID)) !== 0) code = changeOwner(ov, target, change);
+  if ((valid & (Fattr.UID | Fattr.GID)) !== 0) code = changeOwner(ov, node, target, change);
   if (code >= 0 && truncates) code = truncate(ov, node, change);
   if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0) code = killSetIds(ov, node, change.caller);
   if (code >= 0 && (valid & Fattr.MODE) !== 0) code = changeMode(ov, node, target, change.mode);
@@ -114,22 +115,60 @@ function targetOf(ov: Overlay, node: number): Target {
 }
 
 /** chown(2) itself clears set-id bits and capabilities of files, as a FUSE_HANDLE_KILLPRIV_V2 server must. */
-function changeOwner(ov: Overlay, target: Target, change: AttrChange): number {
+function changeOwner(ov: Overlay, node: number, target: Target, change: AttrChange): number {
   const uid = (change.valid & Fattr.UID) !== 0 ? change.uid : -1;
   const gid = (change.valid & Fattr.GID) !== 0 ? change.gid : -1;
+  if (ov.overrides) return tellOwner(ov, ov.overrides, node, target, uid, gid);
   return ov.sys.native.fchownat(target.dir, target.name, uid, gid, target.flags);
+}
+
+/** The same where an xattr tells the owner, with what the kernel's chown does besides. */
+function tellOwner(
+  ov: Overlay,
+  overrides: Overrides,
+  node: number,
+  { dir, name }: Target,
+  uid: number,
+  gid: number,
+): number {
+  let code = ov.stat(node, STAT_A);
+  if (code < 0) return code;
+  const is = overrides.shown(STAT_A);
+  const mode = modeAfterChown(is.mode);
+  const owner = { uid: uid === -1 ? is.uid : uid, gid: gid === -1 ? is.gid : gid };
+  code = overrides.keep(dir, name, { ...is, ...owner, mode });
+  if (code < 0) return code;
+  ov.table.setMode(node, mode);
+  return isReg(mode) ? overrides.dropCapability(dir, name) : 0;
+}
+
+function setMode(ov: Overlay, node: number, { dir, name }: Target, mode: number): number {
+  if (!ov.overrides) return ov.sys.native.fchmodat(dir, name, mode & 0o7777);
+  const code = ov.stat(node, STAT_A);
+  if (code < 0) return code;
+  const is = ov.overrides.shown(STAT_A);
+  return ov.overrides.keep(dir, name, { ...is, mode: (is.mode & S_IFMT) | (mode & 0o7777) });
 }
 
 function changeMode(ov: Overlay, node: number, target: Target, mode: number): number {
   if (isLnk(ov.table.mode(node))) return -E.EOPNOTSUPP;
-  const code = ov.sys.native.fchmodat(target.dir, target.name, mode & 0o7777);
+  const code = setMode(ov, node, target, mode);
   if (code >= 0) ov.table.setMode(node, (ov.table.mode(node) & ~0o7777) | (mode & 0o7777));
   return code;
 }
 
 function truncate(ov: Overlay, node: number, change: AttrChange): number {
-  const fd = ov.file(node);
+  const kept = keepNoCapability(ov, node);
+  const fd = kept < 0 ? kept : ov.file(node);
   return fd < 0 ? fd : ov.sys.native.ftruncate(fd, change.sizeLo, change.sizeHi);
+}
+
+/** Before the data of an upper file change: its capabilities go, where the change does not take them itself. */
+export function keepNoCapability(ov: Overlay, node: number): number {
+  if (!ov.hidesCapability(node)) return 0;
+  // The descriptor was for reading only, so that the write would come here.
+  ov.dropFile(node);
+  return ov.overrides?.dropCapability(ov.realDir(node), ov.realName(node)) ?? 0;
 }
 
 function changeTimes(ov: Overlay, target: Target, change: AttrChange): number {

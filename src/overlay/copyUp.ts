@@ -170,7 +170,8 @@ function makeTemp(ov: Overlay, node: number, from: Source, work: number, temp: s
   const w = STAT_A >> 2;
   const major = u32[w + STATX.rdev_major / 4];
   const minor = u32[w + STATX.rdev_minor / 4];
-  return native.mknodat(work, temp, from.mode & S_IFMT, major, minor);
+  const mode = ov.overrides?.diskMode(from.mode) ?? from.mode & S_IFMT;
+  return native.mknodat(work, temp, mode, major, minor);
 }
 
 function makeFile(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
@@ -238,8 +239,11 @@ function decorate(ov: Overlay, node: number, from: Source, work: number, temp: s
   const w = STAT_A >> 2;
   const uid = u32[w + STATX.uid / 4];
   const gid = u32[w + STATX.gid / 4];
-  let code = native.fchownat(work, temp, uid, gid, AT_SYMLINK_NOFOLLOW);
-  if (code >= 0) code = copyXattrs(ov.sys, from, work, temp);
+  const { overrides } = ov;
+  let code = overrides
+    ? overrides.keep(work, temp, overrides.shown(STAT_A))
+    : native.fchownat(work, temp, uid, gid, AT_SYMLINK_NOFOLLOW);
+  if (code >= 0) code = copyXattrs(ov, node, from, work, temp);
   if (code >= 0 && !from.parts) code = writeOrigin(ov, node, from, work, temp);
   if (code >= 0 && from.entry !== '') {
     code = setUnion(ov.sys, work, temp, 'U', u32[w + STATX.nlink / 4], 1);
@@ -247,24 +251,39 @@ function decorate(ov: Overlay, node: number, from: Source, work: number, temp: s
   if (code >= 0 && from.limit === METADATA) {
     code = native.setxattr(work, temp, `${ov.markPrefix}metacopy`, XATTR, 0, 0);
   }
-  if (code >= 0 && !isLnk(from.mode)) code = native.fchmodat(work, temp, from.mode & 0o7777);
+  if (code >= 0 && !isLnk(from.mode) && !overrides) {
+    code = native.fchmodat(work, temp, from.mode & 0o7777);
+  }
   return code < 0 ? code : setTimes(ov.sys, STAT_A, work, temp, AT_SYMLINK_NOFOLLOW);
 }
 
-function copyXattrs(sys: Sys, from: Source, work: number, temp: string): number {
+function copyXattrs(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
+  const { sys } = ov;
   const { native } = sys;
   const bytes = native.listxattr(from.dir, from.name, XATTR_LIST, XATTR_MAX);
   // EOPNOTSUPP: the layer's file system has no xattrs, so there are none to copy.
   if (bytes <= 0) return bytes === -E.EOPNOTSUPP ? 0 : bytes;
   for (const key of sys.text(XATTR_LIST, bytes - 1).split('\0')) {
-    if (isPrivate(key)) continue;
+    const copied = isPrivate(key) ? undefined : nameOfCopy(ov, node, key);
+    if (copied === undefined) continue;
     const size = native.getxattr(from.dir, from.name, key, XATTR, XATTR_MAX);
     if (size === -E.ENODATA) continue; // listed, but not ours to read (security modules)
-    const code = size < 0 ? size : native.setxattr(work, temp, key, XATTR, size, 0);
+    const code = size < 0 ? size : native.setxattr(work, temp, copied, XATTR, size, 0);
     if (code >= 0 || (code === -E.EOPNOTSUPP && !mustCopy(key))) continue;
     return code;
   }
   return 0;
+}
+
+/** What a lower's xattr is called in the upper; undefined for one that stays below. */
+function nameOfCopy(ov: Overlay, node: number, key: string): string | undefined {
+  const { overrides } = ov;
+  if (!overrides) return key;
+  // An ACL would act on the disk's modes, and is not shown.
+  if (key.startsWith('system.posix_acl_')) return undefined;
+  const shown = overrides.toClient(ov.objectLayer(node), key);
+  const stored = shown === undefined ? undefined : overrides.toDisk(ov.upper?.id ?? 0, shown);
+  return typeof stored === 'string' ? stored : undefined;
 }
 
 function writeOrigin(ov: Overlay, node: number, from: Source, work: number, temp: string): number {

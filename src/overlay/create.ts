@@ -5,7 +5,7 @@
  * ovl_create_over_whiteout).
  */
 import { E } from '../base/errno.js';
-import { dtype, isDir, isLnk, S_ISGID, S_ISUID, S_IXGRP } from '../base/mode.js';
+import { dtype, isDir, isLnk, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../base/mode.js';
 import { STATX } from '../protocol/layout.js';
 import {
   AT_EMPTY_PATH,
@@ -26,6 +26,7 @@ import { F_ACL_DEFAULT, F_ACL_KNOWN, F_ORPHAN, F_UNLINKED, F_UPPER } from './ino
 import { xinoHi } from './identity.js';
 import { NO_ID } from './ids.js';
 import { orphanName, type Overlay } from './overlay.js';
+import type { Overrides } from './overrides.js';
 import { isUpperWhiteout } from './whiteouts.js';
 
 const DEFAULT_ACL = 'system.posix_acl_default';
@@ -48,6 +49,9 @@ export interface Creation {
   readonly mode: number;
   readonly caller: Caller;
   readonly make: Make;
+  /** A device's number; absent for other kinds. */
+  readonly major?: number;
+  readonly minor?: number;
 }
 
 /** Creates an object and its node; its statx is at STAT_A. Returns the node or -errno. */
@@ -60,7 +64,7 @@ export function create(ov: Overlay, creation: Creation): number {
   if (dir < 0) return dir;
   const mode = maskedMode(ov, parent, creation);
   let opaque = false;
-  let code = creation.make(dir, name, mode);
+  let code = makeObject(ov, creation, dir, name, mode);
   if (code >= 0) {
     code = finishInPlace(ov, creation, dir, mode);
     opaque = isDir(mode) && ov.lowers.count(ov.table.lower(parent)) > 0;
@@ -70,9 +74,29 @@ export function create(ov: Overlay, creation: Creation): number {
     code = createOverWhiteout(ov, creation, dir, mode);
   }
   if (code >= 0) {
-    code = ov.sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+    code = statNew(ov, dir, name);
   }
   return code < 0 ? code : adopt(ov, parent, name);
+}
+
+/** The statx of a new object of the upper, at STAT_A. */
+function statNew(ov: Overlay, dir: number, name: string): number {
+  const code = ov.sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+  return code < 0 ? code : (ov.overrides?.show(ov.upper?.id ?? 0, dir, name, STAT_A) ?? 0);
+}
+
+/** Makes the object, or, where an xattr will say what it is, one that can carry that. */
+function makeObject(
+  ov: Overlay,
+  creation: Creation,
+  dir: number,
+  name: string,
+  mode: number,
+): number {
+  if (!ov.overrides || isLnk(mode)) return creation.make(dir, name, mode);
+  const kept = ov.overrides.diskMode(mode);
+  if (((kept ^ mode) & S_IFMT) === 0) return creation.make(dir, name, kept);
+  return ov.sys.native.mknodat(dir, name, kept, 0, 0);
 }
 
 /** An object must have an owner on disk: chown(2) would take NO_ID for "leave it to root" (fsuidgid_has_mapping). */
@@ -99,6 +123,7 @@ function inheritsRight(ov: Overlay, parent: number, mode: number, { asker }: Cal
 
 function hasDefaultAcl(ov: Overlay, dir: number): boolean {
   const { table } = ov;
+  if (ov.overrides) return false;
   if (!table.has(dir, F_ACL_KNOWN)) {
     const fd = ov.upperDir(dir);
     const found = fd >= 0 && ov.sys.native.getxattr(fd, '.', DEFAULT_ACL, XATTR, 0) > 0;
@@ -109,27 +134,47 @@ function hasDefaultAcl(ov: Overlay, dir: number): boolean {
 
 /** Owner and set-id bits of an object made at its final name. A failure takes it away again. */
 function finishInPlace(ov: Overlay, creation: Creation, dir: number, mode: number): number {
-  const { caller, name, parent } = creation;
-  const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
-  const code = own(ov, dir, name, mode, caller.uid, inherits ? -1 : caller.gid);
+  const { name } = creation;
+  const inherits = (ov.table.mode(creation.parent) & S_ISGID) !== 0;
+  const code = own(ov, creation, dir, name, mode, inherits ? -1 : creation.caller.gid);
   if (code < 0) ov.sys.native.unlinkat(dir, name, isDir(mode) ? AT_REMOVEDIR : 0);
   return code;
 }
 
+/** `gid` -1: the file system has given it the group of a set-group-id directory. */
 function own(
   ov: Overlay,
+  creation: Creation,
   dir: number,
   name: string,
   mode: number,
-  uid: number,
   gid: number,
 ): number {
+  if (ov.overrides) return tellOwner(ov, ov.overrides, creation, dir, name, mode);
   const { native } = ov.sys;
+  const { uid } = creation.caller;
   if (uid === ov.uid && (gid === -1 || gid === ov.gid)) return 0;
   const code = native.fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW);
   // chown drops set-id bits of files; a new file gets them back.
   if (code < 0 || isLnk(mode) || isDir(mode) || (mode & (S_ISUID | S_ISGID)) === 0) return code;
   return native.fchmodat(dir, name, mode & 0o7777);
+}
+
+/** What inode_init_owner does, for an object whose owner and mode an xattr tells. */
+function tellOwner(
+  ov: Overlay,
+  overrides: Overrides,
+  { parent, caller, major = 0, minor = 0 }: Creation,
+  dir: number,
+  name: string,
+  mode: number,
+): number {
+  const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
+  const found = inherits ? ov.stat(parent, STAT_B) : 0;
+  if (found < 0) return found;
+  const gid = inherits ? ov.sys.u32[(STAT_B + STATX.gid) >> 2] : caller.gid;
+  const full = inherits && isDir(mode) ? mode | S_ISGID : mode;
+  return overrides.keep(dir, name, { uid: caller.uid, gid, mode: full, major, minor });
 }
 
 function createOverWhiteout(ov: Overlay, creation: Creation, dir: number, mode: number): number {
@@ -141,9 +186,9 @@ function createOverWhiteout(ov: Overlay, creation: Creation, dir: number, mode: 
   const stage = makeStage(ov, creation.parent, dir);
   if (typeof stage === 'number') return stage;
   const { fd: at, temp } = stage;
-  let code = creation.make(at, temp, mode);
+  let code = makeObject(ov, creation, at, temp, mode);
   if (code >= 0) {
-    code = own(ov, at, temp, mode, creation.caller.uid, stage.gid ?? creation.caller.gid);
+    code = own(ov, creation, at, temp, mode, stage.gid ?? creation.caller.gid);
     if (code >= 0 && isDir(mode)) code = setOpaque(ov, at, temp);
     if (code >= 0) code = replaceWhiteout(ov, at, temp, dir, name, isDir(mode));
     if (code < 0) native.unlinkat(at, temp, isDir(mode) ? AT_REMOVEDIR : 0);
@@ -170,7 +215,8 @@ function makeStage(ov: Overlay, parent: number, parentDir: number): Stage | numb
   const temp = ov.work?.tempName() ?? '';
   const acl = hasDefaultAcl(ov, parent);
   const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
-  if (!acl && !inherits) return { fd: work, temp, gid: undefined, end: () => undefined };
+  if ((!acl && !inherits) || ov.overrides)
+    return { fd: work, temp, gid: undefined, end: () => undefined };
   let code = native.statx(parentDir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_B);
   if (code < 0) return code;
   const gid = u32[(STAT_B + STATX.gid) >> 2];
@@ -274,15 +320,15 @@ function makeOrphan(ov: Overlay, creation: Creation): number {
   const mode = maskedMode(ov, parent, creation);
   const stage = makeStage(ov, parent, parentDir);
   if (typeof stage === 'number') return stage;
-  let code = creation.make(stage.fd, stage.temp, mode);
+  let code = makeObject(ov, creation, stage.fd, stage.temp, mode);
   if (code >= 0) {
-    code = own(ov, stage.fd, stage.temp, mode, caller.uid, stage.gid ?? caller.gid);
+    code = own(ov, creation, stage.fd, stage.temp, mode, stage.gid ?? caller.gid);
     if (code >= 0) code = native.renameat2(stage.fd, stage.temp, work, name, RENAME_NOREPLACE);
     if (code < 0) native.unlinkat(stage.fd, stage.temp, 0);
   }
   stage.end();
   if (code < 0) return code;
-  code = native.statx(work, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+  code = statNew(ov, work, name);
   if (code < 0) native.unlinkat(work, name, 0);
   return code;
 }

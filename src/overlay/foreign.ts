@@ -29,11 +29,19 @@ export function isForeign(ov: Overlay, node: number, at: number): boolean {
   const uid = u32[(at + STATX.uid) >> 2] === overflow.uid;
   const gid = u32[(at + STATX.gid) >> 2] === overflow.gid;
   if (!uid && !gid) return false;
+  if (ov.overrides && isTold(ov, node)) return false;
   if ((uid && !overflow.uidUsed) || (gid && !overflow.gidUsed)) return true;
   const mode = ov.sys.statMode(at);
   if (isDir(mode)) return !hasCapabilities(ov, ov.realDirOf(node), '', mode);
   if (!isLnk(mode)) return !hasCapabilities(ov, ov.realDir(node), ov.realName(node), mode);
   return inForeignDirectory(ov, ov.realDir(node));
+}
+
+/** The owner is one that an xattr tells, so the number means what it says. */
+function isTold(ov: Overlay, node: number): boolean {
+  const dir = isDir(ov.table.mode(node)) ? ov.realDirOf(node) : ov.realDir(node);
+  const name = isDir(ov.table.mode(node)) ? '.' : ov.realName(node);
+  return dir >= 0 && ov.overrides?.tells(ov.objectLayer(node), dir, name) === true;
 }
 
 /** A symlink gives every permission to everybody, so it cannot be asked: its directory speaks for it. */

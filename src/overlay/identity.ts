@@ -49,8 +49,6 @@ export function showIno(ov: Overlay, layer: number, at: number): void {
   hit.inoHi = xinoHi(ov, layer, sys.u32[(at >> 2) + W_INO + 1]);
 }
 
-/** Eight high bits carry the file system's number, where the inode number leaves them free. */
-export function xinoHi(ov: Overlay, layer: number, hi: number): number {
-  const fsid = ov.xino?.get(layer) ?? 0;
-  return hi < 0x100_0000 ? (hi | (fsid << 24)) >>> 0 : hi;
-}
+/** The upper half of the inode number to show for one of an object in `layer`. */
+export const xinoHi = (ov: Overlay, layer: number, hi: number): number =>
+  ov.xino ? ov.xino.hi(layer, hi) : hi;

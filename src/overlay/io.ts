@@ -3,7 +3,7 @@ import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { O_DIRECTORY, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
-import { type Asker, killSetIds, killSetIdsFor } from './attr.js';
+import { type Asker, keepNoCapability, killSetIds, killSetIdsFor } from './attr.js';
 import { F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
@@ -25,8 +25,9 @@ export function read(
 
 /** The upper file's descriptor, after copy-up; -errno. */
 function writable(ov: Overlay, node: number): number {
-  const up = copyUp(ov, node);
-  return up < 0 ? up : ov.file(node);
+  let code = copyUp(ov, node);
+  if (code >= 0 && ov.overrides) code = keepNoCapability(ov, node);
+  return code < 0 ? code : ov.file(node);
 }
 
 /**

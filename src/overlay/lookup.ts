@@ -97,9 +97,11 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
     hit.found = Found.UpperWhiteout;
     return 0;
   }
+  hit.layer = ov.upper?.id ?? 0;
+  const told = ov.overrides?.show(hit.layer, dir, name, STAT_A) ?? 0;
+  if (told < 0) return told;
   hit.found = Found.Upper;
   hit.mode = sys.statMode(STAT_A);
-  hit.layer = ov.upper?.id ?? 0;
   if (!isDir(hit.mode)) return identifyUpper(ov, parent, dir, name);
   showIno(ov, hit.layer, STAT_A);
   const marks = dirMarks(sys, dir, name, false, ov.markPrefix);
@@ -178,8 +180,9 @@ function resolveIndexed(
   if (isReg(sys.statMode(STAT_A)) && isSparse(sys, STAT_A)) {
     return walkLowers(ov, parent, name, onward(source), '', false);
   }
-  foundLower(ov, place, STAT_A);
-  return 0;
+  const told = ov.overrides?.show(lowers.layerOf(place), dir, name, STAT_A) ?? 0;
+  if (told >= 0) foundLower(ov, place, STAT_A);
+  return told;
 }
 
 /** The node of what `ov.hit` shows under (parent, name), made when it is new. Its lookup count is not raised. */

@@ -33,8 +33,10 @@ import { Hit } from './hit.js';
 import type { LinkIndex } from './linkIndex.js';
 import { IdMap } from './ids.js';
 import { LowerTable } from './lowers.js';
+import { Overrides } from './overrides.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir.js';
+import { openXino, type Xino } from './xino.js';
 
 /** The unit of st_blocks. */
 const SECTOR = 512;
@@ -73,7 +75,7 @@ export class Overlay {
   readonly indexes = new DirIndexes();
   readonly hit = new Hit();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
-  readonly xino: ReadonlyMap<number, number> | undefined;
+  readonly xino: Xino | undefined;
   /** Read-only with an index: the upper's layer id, and the place of the index. */
   readonly frozen: { readonly upper: number; readonly place: number } | undefined;
   setBacking: SetBacking = () => undefined;
@@ -83,6 +85,8 @@ export class Overlay {
   readonly gid = process.getegid?.() ?? 0;
   /** Undefined when every ID is shown as it is on disk. */
   readonly ids: IdMap | undefined;
+  /** Undefined when owner and mode are the disk's. */
+  readonly overrides: Overrides | undefined;
   /** Undefined where every ID has a meaning. */
   readonly overflow = overflowIds();
   /** Our marks are `user.overlay.*`. Anybody can write those, so redirects and metadata-only copies are then neither made nor followed, as in overlayfs. */
@@ -117,11 +121,20 @@ export class Overlay {
       if (!firstOf.has(layer.dev)) firstOf.set(layer.dev, layer.id);
       this.#keyLayers.set(layer.id, firstOf.get(layer.dev) ?? layer.id);
     }
-    this.xino = fileSystems(parts.layers, parts.upper);
+    const xino = openXino(parts.sys, {
+      layers: parts.layers,
+      dataLayers,
+      upper: parts.spec.upper !== undefined,
+      warns: parts.spec.xino === 'on',
+    });
+    const level = parts.spec.xattrPermissions;
+    if (level) this.overrides = new Overrides(parts.sys, level, parts.layers, parts.upper);
+    this.xino = parts.frozen ? xino?.share(parts.frozen.upper.id, parts.frozen.index.id) : xino;
     if (!parts.frozen) return;
     const { index, upper } = parts.frozen;
     this.#layers.set(index.id, index);
     this.#keyLayers.set(index.id, this.keyLayer(upper.id));
+    this.overrides?.share(upper.id, index.id);
     this.frozen = { upper: upper.id, place: this.lowers.addPlace(index.id, 0, '', 0) };
   }
 
@@ -219,6 +232,15 @@ export class Overlay {
     return this.lowers.place(stack, this.lowers.count(stack) - 1);
   }
 
+  /** The id of the layer that a node's real object lies in. */
+  objectLayer(node: number): number {
+    const { lowers, table } = this;
+    if (table.has(node, F_UPPER)) return this.upper?.id ?? 0;
+    const lower = table.lower(node);
+    const stacked = isDir(table.mode(node)) || table.has(node, F_METACOPY);
+    return lowers.layerOf(stacked ? lowers.place(lower, 0) : lower);
+  }
+
   realName(node: number): string {
     return this.table.has(node, F_ORPHAN) ? orphanName(node) : this.table.name(node);
   }
@@ -235,11 +257,17 @@ export class Overlay {
     const { native } = this.sys;
     if (isDir(this.table.mode(node))) {
       const dir = this.realDirOf(node);
-      return dir < 0 ? dir : native.statx(dir, '', AT_EMPTY_PATH, mask, at);
+      const found = dir < 0 ? dir : native.statx(dir, '', AT_EMPTY_PATH, mask, at);
+      if (found < 0 || !this.overrides) return found;
+      return this.overrides.show(this.objectLayer(node), dir, '.', at);
     }
     const dir = this.realDir(node);
     if (dir < 0) return dir;
-    const code = native.statx(dir, this.realName(node), AT_SYMLINK_NOFOLLOW, mask, at);
+    const name = this.realName(node);
+    let code = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, mask, at);
+    if (code >= 0 && this.overrides) {
+      code = this.overrides.show(this.objectLayer(node), dir, name, at);
+    }
     return code < 0 || !this.table.has(node, F_METACOPY) ? code : this.#addBlocks(node, at);
   }
 
@@ -290,12 +318,19 @@ export class Overlay {
     const cached = this.#fds.get(this.#owner, FdKind.File, node);
     if (cached !== undefined) return cached;
     const incomplete = this.table.has(node, F_METACOPY | F_COVERED);
-    const writable = this.table.has(node, F_UPPER) && !incomplete;
+    const writable = this.table.has(node, F_UPPER) && !incomplete && !this.hidesCapability(node);
     const fd = this.openFile(node, writable ? O_RDWR : O_RDONLY);
     if (fd < 0) return fd;
     this.#fds.put(this.#owner, FdKind.File, node, fd);
     this.setBacking(node, fd, writable);
     return fd;
+  }
+
+  /** True for an upper file whose capabilities the first write must take away by itself. */
+  hidesCapability(node: number): boolean {
+    if (!this.overrides) return false;
+    const dir = this.realDir(node);
+    return dir >= 0 && this.overrides.hidesCapability(dir, this.realName(node));
   }
 
   /** Opens the file that holds a node's data; the descriptor is the caller's. */
@@ -368,20 +403,3 @@ export class Overlay {
 
 /** The name in the workdir of the object of a node that has lost its names. */
 export const orphanName = (node: number): string => `#o${node.toString(16)}`;
-
-/** Layer id → number of its file system, when there is more than one; the upper's is 0 (as ovl_get_fsid numbers them). */
-function fileSystems(
-  layers: readonly Layer[],
-  upper: Layer | undefined,
-): ReadonlyMap<number, number> | undefined {
-  const numbers = new Map<number, number>();
-  const byLayer = new Map<number, number>();
-  if (upper) numbers.set(upper.dev, 0);
-  for (const layer of layers) {
-    const known = numbers.get(layer.dev);
-    const fsid = known ?? numbers.size;
-    numbers.set(layer.dev, fsid);
-    byLayer.set(layer.id, fsid);
-  }
-  return numbers.size > 1 ? byLayer : undefined;
-}

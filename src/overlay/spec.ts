@@ -27,12 +27,16 @@ export interface OverlaySpec {
    * to mount where it cannot be kept, `auto` does without.
    */
   readonly index: 'on' | 'off' | 'auto';
+  /** How inode numbers of several file systems are told apart (xino.ts); absent: `auto`. */
+  readonly xino?: 'on' | 'off' | 'auto';
   /** Marks are read and written in the `user.` namespace alone; absent: where `trusted.` cannot be written. */
   readonly userxattr?: true;
   /** How owners are shown; absent: as they are on disk. */
   readonly ids?: IdSpec;
   /** false: no POSIX ACLs; absent: they are enforced. */
   readonly acl?: boolean;
+  /** Owner, mode and type are kept in an xattr: 1 in `security.`, 2 in `user.` (overrides.ts). */
+  readonly xattrPermissions?: 1 | 2;
   /** One line per request on the engine's stderr. */
   readonly debug: boolean;
 }

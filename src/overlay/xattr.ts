@@ -25,11 +25,18 @@ export function getxattr(ov: Overlay, node: number, key: string, at: number, siz
   if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
-  const length = ov.sys.native.getxattr(dir, objectName(ov, node), toDisk(key), at, size);
+  const stored = diskName(ov, node, key);
+  // A name that nobody can set is not there (ovl_xattr_get).
+  if (typeof stored === 'number') return -E.ENODATA;
+  const length = ov.sys.native.getxattr(dir, objectName(ov, node), stored, at, size);
   if (!ov.ids || length <= 0 || size === 0) return length;
   const shown = ov.ids.shownXattr(ov.sys, key, at, length);
   return shown < 0 ? shown : length;
 }
+
+/** The name on disk of a client's xattr; -errno for one that clients cannot have. */
+const diskName = (ov: Overlay, node: number, key: string): string | number =>
+  ov.overrides?.toDisk(ov.objectLayer(node), toDisk(key)) ?? toDisk(key);
 
 /** False for an ACL in a mount without ACLs. */
 const hasAcl = (ov: Overlay, key: string): boolean =>
@@ -45,7 +52,8 @@ export function listxattr(ov: Overlay, node: number, caller: Asker): string | nu
   let list = '';
   let trusted: boolean | undefined;
   for (const key of ov.sys.text(XATTR_LIST, bytes - 1).split('\0')) {
-    const shown = toClient(key);
+    const own = ov.overrides ? ov.overrides.toClient(ov.objectLayer(node), key) : key;
+    const shown = own === undefined ? undefined : toClient(own);
     if (shown === undefined || !hasAcl(ov, shown)) continue;
     if (shown.startsWith('trusted.') && !(trusted ??= caller.seesTrusted())) continue;
     list += `${shown}\0`;
@@ -65,18 +73,22 @@ export function setxattr(
 ): number {
   if (!ov.upper) return -E.EROFS;
   if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
+  if (typeof diskName(ov, node, key) === 'number') return -E.EPERM;
   let code = ov.ids ? ov.ids.diskXattr(ov.sys, key, at, size) : 0;
   if (code >= 0) code = copyUpMeta(ov, node);
   if (code < 0) return code;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
-  code = ov.sys.native.setxattr(dir, objectName(ov, node), toDisk(key), at, size, flags);
+  const stored = diskName(ov, node, key);
+  if (typeof stored === 'number') return stored;
+  code = ov.sys.native.setxattr(dir, objectName(ov, node), stored, at, size, flags);
   if (code >= 0) code = aclChanged(ov, node, key, (ext & SETXATTR_ACL_KILL_SGID) !== 0);
   return code;
 }
 
 export function removexattr(ov: Overlay, node: number, key: string): number {
   if (!ov.upper) return -E.EROFS;
+  if (typeof diskName(ov, node, key) === 'number') return -E.EPERM;
   // A name that is not there copies nothing up (ovl_xattr_set).
   const present = getxattr(ov, node, key, 0, 0);
   if (present < 0) return present;
@@ -84,7 +96,9 @@ export function removexattr(ov: Overlay, node: number, key: string): number {
   if (up < 0) return up;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
-  const code = ov.sys.native.removexattr(dir, objectName(ov, node), toDisk(key));
+  const stored = diskName(ov, node, key);
+  if (typeof stored === 'number') return stored;
+  const code = ov.sys.native.removexattr(dir, objectName(ov, node), stored);
   return code < 0 ? code : aclChanged(ov, node, key, false);
 }
 

@@ -213,8 +213,13 @@ const cases: readonly Case[] = [
   { title: 'an unknown option', options: `${GOOD},bogus`, says: /unknown option 'bogus'/ },
   {
     title: 'an option that is still to come',
-    options: `${GOOD},xattr_permissions=2`,
-    says: /option xattr_permissions=2 is not supported yet/,
+    options: `${GOOD},nfs_export=on`,
+    says: /option nfs_export=on is not supported yet/,
+  },
+  {
+    title: 'an unknown value of xattr_permissions',
+    options: `${GOOD},xattr_permissions=3`,
+    says: /option xattr_permissions takes 1, 2, not '3'/,
   },
 ];
 

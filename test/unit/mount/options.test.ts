@@ -165,7 +165,7 @@ describe('one sentence for', () => {
     ['a range too long', 'lowerdir=/a,uidmapping=0:2:4294967294', 'too long range'],
     ['ranges that overlap', 'lowerdir=/a,uidmapping=0:10:5:9:14:1', 'maps an ID twice'],
     ['an empty label', 'lowerdir=/a,context=""', 'option context needs a SELinux label'],
-    ['a feature to come', 'lowerdir=/a,xino=on', 'option xino=on is not'],
+    ['a feature to come', 'lowerdir=/a,nfs_export=on', 'option nfs_export=on is not'],
     ['a wrong choice', 'lowerdir=/a,metacopy=1', "option metacopy takes on, off, not '1'"],
     ['a colon at the start', 'lowerdir=::/a', 'lowerdir has a colon without a layer beside it'],
     ['a colon at the end', 'lowerdir=/a:', 'lowerdir has a colon without a layer beside it'],
