@@ -10,9 +10,11 @@ import { type Command, parseCommand } from '../mount/commandLine.js';
 import { serveForeground } from '../mount/foreground.js';
 import { planMount } from '../mount/options.js';
 import { euid, workingDirectory } from '../mount/runtime.js';
+import { runBench } from './bench.js';
 import { diffText } from './diff.js';
 import { helpText, versionText } from './help.js';
-import { mountsText, statsText } from './mounts.js';
+import { mountsText } from './mounts.js';
+import { statsText } from './stats.js';
 
 const LAUNCHER = fileURLToPath(new URL('../../build/Release/stratafs', import.meta.url));
 
@@ -63,6 +65,8 @@ async function run(command: Command): Promise<number> {
     case 'diff':
       print(await diffText(command.path, command.json));
       return 0;
+    case 'bench':
+      return runBench(command.args);
     case 'unmount':
       return launch(['unmount', ...(command.lazy ? ['--lazy'] : []), command.path]);
     case 'mount': {

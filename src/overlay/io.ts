@@ -23,7 +23,9 @@ export function read(
   hi: number,
 ): number {
   const fd = ov.file(node);
-  return fd < 0 ? fd : ov.sys.native.pread(fd, at, size, lo, hi);
+  const got = fd < 0 ? fd : ov.sys.native.pread(fd, at, size, lo, hi);
+  if (got > 0) ov.bytesRead += got;
+  return got;
 }
 
 /** The upper file's descriptor, after copy-up; -errno. */
@@ -53,6 +55,7 @@ export function write(
   const capable = cached && ov.table.has(node, F_CAPABLE);
   const capability = capable ? ov.sys.xattr(fd, '', CAPABILITY) : -E.ENODATA;
   const written = writeAll(ov, fd, at, size, lo, hi, cached);
+  if (written > 0) ov.bytesWritten += written;
   if (written >= 0 && typeof capability === 'string') keepCapability(ov, fd, capability);
   if (written < 0 || !kill) return written;
   const killed = killSetIds(ov, node, kill);
@@ -134,6 +137,10 @@ export function copyFileRange(
   const step = Math.min(length, COPY_STEP);
   const { native } = ov.sys;
   const copied = native.copyFileRange(input, fromOff[0], fromOff[1], out, toOff[0], toOff[1], step);
+  if (copied > 0) {
+    ov.bytesRead += copied;
+    ov.bytesWritten += copied;
+  }
   const killed = copied > 0 ? killSetIdsFor(ov, to, caller) : 0;
   return killed < 0 ? killed : copied;
 }

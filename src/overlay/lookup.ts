@@ -51,7 +51,7 @@ export function resolve(ov: Overlay, parent: number, name: string): number {
 }
 
 function resolveLayers(ov: Overlay, parent: number, name: string): number {
-  const index = ov.indexes.get(parent);
+  const index = ov.indexes.ask(parent);
   let range = EVERYWHERE;
   if (index) {
     const slot = index.slot(name);
@@ -120,7 +120,7 @@ function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): 
   // Only in a directory marked impure can an entry have an origin.
   if (ov.table.has(parent, F_IMPURE)) {
     const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
-    const layer = typeof origin === 'string' ? findOrigin(sys, ov.layers, origin) : 0;
+    const layer = typeof origin === 'string' ? findOrigin(sys, ov.origins, origin) : 0;
     if (layer !== 0) showOrigin(ov, layer, String(origin));
   }
   // A copy of a file with several links may have no origin, and yet be metadata alone.

@@ -1,7 +1,7 @@
 /** `npm run fuzz`: many random sequences on stratafs and on kernel overlayfs; USAGE says the rest. */
 import process from 'node:process';
 import { parseArgs } from 'node:util';
-import { startProgress } from '../../bench/progress.js';
+import { progressBar } from '../../bench/progress.js';
 import { COMPARED, type Features, isFeatures } from '../support/mount.js';
 import { missing } from '../support/needs.js';
 import setup from '../support/staleMounts.js';
@@ -24,9 +24,13 @@ that differs is made small and written to test/differential/replays/, which npm 
   --jobs N        sequences at once (2)
   --stop N        give up after N sequences that differ (10)
   --replay FILE   run this file alone, and change nothing
+
+STRATAFS_OPTIONS: further options of stratafs (data=passthrough)
 `;
 
 const SHRINK_SECONDS = 30;
+/** Sequences from line to line where there is no terminal. */
+const STEP = 20;
 
 interface Options {
   readonly count: number;
@@ -118,7 +122,7 @@ function keep(seed: number, features: Features, finding: Finding): void {
 /** Runs the sequences; returns how many differed. */
 async function search(options: Options, stopped: AbortSignal): Promise<number> {
   const { count, seed: first, modes } = options;
-  const progress = startProgress();
+  const progress = await progressBar();
   let next = 0;
   let done = 0;
   let differed = 0;
@@ -135,7 +139,9 @@ async function search(options: Options, stopped: AbortSignal): Promise<number> {
         differed++;
         keep(seed, features, finding);
       }
-      progress.step(++done, count, `${differed} differ`);
+      done++;
+      const told = process.stderr.isTTY || done % STEP === 0 || done === count;
+      if (told) progress.step(done, count, `${differed} differ`);
     }
   };
   try {

@@ -11,7 +11,7 @@ import { describe, expect, test } from 'vitest';
 import { featuresOfSeed } from '../support/mount.js';
 import { has } from '../support/needs.js';
 import { caseOf, check, showCase } from './check.js';
-import { pairNeeds, pairUnderTest } from './pair.js';
+import { PASSTHROUGH, pairNeeds, pairUnderTest } from './pair.js';
 
 function setting(name: string, otherwise: number): number {
   return Number(process.env[name] ?? otherwise);
@@ -24,8 +24,8 @@ const SHRINK_SECONDS = setting('STRATAFS_SHRINK', 30);
 const BATCH = 10;
 
 /** Fails with the smallest case that still shows a difference of the same kind. */
-async function mustAgree(seed: number): Promise<void> {
-  const pair = pairUnderTest(featuresOfSeed(seed));
+async function mustAgree(seed: number, options: readonly string[] = []): Promise<void> {
+  const pair = pairUnderTest(featuresOfSeed(seed), options);
   const finding = await check(pair, caseOf(seed, LENGTH, pair.features), SHRINK_SECONDS);
   if (finding === undefined) return;
   expect.fail(
@@ -54,6 +54,12 @@ describe.skipIf(!ready)(`${pair.subject} and ${pair.reference} agree on random o
     await whileCachesDrop(async () => {
       for (let seed = FIRST; seed < FIRST + BATCH; seed++) await mustAgree(seed);
     });
+  });
+
+  test(`seeds ${FIRST} to ${FIRST + BATCH - 1}, passed through`, async () => {
+    for (let seed = FIRST; seed < FIRST + BATCH; seed++) {
+      await mustAgree(seed, PASSTHROUGH);
+    }
   });
 
   for (let from = FIRST; from < FIRST + COUNT; from += BATCH) {
