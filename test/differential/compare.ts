@@ -78,6 +78,7 @@ function inUserNamespace(entry: Entry): Entry {
 }
 
 async function prepare(top: string, pair: Pair, driver: Driver, layers: Layers): Promise<Side> {
+  const { features } = pair;
   const at = (name: string): string => makeDir(join(top, name));
   const lowers = layers.lowers.map((_, index) => at(`lower${index}`));
   const stack = { lowers, upper: at('upper'), work: at('work') };
@@ -89,7 +90,6 @@ async function prepare(top: string, pair: Pair, driver: Driver, layers: Layers):
   ]);
   const lowersBefore = await Promise.all(lowers.map(manifestOf));
   // A level of its own around the mountpoint: links that lead one level up end there.
-  const { features } = pair;
   const options = driver === pair.subject ? pair.options : [];
   return { driver, features, options, stack, mountpoint: at('around/mnt'), lowersBefore };
 }
