@@ -16,6 +16,7 @@ import {
   O_CREAT,
   O_EXCL,
   O_NOFOLLOW,
+  O_NONBLOCK,
   O_RDONLY,
   O_WRONLY,
   RENAME_NOREPLACE,
@@ -48,6 +49,7 @@ import { setUnion } from './linkIndex.js';
 import { enterIndex, linkName } from './links.js';
 import { dataStack } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';
+import { addFlags, copiedFlags, protection, writeMark } from './protect.js';
 import { setTimes } from './times.js';
 
 /** How much of a file is copied: all of it, so many bytes (a truncation follows), or only metadata. */
@@ -245,6 +247,7 @@ function decorate(ov: Overlay, node: number, from: Source, work: number, temp: s
     ? overrides.keep(work, temp, overrides.shown(STAT_A))
     : native.fchownat(work, temp, uid, gid, AT_SYMLINK_NOFOLLOW);
   if (code >= 0) code = copyXattrs(ov, node, from, work, temp);
+  if (code >= 0) code = keepFlags(ov, from, work, temp);
   if (code >= 0 && !from.parts) code = writeOrigin(ov, node, from, work, temp);
   if (code >= 0 && from.entry !== '') {
     code = setUnion(ov.sys, work, temp, 'U', u32[w + STATX.nlink / 4], 1);
@@ -285,6 +288,27 @@ function nameOfCopy(ov: Overlay, node: number, key: string): string | undefined 
   const shown = overrides.toClient(ov.objectLayer(node), key);
   const stored = shown === undefined ? undefined : overrides.toDisk(ov.upper?.id ?? 0, shown);
   return typeof stored === 'string' ? stored : undefined;
+}
+
+/** The flags of chattr(1) (ovl_copy_fileattr). */
+function keepFlags(ov: Overlay, from: Source, work: number, temp: string): number {
+  if (!isReg(from.mode) && !isDir(from.mode)) return 0;
+  const { sys } = ov;
+  const guard = protection(sys, STAT_A);
+  const marked = guard === 0 ? 0 : writeMark(ov, work, temp, guard);
+  if (marked < 0) return marked;
+  const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+  const source = sys.open(from.dir, from.name, flags, 0, RESOLVE_LAYER);
+  // Its metadata can be copied without the right to read it.
+  if (source < 0) return source === -E.EACCES ? 0 : source;
+  const copied = copiedFlags(sys, source);
+  sys.native.close(source);
+  if (copied <= 0) return copied;
+  const to = sys.open(work, temp, flags, 0, RESOLVE_LAYER);
+  if (to < 0) return to;
+  const code = addFlags(sys, to, copied);
+  sys.native.close(to);
+  return code;
 }
 
 function writeOrigin(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
