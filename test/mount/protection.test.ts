@@ -199,6 +199,35 @@ describe.skipIf(DRIVER !== 'stratafs' || !has(NEEDS))('chattr', () => {
     }
   });
 
+  test('refuses opens in the passthrough plane', async () => {
+    const fixture = await makeFixture('chattr', { lowers: [tree('low')], upper: tree('up') });
+    const { stack, mountpoint } = fixture;
+    const opens = (driver: Driver, options: readonly string[]): Promise<string[]> =>
+      withMount(
+        driver,
+        stack,
+        mountpoint,
+        async (client) => {
+          await chattr(mountpoint, 'up');
+          const answers: string[] = [];
+          for (const path of ['low-i', 'low-a', 'up-i', 'up-a', 'up-sync'])
+            for (const flags of [0, 1, 2, 0o2001, 0o3001])
+              answers.push(`${path} ${flags}: ${await client.errno('open', 0, path, flags, 0)}`);
+          await chattr(mountpoint, 'up', true);
+          return answers;
+        },
+        options,
+      );
+    try {
+      await chattr(stack.lowers[0] ?? '', 'low');
+      const kernel = await opens('kernel', FEATURES);
+      expect(kernel).toContain('up-a 1025: ok');
+      expect(await opens('stratafs', [...FEATURES, 'data=passthrough'])).toEqual(kernel);
+    } finally {
+      await clear(fixture);
+    }
+  });
+
   test('a write to an immutable file fails, at the latest when it is synced', async () => {
     const fixture = await makeFixture('chattr', { lowers: [[]], upper: tree('up') });
     const { stack, mountpoint } = fixture;
