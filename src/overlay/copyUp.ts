@@ -52,6 +52,8 @@ import { orphanName, type Overlay } from './overlay.js';
 import { addFlags, copiedFlags, protection, writeMark } from './protect.js';
 import { setTimes } from './times.js';
 
+const CAPABILITY = 'security.capability';
+
 /** How much of a file is copied: all of it, so many bytes (a truncation follows), or only metadata. */
 const ALL = Infinity;
 const METADATA = -1;
@@ -215,12 +217,12 @@ function copyUpData(ov: Overlay, node: number, limit: number): number {
   const name = ov.realName(node);
   const out = ov.sys.open(dir, name, O_WRONLY | O_NOFOLLOW, 0, RESOLVE_LAYER);
   if (out < 0) return out;
-  const key = 'security.capability';
-  const capability = native.getxattr(dir, name, key, XATTR, XATTR_MAX);
+  const capability = native.getxattr(dir, name, CAPABILITY, XATTR, XATTR_MAX);
   let done = native.ftruncate(out, 0, 0);
   if (done >= 0) done = copyData(ov, node, out, limit);
   if (done >= 0 && ov.durable) done = native.fsync(out);
-  if (done >= 0 && capability > 0) done = native.setxattr(dir, name, key, XATTR, capability, 0);
+  if (done >= 0 && capability > 0)
+    done = native.setxattr(dir, name, CAPABILITY, XATTR, capability, 0);
   if (done >= 0) done = native.removexattr(dir, name, `${ov.markPrefix}metacopy`);
   if (done < 0) {
     // The size shown is the upper file's: it must be what it was, and hold no half-copied data.
@@ -272,6 +274,7 @@ function copyXattrs(ov: Overlay, node: number, from: Source, work: number, temp:
     if (copied === undefined) continue;
     const size = native.getxattr(from.dir, from.name, key, XATTR, XATTR_MAX);
     if (size === -E.ENODATA) continue; // listed, but not ours to read (security modules)
+    if (key === CAPABILITY && size === -E.EINVAL) continue; // gives none (ovl_no_fscap)
     const code = size < 0 ? size : native.setxattr(work, temp, copied, XATTR, size, 0);
     if (code >= 0 || (code === -E.EOPNOTSUPP && !mustCopy(key))) continue;
     return code;
