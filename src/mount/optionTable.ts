@@ -211,6 +211,13 @@ const behaviour: readonly OptionRow[] = [
     help: 'inode numbers of layers on several file systems, always unique; on: log what does not fit',
   },
   {
+    name: 'verity',
+    kind: 'choice',
+    choices: ['off', 'on', 'require'],
+    usage: 'verity=off',
+    help: 'fs-verity digests of metadata-only copies are not checked; on and require are refused',
+  },
+  {
     name: 'userxattr',
     kind: 'word',
     help: 'marks in user.overlay.* alone; excludes redirect_dir, metacopy and index, as in overlayfs',
@@ -286,7 +293,7 @@ const ignored: readonly OptionRow[] = [
   ].map((name) => ({ name, kind: 'ignored' as const })),
 ];
 
-const later: readonly OptionRow[] = ['nfs_export', 'uuid', 'verity'].map((name) => ({
+const later: readonly OptionRow[] = ['nfs_export', 'uuid'].map((name) => ({
   name,
   kind: 'later',
 }));
