@@ -6,67 +6,65 @@ export const PLAIN = 'plain directory';
 export const KERNEL = 'kernel overlayfs';
 export const FUSE_OVERLAYFS = 'fuse-overlayfs';
 export const STRATAFS = 'stratafs';
+export const USED_HOST = 'stratafs, used host';
+export const PASSTHROUGH = 'stratafs passthrough';
+export const NO_WRITEBACK = 'stratafs writeback=0';
+export const ROOTLESS = 'stratafs rootless';
+export const ROOTLESS_FUSE_OVERLAYFS = 'fuse-overlayfs rootless';
+
+/** Ours, with a fresh host for each trial unless the driver says otherwise. */
+function stratafs(repository: string, name: string, more: string, rest: Partial<Driver>): Driver {
+  const program = join(repository, 'build/Release/stratafs');
+  const command = [program, '-o', `{opts}${more}`, '{mnt}'];
+  return { name, server: 'exits', command, version: [program, '--version'], ...rest };
+}
+
+function kernelOverlayfs(name: string, more: string, rest: Partial<Driver>): Driver {
+  const command = ['mount', '-t', 'overlay', 'overlay', '-o', `{opts}${more}`, '{mnt}'];
+  return { name, server: 'exits', command, version: ['uname', '-r'], ...rest };
+}
+
+function fuseOverlayfs(name: string, rest: Partial<Driver>): Driver {
+  const version = ['fuse-overlayfs', '--version'];
+  const command = ['fuse-overlayfs', '-o', '{opts}', '{mnt}'];
+  return { name, server: 'exits', command, version, ...rest };
+}
+
+function fuseNativeUnion(repository: string): Driver {
+  const union = join(repository, 'dist/bench/peers/fuseNativeUnion.js');
+  const manifest = join(repository, 'node_modules/fuse-native/package.json');
+  return {
+    name: 'fuse-native union',
+    server: 'stays',
+    command: [process.execPath, union, '-o', '{opts}', '{mnt}'],
+    version: [process.execPath, '-p', `'fuse-native ' + require('${manifest}').version`],
+    briefly: true,
+  };
+}
 
 /** The built-in drivers, in the order of the table's columns. */
 export function builtinDrivers(repository: string): Driver[] {
-  const stratafs = join(repository, 'build/Release/stratafs');
-  const strataVersion = [stratafs, '--version'];
   return [
     { name: PLAIN, server: 'exits' },
-    {
-      name: KERNEL,
-      server: 'exits',
-      command: ['mount', '-t', 'overlay', 'overlay', '-o', '{opts}', '{mnt}'],
-      version: ['uname', '-r'],
-    },
-    {
-      name: STRATAFS,
-      server: 'exits',
-      command: [stratafs, '-o', '{opts}', '{mnt}'],
-      version: strataVersion,
-    },
-    {
-      name: 'stratafs writeback=0',
-      server: 'exits',
-      command: [stratafs, '-o', '{opts},writeback=0', '{mnt}'],
-      version: strataVersion,
+    kernelOverlayfs(KERNEL, '', {}),
+    kernelOverlayfs('kernel overlayfs metacopy', ',redirect_dir=on,metacopy=on,index=on', {
       onRequest: true,
-    },
-    {
-      name: 'stratafs passthrough',
-      server: 'exits',
-      command: [stratafs, '-o', '{opts},data=passthrough', '{mnt}'],
-      version: strataVersion,
-      onRequest: true,
-    },
-    {
-      name: FUSE_OVERLAYFS,
-      server: 'exits',
-      command: ['fuse-overlayfs', '-o', '{opts}', '{mnt}'],
-      version: ['fuse-overlayfs', '--version'],
-    },
+    }),
+    stratafs(repository, STRATAFS, '', {}),
+    stratafs(repository, USED_HOST, '', { resident: true }),
+    stratafs(repository, NO_WRITEBACK, ',writeback=0', { briefly: true }),
+    stratafs(repository, PASSTHROUGH, ',data=passthrough', { briefly: true }),
+    fuseOverlayfs(FUSE_OVERLAYFS, {}),
     {
       name: 'unionfs-fuse',
       server: 'exits',
       command: ['unionfs', '-o', 'cow,dev,suid', '{branches}', '{mnt}'],
       version: ['unionfs', '--version'],
+      briefly: true,
     },
-    {
-      name: 'fuse-native union',
-      server: 'stays',
-      command: [
-        process.execPath,
-        join(repository, 'dist/bench/peers/fuseNativeUnion.js'),
-        '-o',
-        '{opts}',
-        '{mnt}',
-      ],
-      version: [
-        process.execPath,
-        '-p',
-        `'fuse-native ' + require('${join(repository, 'node_modules/fuse-native/package.json')}').version`,
-      ],
-    },
+    fuseNativeUnion(repository),
+    stratafs(repository, ROOTLESS, '', { rootless: true, briefly: true }),
+    fuseOverlayfs(ROOTLESS_FUSE_OVERLAYFS, { rootless: true, briefly: true }),
   ];
 }
 

@@ -6,12 +6,10 @@
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
-  closeSync,
   copyFileSync,
   existsSync,
   lstatSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -19,9 +17,9 @@ import {
   symlinkSync,
   utimesSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { writeBig } from './bigFile.js';
 import type { Fixture } from './types.js';
 
 /** Counted up when the recipe changes, so that an old fixture is not taken for a new one. */
@@ -145,7 +143,7 @@ function addWhiteouts(client: string, layers: readonly string[]): void {
     if (index++ % 150 === 50 && !existsSync(target)) hidden.push(target);
   }
   for (const target of hidden) mkdirSync(dirname(target), { recursive: true });
-  command(client, ['whiteout', ...hidden]);
+  command(client, ['/', 'whiteout', ...hidden]);
   for (const [layer, count] of [
     [base, 50],
     [top, 20],
@@ -153,24 +151,7 @@ function addWhiteouts(client: string, layers: readonly string[]): void {
     mkdirSync(join(layer, 'opaque'), { recursive: true });
     for (let i = 0; i < count; i++) writeFileSync(join(layer, 'opaque', `file-${i}`), `${layer}\n`);
   }
-  command(client, ['opaque', join(top, 'opaque')]);
-}
-
-/** No block of the file is like another, so that no store can fold them. */
-function writeBig(path: string, bytes: number): void {
-  mkdirSync(dirname(path), { recursive: true });
-  const block = Buffer.alloc(MIB);
-  let state = 1;
-  for (let at = 0; at < MIB; at += 4) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    block.writeUInt32LE(state, at);
-  }
-  const fd = openSync(path, 'w');
-  for (let written = 0; written < bytes; written += MIB) {
-    for (let at = 0; at < MIB; at += 4096) block.writeUInt32LE(written + at, at);
-    writeSync(fd, block);
-  }
-  closeSync(fd);
+  command(client, ['/', 'opaque', join(top, 'opaque')]);
 }
 
 function command(program: string, args: readonly string[]): void {

@@ -1,13 +1,14 @@
 /** `npm run bench`: see options.ts for the command line, README's "Benchmarks" for the results. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { prepareFixture } from './fixture.js';
 import { describeMachine, missing } from './machine.js';
 import { parseOptions, type BenchOptions } from './options.js';
-import { progressLine } from './progress.js';
-import { makeReport } from './report.js';
+import { prepareParts } from './parts/all.js';
+import { progressBar } from './progress.js';
+import { writeReport } from './report.js';
 import { runAll, type Results } from './runner.js';
 
 const repository = fileURLToPath(new URL('../../', import.meta.url));
@@ -17,9 +18,13 @@ function say(text: string): void {
 }
 
 function compileClient(directory: string): string {
-  const source = join(repository, 'bench/client/client.c');
+  const home = join(repository, 'bench/client');
+  const sources = readdirSync(home).filter((name) => name.endsWith('.c'));
   const program = join(directory, 'client');
-  const result = spawnSync('gcc', ['-O2', '-Wall', '-o', program, source], { encoding: 'utf8' });
+  const result = spawnSync('gcc', ['-O2', '-Wall', '-o', program, ...sources], {
+    cwd: home,
+    encoding: 'utf8',
+  });
   if (result.status !== 0) {
     throw new Error(
       `The measuring client needs gcc and the C headers: ${result.error?.message ?? result.stderr.trim()}`,
@@ -54,24 +59,25 @@ async function bench(options: BenchOptions): Promise<void> {
   mkdirSync(options.directory, { recursive: true });
   const client = compileClient(options.directory);
   const fixture = prepareFixture(options.directory, options.quick, client, say);
-  const scratch = mkdtempSync(join(options.directory, 'run-'));
+  const { quick, trials, directory } = options;
+  const parts = prepareParts(directory, trials, { client, fixture, quick }, say);
+  const scratch = mkdtempSync(join(directory, 'run-'));
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
   const { present, absent } = withoutMissing(options);
-  const site = { repository, client, fixture, scratch };
-  const results = await runAll(present, site, progressLine(), stop.signal);
-  noteAbsent(results, options, absent);
-  const machine = describeMachine(repository, options.directory, present.drivers);
-  const { markdown, json } = makeReport(results, options, machine, fixture);
-  process.stdout.write(markdown);
-  const stamp = machine.when.replace(/[:.]/g, '-');
-  const out = options.out ?? join(options.directory, 'results', stamp);
-  mkdirSync(dirname(out), { recursive: true });
-  writeFileSync(`${out}.md`, markdown);
-  writeFileSync(`${out}.json`, json);
-  say(`results: ${out}.md and ${out}.json`);
-  say('deleting what the trials left');
-  rmSync(scratch, { recursive: true, force: true });
+  try {
+    const site = { repository, client, fixture, parts, scratch };
+    const results = await runAll(present, site, await progressBar(), stop.signal);
+    noteAbsent(results, options, absent);
+    const machine = describeMachine(repository, directory, present.drivers);
+    const out = options.out ?? join(directory, 'results', machine.when.replace(/[:.]/g, '-'));
+    const run = { results, options, machine, fixture };
+    process.stdout.write(await writeReport(run, out, say));
+    say(`results: ${out}.md, .json and .svg`);
+  } finally {
+    say('deleting what the trials left');
+    rmSync(scratch, { recursive: true, force: true });
+  }
 }
 
 async function main(): Promise<void> {

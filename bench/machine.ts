@@ -28,12 +28,20 @@ function versionLine(text: string): string {
   return lines.find((line) => line.trim() !== '') ?? text;
 }
 
+/** The first of `programs` that is not here, as a sentence; undefined when all are. */
+export function missingProgram(programs: readonly string[]): string | undefined {
+  for (const program of programs) {
+    if (ask(['sh', '-c', 'command -v "$1"', 'sh', program]) === undefined) {
+      return `${program} is not installed`;
+    }
+  }
+  return undefined;
+}
+
 /** Why a driver cannot be run here at all; undefined when it can. */
 export function missing(driver: Driver): string | undefined {
   const program = driver.command?.[0];
-  if (program === undefined) return undefined;
-  if (ask(['sh', '-c', 'command -v "$1"', 'sh', program]) !== undefined) return undefined;
-  return `${program} is not installed`;
+  return missingProgram(program === undefined ? [] : [program]);
 }
 
 export function describeMachine(

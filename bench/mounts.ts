@@ -1,11 +1,14 @@
-/** Mounting and unmounting for a trial, so that nothing is left whatever the driver does. */
+/**
+ * Mounting and unmounting for a trial, so that nothing is left whatever the driver does. `Room` says
+ * in which namespaces.
+ */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PROBE, type Driver, type Fixture, type MountOptions, type Mounted } from './types.js';
 
-const MOUNT_TIMEOUT_MS = 15_000;
+const MOUNT_TIMEOUT_MS = 30_000;
 const UNMOUNT_TIMEOUT_MS = 20_000;
 const SERVER_EXIT_MS = 5_000;
 
@@ -15,9 +18,23 @@ interface Place {
   readonly mountpoint: string;
 }
 
+/** Where a trial's mounts and clients live. */
+export interface Room {
+  readonly client: string;
+  /** The command line that enters the namespaces; empty: our own. */
+  readonly enter: readonly string[];
+  /** A process that lives there. */
+  readonly holder: number | 'self';
+}
+
+function runIn(room: Room, command: readonly string[], timeout: number) {
+  const [program = '', ...args] = [...room.enter, ...command];
+  return spawnSync(program, args, { cwd: '/', encoding: 'utf8', timeout, killSignal: 'SIGKILL' });
+}
+
 /** Mounts in `place` (made here); throws with the command's own words when it fails. */
 export function mountTree(
-  client: string,
+  room: Room,
   driver: Driver,
   fixture: Fixture,
   place: string,
@@ -29,50 +46,40 @@ export function mountTree(
     mountpoint: join(place, 'mnt'),
   };
   for (const directory of Object.values(where)) mkdirSync(directory, { recursive: true });
-  const command = fill(driver.command ?? [], fixture, where, options);
+  const command = fill(driver.command ?? [], options.lowers ?? fixture.lowers, where, options);
   const errors = join(place, 'mount.stderr');
-  const result = spawnSync(
-    client,
-    [
-      'mount',
-      driver.server,
-      join(where.mountpoint, PROBE),
-      String(MOUNT_TIMEOUT_MS),
-      errors,
-      ...command,
-    ],
-    { cwd: '/', encoding: 'utf8', timeout: MOUNT_TIMEOUT_MS + 5_000, killSignal: 'SIGKILL' },
-  );
+  const probe = join(where.mountpoint, PROBE);
+  const how = [options.cwd ?? '/', 'mount', driver.server, probe, String(MOUNT_TIMEOUT_MS), errors];
+  const result = runIn(room, [room.client, ...how, ...command], MOUNT_TIMEOUT_MS + 5_000);
   if (result.status !== 0) {
-    detach(where.mountpoint);
+    detach(room, where.mountpoint);
     const words = existsSync(errors) ? readFileSync(errors, 'utf8').trim() : '';
-    throw new Error(
-      `cannot mount: ${words || result.stderr.trim() || 'the command failed without a word'}`,
-    );
+    const all = [words, result.stderr.trim()].filter((text) => text !== '').join('; ');
+    throw new Error(`cannot mount: ${all || 'the command failed without a word'}`);
   }
   const { ns, pid } = JSON.parse(result.stdout) as { ns: number; pid: number };
-  const connection = fuseConnection(where.mountpoint);
+  const connection = fuseConnection(room, where.mountpoint);
   const servers = connection === undefined ? [] : holdersOf(connection);
   if (pid > 0 && !servers.includes(pid)) servers.push(pid);
   return { mountpoint: where.mountpoint, upper: where.upper, ns, connection, servers };
 }
 
 /** After a failure: what the command may have mounted goes, and with it the server's reason to live. */
-function detach(mountpoint: string): void {
-  if (isMounted(mountpoint)) spawnSync('umount', ['-l', mountpoint]);
+function detach(room: Room, mountpoint: string): void {
+  if (isMounted(room, mountpoint)) runIn(room, ['umount', '-l', mountpoint], UNMOUNT_TIMEOUT_MS);
 }
 
 function fill(
   command: readonly string[],
-  fixture: Fixture,
+  lowers: readonly string[],
   place: Place,
   options: MountOptions,
 ): string[] {
-  const lower = fixture.lowers.join(':');
+  const lower = lowers.join(':');
   const upperOptions =
     options.readOnly === true ? '' : `,upperdir=${place.upper},workdir=${place.work}`;
   const extra = options.extra === undefined ? '' : `,${options.extra}`;
-  const branches = [`${place.upper}=RW`, ...fixture.lowers.map((layer) => `${layer}=RO`)];
+  const branches = [`${place.upper}=RW`, ...lowers.map((layer) => `${layer}=RO`)];
   const values: Record<string, string> = {
     opts: `lowerdir=${lower}${upperOptions}${extra}`,
     lower,
@@ -87,8 +94,8 @@ function fill(
 }
 
 /** The connection's number is the minor device number of the mount; mountinfo tells it without asking the server. */
-function fuseConnection(mountpoint: string): number | undefined {
-  for (const line of readFileSync('/proc/self/mountinfo', 'latin1').split('\n')) {
+function fuseConnection(room: Room, mountpoint: string): number | undefined {
+  for (const line of mountTable(room).split('\n')) {
     const [fields = '', tail = ''] = line.split(' - ');
     const [, , device = '', , at] = fields.split(' ');
     if (at === mountpoint && tail.startsWith('fuse')) return Number(device.split(':')[1]);
@@ -96,8 +103,12 @@ function fuseConnection(mountpoint: string): number | undefined {
   return undefined;
 }
 
-function isMounted(mountpoint: string): boolean {
-  return readFileSync('/proc/self/mountinfo', 'latin1').includes(` ${mountpoint} `);
+function mountTable(room: Room): string {
+  return readFileSync(`/proc/${room.holder}/mountinfo`, 'latin1');
+}
+
+function isMounted(room: Room, mountpoint: string): boolean {
+  return mountTable(room).includes(` ${mountpoint} `);
 }
 
 /** Processes with a descriptor of the connection: the kernel names it in fdinfo (since 6.15). */
@@ -127,20 +138,17 @@ function holds(pid: string, connection: number): boolean {
   }
 }
 
-/** Unmounts, waits for the server's end, and ends what does not. */
-export async function unmountTree(driver: Driver, mounted: Mounted): Promise<void> {
-  if (isMounted(mounted.mountpoint)) {
-    const result = spawnSync('umount', [mounted.mountpoint], {
-      encoding: 'utf8',
-      timeout: UNMOUNT_TIMEOUT_MS,
-      killSignal: 'SIGKILL',
-    });
+/** Unmounts, waits for the server's end (unless it is resident), and ends what does not. */
+export async function unmountTree(room: Room, driver: Driver, mounted: Mounted): Promise<void> {
+  if (isMounted(room, mounted.mountpoint)) {
+    const result = runIn(room, ['umount', mounted.mountpoint], UNMOUNT_TIMEOUT_MS);
     if (result.status !== 0) {
       endServers(mounted.servers, 'SIGKILL');
-      detach(mounted.mountpoint);
+      detach(room, mounted.mountpoint);
       throw new Error(`cannot unmount: ${result.stderr.trim() || 'no answer in time'}`);
     }
   }
+  if (driver.resident === true) return;
   if (driver.server === 'stays') endServers(mounted.servers, 'SIGTERM');
   const deadline = Date.now() + SERVER_EXIT_MS;
   while (mounted.servers.some(isAlive)) {

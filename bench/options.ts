@@ -13,23 +13,24 @@ export interface BenchOptions {
   readonly directory: string;
   /** Path of the results without extension; .json and .md are written. */
   readonly out: string | undefined;
-  /** All trials of a driver share one mount namespace, hence one resident server. */
-  readonly sharedServer: boolean;
+  /** Whether a driver takes part in a trial, or why it does not. */
+  readonly leavesOut: (trial: Trial, driver: Driver) => string | undefined;
 }
 
 export const HELP = `Measures union mounts side by side: each trial in a fresh process, drivers in turn.
 
   npm run bench -- [options]
 
-  --only A,B           only these trials (${trials.map(({ name }) => name).join(', ')})
+  --set short|full     short: the rows of the README's first table, about 10 minutes; full
+                       (default): all, under an hour. --list names them.
+  --only A,B           only these trials, by name or the beginning of it
   --drivers A,B        only these drivers, by name or the beginning of it
   --driver NAME='CMD'  one more driver; CMD has {opts} (lowerdir=..,upperdir=..,workdir=..) or
                        {lower} {upper} {work}, and {mnt}; a final & : CMD stays in the foreground
-  --rounds N           rounds (default 5; with --quick 2)
-  --quick              a smaller tree, under 2 minutes; shows that all works, not how fast
-  --shared-server      keep one resident server over all trials (default: a fresh one each)
+  --rounds N           rounds (default 5; with --quick 1); some long trials have fewer
+  --quick              a smaller tree and the short set, under 2 minutes; shows that all works
   --dir DIR            where to work (default $STRATAFS_BENCH_DIR or /var/tmp/stratafs-bench)
-  --out PATH           write the results to PATH.json and PATH.md (default: in DIR/results)
+  --out PATH           write the results to PATH.json, PATH.md and PATH-*.svg (default: in DIR/results)
   --list               name the trials and the drivers
   --help
 `;
@@ -55,7 +56,7 @@ function choose<T extends { readonly name: string }>(
 }
 
 function parseRounds(text: string | undefined, quick: boolean): number {
-  if (text === undefined) return quick ? 2 : 5;
+  if (text === undefined) return quick ? 1 : 5;
   const rounds = Number(text);
   if (!Number.isInteger(rounds) || rounds < 1) {
     throw new Error(`--rounds ${text} is not a number of rounds; give 1 or more.`);
@@ -63,6 +64,36 @@ function parseRounds(text: string | undefined, quick: boolean): number {
   return rounds;
 }
 
+function chooseTrials(
+  set: string | undefined,
+  only: string | undefined,
+  quick: boolean,
+): readonly Trial[] {
+  if (set !== undefined && set !== 'short' && set !== 'full') {
+    throw new Error(`There is no set ${set}; there are short and full.`);
+  }
+  if (only !== undefined) {
+    if (set !== undefined) throw new Error('Give --set or --only, not both.');
+    return choose('trial', trials, only);
+  }
+  const short = set === 'short' || (quick && set === undefined);
+  return short ? trials.filter((trial) => trial.short === true) : trials;
+}
+
+function listAll(drivers: readonly Driver[]): string {
+  const lines = ['trials (* in the short set):'];
+  for (const { name, short, rows } of trials) {
+    const titles = rows.map(({ title }) => title).join('; ');
+    lines.push(`${short === true ? '*' : ' '} ${name}: ${titles || 'requests by opcode'}`);
+  }
+  lines.push('drivers (* in the short set only, - on request, unless --drivers names them):');
+  for (const { name, briefly, onRequest } of drivers) {
+    lines.push(`${onRequest === true ? '-' : briefly === true ? '*' : ' '} ${name}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** The command line's meaning; a text is to be printed instead of a run. Throws a sentence. */
 export function parseOptions(argv: string[], repository: string): BenchOptions | string {
   const { values } = parseArgs({
     args: argv,
@@ -72,7 +103,7 @@ export function parseOptions(argv: string[], repository: string): BenchOptions |
       driver: { type: 'string', multiple: true, default: [] },
       rounds: { type: 'string' },
       quick: { type: 'boolean', default: false },
-      'shared-server': { type: 'boolean', default: false },
+      set: { type: 'string' },
       dir: { type: 'string' },
       out: { type: 'string' },
       list: { type: 'boolean', default: false },
@@ -82,18 +113,19 @@ export function parseOptions(argv: string[], repository: string): BenchOptions |
   const own = values.driver.map(parseDriver);
   const known = [...builtinDrivers(repository), ...own];
   if (values.help) return HELP;
-  if (values.list) {
-    const names = (items: readonly { name: string }[]) => items.map(({ name }) => `  ${name}\n`);
-    return `trials:\n${names(trials).join('')}drivers:\n${names(known).join('')}`;
-  }
+  if (values.list) return listAll(known);
+  const named = values.drivers !== undefined;
   const usual = known.filter((driver) => driver.onRequest !== true);
   return {
     rounds: parseRounds(values.rounds, values.quick),
     quick: values.quick,
-    trials: choose('trial', trials, values.only),
-    drivers: values.drivers === undefined ? usual : choose('driver', known, values.drivers),
+    trials: chooseTrials(values.set, values.only, values.quick),
+    drivers: named ? choose('driver', known, values.drivers) : usual,
     directory: values.dir ?? process.env['STRATAFS_BENCH_DIR'] ?? '/var/tmp/stratafs-bench',
     out: values.out,
-    sharedServer: values['shared-server'],
+    leavesOut: (trial, driver) =>
+      !named && driver.briefly === true && trial.short !== true
+        ? 'not in this trial unless `--drivers` names it'
+        : undefined,
   };
 }

@@ -3,51 +3,48 @@ import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { missingProgram } from './machine.js';
 import { endServers } from './mounts.js';
 import type { BenchOptions } from './options.js';
+import type { Parts } from './parts/all.js';
+import { Residence } from './residence.js';
+import { exercise } from './trials/exercise.js';
 import type { Answer, Driver, Fixture, Job, Requests, Trial } from './types.js';
 
 /** A trial that takes longer hangs. */
-const TRIAL_TIMEOUT_MS = 180_000;
+const TRIAL_TIMEOUT_MS = 240_000;
+/** How long a resident server outlives its last mount, in seconds: longer than others' turns. */
+const RESIDENT_GRACE = '3600';
 
 export interface Results {
   /** Row id → driver name → round → value. */
   readonly values: Map<string, Map<string, Map<number, number>>>;
-  /** Trial name → driver name → why there is no value. */
+  /** Trial name or row id → driver name → why there is no value. */
   readonly reasons: Map<string, Map<string, string>>;
-  /** Trial name → driver name → requests. */
-  readonly requests: Map<string, Map<string, Requests>>;
+  /** Driver name → requests. */
+  readonly requests: Map<string, Requests>;
+  /** Trial name → seconds that all its runs took. */
+  readonly seconds: Map<string, number>;
 }
 
 export interface Site {
   readonly repository: string;
   readonly client: string;
   readonly fixture: Fixture;
+  readonly parts: Parts;
   /** Holds the directories of this run's trials; the caller deletes it afterwards. */
   readonly scratch: string;
 }
 
-export type Progress = (done: number, total: number, text: string) => void;
+export interface Progress {
+  readonly step: (done: number, total: number, text: string) => void;
+  readonly end: () => void;
+}
 
 interface Step {
   readonly round: number;
   readonly trial: Trial;
   readonly driver: Driver;
-}
-
-/** Drivers take turns within a round, and in reverse order in the next. */
-function* schedule(options: BenchOptions, results: Results): Generator<Step> {
-  for (let round = 0; round < options.rounds; round++) {
-    const drivers = round % 2 === 0 ? options.drivers : options.drivers.toReversed();
-    for (const trial of options.trials) {
-      if (trial.once === true && round > 0) continue;
-      for (const driver of drivers) {
-        const reason = trial.refuses?.(driver);
-        if (reason === undefined) yield { round, trial, driver };
-        else inner(results.reasons, trial.name).set(driver.name, reason);
-      }
-    }
-  }
 }
 
 function inner<K, L, V>(map: Map<K, Map<L, V>>, key: K): Map<L, V> {
@@ -56,60 +53,131 @@ function inner<K, L, V>(map: Map<K, Map<L, V>>, key: K): Map<L, V> {
   return found;
 }
 
+/** Why a trial cannot be run here, whoever serves. */
+function impossible(trial: Trial, { failures }: Parts): string | undefined {
+  const part = trial.parts?.find((name) => failures.has(name));
+  return missingProgram(trial.programs ?? []) ?? (part && failures.get(part));
+}
+
+/** Drivers take turns within a round, and in reverse order in the next. */
+export function schedule(options: BenchOptions, parts: Parts, results: Results): Step[] {
+  const steps: Step[] = [];
+  const reasons = new Map(options.trials.map((trial) => [trial, impossible(trial, parts)]));
+  for (let round = 0; round < options.rounds; round++) {
+    const drivers = round % 2 === 0 ? options.drivers : options.drivers.toReversed();
+    for (const trial of options.trials.filter(({ rounds = Infinity }) => round < rounds)) {
+      for (const driver of drivers) {
+        const reason =
+          reasons.get(trial) ?? options.leavesOut(trial, driver) ?? trial.refuses?.(driver);
+        if (reason === undefined) steps.push({ round, trial, driver });
+        else inner(results.reasons, trial.name).set(driver.name, reason);
+      }
+    }
+  }
+  return steps;
+}
+
+function keep(results: Results, { round, trial, driver }: Step, answer: Answer): void {
+  if ('error' in answer) {
+    inner(results.reasons, trial.name).set(driver.name, answer.error);
+    return;
+  }
+  for (const [row, value] of Object.entries(answer.values ?? {})) {
+    inner(inner(results.values, row), driver.name).set(round, value);
+  }
+  for (const [row, reason] of Object.entries(answer.reasons ?? {})) {
+    inner(results.reasons, row).set(driver.name, reason);
+  }
+  if (answer.requests) results.requests.set(driver.name, answer.requests);
+}
+
 export async function runAll(
   options: BenchOptions,
   site: Site,
   progress: Progress,
   stop: AbortSignal,
 ): Promise<Results> {
-  const results: Results = { values: new Map(), reasons: new Map(), requests: new Map() };
-  // A function, for the signal changes while the loop awaits.
-  const isStopped = () => stop.aborted;
-  const steps = [...schedule(options, results)];
-  for (const [number, { round, trial, driver }] of steps.entries()) {
-    if (isStopped()) break;
-    // A driver that has failed a trial fails it again, and each failure may cost a timeout.
-    if (results.reasons.get(trial.name)?.has(driver.name) === true) continue;
-    progress(number, steps.length, `round ${round + 1}: ${trial.name}, ${driver.name}`);
-    const answer = await runOne(options, site, { round, trial, driver }, stop);
-    if ('error' in answer) {
-      if (!isStopped()) inner(results.reasons, trial.name).set(driver.name, answer.error);
-      continue;
+  const results: Results = {
+    values: new Map(),
+    reasons: new Map(),
+    requests: new Map(),
+    seconds: new Map(),
+  };
+  const steps = schedule(options, site.parts, results);
+  const runs = new Runs(options.quick, site, stop);
+  try {
+    for (const [number, step] of steps.entries()) {
+      const { round, trial, driver } = step;
+      // A driver that has failed a trial fails it again, and each failure may cost a timeout.
+      if (results.reasons.get(trial.name)?.has(driver.name) === true) continue;
+      progress.step(number, steps.length, `round ${round + 1}: ${trial.name}, ${driver.name}`);
+      const begin = Date.now();
+      const answer = await runs.run(step);
+      if (runs.stopped) break;
+      const before = results.seconds.get(trial.name) ?? 0;
+      results.seconds.set(trial.name, before + (Date.now() - begin) / 1000);
+      keep(results, step, answer);
     }
-    for (const [row, value] of Object.entries(answer.values ?? {})) {
-      inner(inner(results.values, row), driver.name).set(round, value);
-    }
-    if (answer.requests) inner(results.requests, trial.name).set(driver.name, answer.requests);
+    progress.step(steps.length, steps.length, 'done');
+  } finally {
+    progress.end();
+    await runs.close();
   }
-  progress(steps.length, steps.length, 'done');
   return results;
 }
 
-async function runOne(
-  options: BenchOptions,
-  site: Site,
-  { round, trial, driver }: Step,
-  stop: AbortSignal,
-): Promise<Answer> {
-  const label = `${round}-${trial.name}-${driver.name}`.replace(/[^\w=-]/g, '_');
-  const directory = join(site.scratch, label);
-  const job: Job = {
-    trial: trial.name,
-    driver,
-    fixture: site.fixture,
-    client: site.client,
-    repository: site.repository,
-    directory,
-    quick: options.quick,
-  };
-  const command = [
-    process.execPath,
-    join(site.repository, 'dist/bench/trialMain.js'),
-    JSON.stringify(job),
-  ];
-  // In a mount namespace of its own a trial finds no resident server, and leaves no mount.
-  if (!options.sharedServer) command.unshift('unshare', '-m', '--propagation', 'private');
-  return await supervise(command, directory, options.sharedServer ? '30' : '0', stop);
+class Runs {
+  readonly #quick: boolean;
+  readonly #site: Site;
+  readonly #stop: AbortSignal;
+  readonly #residences = new Map<string, Residence>();
+
+  constructor(quick: boolean, site: Site, stop: AbortSignal) {
+    this.#quick = quick;
+    this.#site = site;
+    this.#stop = stop;
+  }
+
+  get stopped(): boolean {
+    return this.#stop.aborted;
+  }
+
+  async run(step: Step): Promise<Answer> {
+    const { driver } = step;
+    // In a mount namespace of its own a trial finds no resident server, and leaves no mount.
+    if (driver.resident !== true) {
+      return await this.#start(['unshare', '-m', '--propagation', 'private'], '0', step);
+    }
+    let home = this.#residences.get(driver.name);
+    if (!home) {
+      this.#residences.set(driver.name, (home = await Residence.open()));
+      const answer = await this.#start(home.enter, RESIDENT_GRACE, { ...step, trial: exercise });
+      if ('error' in answer) return answer;
+    }
+    return await this.#start(home.enter, RESIDENT_GRACE, step);
+  }
+
+  async close(): Promise<void> {
+    for (const home of this.#residences.values()) await home.close();
+  }
+
+  async #start(
+    enter: readonly string[],
+    grace: string,
+    { round, trial, driver }: Step,
+  ): Promise<Answer> {
+    const { scratch, repository, client, fixture, parts } = this.#site;
+    const label = `${round}-${trial.name}-${driver.name}`.replace(/[^\w=-]/g, '_');
+    const directory = join(scratch, label);
+    const { homes } = parts;
+    const quick = this.#quick;
+    const trialName = trial.name;
+    const about = { driver, fixture, parts: homes, client, repository, directory, quick };
+    const job: Job = { trial: trialName, ...about };
+    const program = [process.execPath, join(repository, 'dist/bench/trialMain.js')];
+    const command = [...enter, ...program, JSON.stringify(job)];
+    return await supervise(command, directory, grace, this.#stop);
+  }
 }
 
 async function supervise(

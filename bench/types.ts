@@ -15,13 +15,19 @@ export interface Driver {
   readonly version?: readonly string[];
   /** Not in a run unless `--drivers` names it. */
   readonly onRequest?: boolean;
+  /** Takes part in the short set's trials only, unless `--drivers` names it. */
+  readonly briefly?: boolean;
+  /** The mount and its clients live in a user namespace, without rights outside it. */
+  readonly rootless?: boolean;
+  /** One server for the whole run, in use before the first trial. */
+  readonly resident?: boolean;
 }
 
 /** One line of the table. Less is better, always. */
 export interface Row {
   readonly id: string;
   readonly title: string;
-  readonly unit: 'ms' | 'µs' | 'MiB';
+  readonly unit: 'ms' | 'µs' | 'MiB' | 'B';
 }
 
 /** What a trial measured: values by row id, in the row's unit. */
@@ -30,13 +36,31 @@ export type Values = Readonly<Record<string, number>>;
 /** Requests by workload, then by opcode. */
 export type Requests = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
+/** The sections of the report, in its order. */
+export const GROUPS = [
+  'Reading',
+  'Programs',
+  'Changing',
+  'Data',
+  'Scale',
+  'Mounts and memory',
+] as const;
+export type Group = (typeof GROUPS)[number];
+
 export interface Trial {
   readonly name: string;
+  readonly group: Group;
   readonly rows: readonly Row[];
+  /** Belongs to `--set short`. */
+  readonly short?: boolean;
+  /** No more rounds than this: the trial is long, or its values do not vary. */
+  readonly rounds?: number;
+  /** Programs it runs; where one is missing, the trial is left out with that reason. */
+  readonly programs?: readonly string[];
+  /** Trees of its own, by the names in parts/all.ts. */
+  readonly parts?: readonly string[];
   /** Why this driver has no such trial; undefined when it has. */
   readonly refuses?: (driver: Driver) => string | undefined;
-  /** Requests do not vary from round to round: the trial runs in the first one only. */
-  readonly once?: boolean;
   /** Synchronous on purpose: a trial has its process to itself. */
   readonly run: (context: Context) => Outcome;
 }
@@ -44,6 +68,8 @@ export interface Trial {
 export interface Outcome {
   readonly values?: Values;
   readonly requests?: Requests;
+  /** Why a row of this trial has no value, by row id. */
+  readonly reasons?: Readonly<Record<string, string>>;
 }
 
 export interface Fixture {
@@ -61,7 +87,23 @@ export interface Fixture {
   readonly bigBytes: number;
 }
 
-/** A name under which every tree of the fixture answers. */
+/** A tree for a few trials: a directory with `layer`, and what else the trials need beside it. */
+export interface Part {
+  readonly name: string;
+  /** Counted up when the recipe changes, so that an old tree is not taken for a new one. */
+  readonly recipe: number;
+  readonly programs?: readonly string[];
+  /** Fills `home`, which is empty; throws with a sentence when it cannot. */
+  readonly make: (home: string, site: PartSite) => void;
+}
+
+export interface PartSite {
+  readonly client: string;
+  readonly fixture: Fixture;
+  readonly quick: boolean;
+}
+
+/** A name at the top of every tree: the mount is live when it answers. */
 export const PROBE = 'share';
 
 export interface MountOptions {
@@ -69,6 +111,10 @@ export interface MountOptions {
   readonly readOnly?: boolean;
   /** Options added to {opts}. */
   readonly extra?: string;
+  /** Other layers than the fixture's, topmost first; relative to `cwd`. */
+  readonly lowers?: readonly string[];
+  /** Where the mount command is run; `/` unless told. */
+  readonly cwd?: string;
 }
 
 export interface Mounted {
@@ -91,16 +137,18 @@ export interface Context {
   readonly directory: string;
   /** `--quick`: fewer repetitions. */
   readonly quick: boolean;
-  /** Runs the C client; throws with its message when it fails. Returns its times in ns. */
+  /** The directory of a part that the trial has named. */
+  part(name: string): string;
+  /** Runs the C client in `cwd`; throws with its message when it fails. Returns its times in ns. */
   client(cwd: string, ...args: string[]): number[];
   /** sync, then drop the kernel's caches; then run `tools` so that their own start is warm. */
   cold(...tools: readonly (readonly string[])[]): void;
   /** Mounts the fixture's layers with a fresh upper; the trial's end unmounts. */
   mount(options?: MountOptions): Mounted;
-  /** The merged tree, to be read: a mount, or the plain copy. */
-  tree(): string;
+  /** The merged tree (or a part's layer) to be read: a mount, or the plain copy. */
+  tree(part?: string): string;
   /** A tree with `name` in it that may be changed: a mount, or a fresh copy. */
-  scratch(name: string): string;
+  scratch(name: string, part?: string): string;
 }
 
 /** What the runner hands to a trial's process, as JSON. */
@@ -108,6 +156,7 @@ export interface Job {
   readonly trial: string;
   readonly driver: Driver;
   readonly fixture: Fixture;
+  readonly parts: Readonly<Record<string, string | undefined>>;
   readonly client: string;
   readonly repository: string;
   readonly directory: string;

@@ -2,40 +2,43 @@
  * The measuring client: a process of its own that does one kind of work and prints how long it
  * took, in nanoseconds, as one line of JSON. In C, so that no runtime's start is measured.
  *
- *   client exec N COMMAND...          run COMMAND N times (stdout to /dev/null): [ns, ...]
- *   client stat LIST N                N passes of lstat over the names in LIST: [ns, ...]
- *   client open LIST N                the same with open, read to the end, close
- *   client missing LIST N             the same with lstat, where each must fail with ENOENT
- *   client mount exits|stays PROBE TIMEOUT_MS ERRORS COMMAND...
+ *   client DIR exec N COMMAND...      run COMMAND N times (stdout to /dev/null): [ns, ...]
+ *   client DIR stat LIST N            N passes of lstat over the names in LIST: [ns, ...]
+ *   client DIR open LIST N            the same with open, read to the end, close
+ *   client DIR missing LIST N         the same with lstat, where each must fail with ENOENT
+ *   client DIR append FILE N BYTES    N appends: [ns]
+ *   client DIR poke FILE OFFSET       open, write one byte, close: [ns]
+ *   client DIR files NEW N            make NEW with N empty files in it: [ns]
+ *   client DIR clients N read LIST PASSES | create NAME COUNT
+ *                                     N processes at once, from the start to the last one's end: [ns]
+ *   client DIR mount exits|stays PROBE TIMEOUT_MS ERRORS COMMAND...
  *                                     start COMMAND; time until lstat(PROBE) answers: {ns, pid}
- *   client whiteout NAME...           make 0:0 character devices
- *   client opaque DIR...              set trusted.overlay.opaque=y
+ *   client DIR whiteout NAME...       make 0:0 character devices
+ *   client DIR opaque NAME...         set trusted.overlay.opaque=y
+ *   client DIR userns                 hold a user and mount namespace until stdin ends: [pid]
  *
- * Names in LIST are relative to the working directory, one a line.
+ * It works in DIR; names in LIST are relative to that, one a line.
  */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
+#include "client.h"
+
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
-#include <time.h>
-#include <unistd.h>
 
-static void die(const char *what, const char *name) {
+void die(const char *what, const char *name) {
   fprintf(stderr, "%s %s: %s\n", what, name, strerror(errno));
   exit(3);
 }
 
-static long long now(void) {
+long long now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+void print_time(long long ns) {
+  printf("[%lld]\n", ns);
 }
 
 static void redirect(int fd, const char *path, int flags) {
@@ -58,56 +61,6 @@ static void run_command(char **argv) {
   fprintf(stderr, "%s ended with status %d\n", argv[0],
           WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
   exit(3);
-}
-
-struct names {
-  char **name;
-  size_t count;
-};
-
-static struct names read_list(const char *path) {
-  struct stat st;
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0 || fstat(fd, &st) < 0) die("cannot read", path);
-  char *text = malloc(st.st_size + 1);
-  if (!text || read(fd, text, st.st_size) != st.st_size) die("cannot read", path);
-  close(fd);
-  text[st.st_size] = 0;
-  struct names names = {malloc(sizeof(char *) * (st.st_size / 2 + 1)), 0};
-  for (char *s = strtok(text, "\n"); s; s = strtok(NULL, "\n")) names.name[names.count++] = s;
-  return names;
-}
-
-static void do_stat(const char *name) {
-  struct stat st;
-  if (lstat(name, &st) < 0) die("cannot stat", name);
-}
-
-static void do_open(const char *name) {
-  static char buffer[65536];
-  ssize_t n;
-  int fd = open(name, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) die("cannot open", name);
-  while ((n = read(fd, buffer, sizeof buffer)) > 0) continue;
-  if (n < 0) die("cannot read", name);
-  if (close(fd) < 0) die("cannot close", name);
-}
-
-static void do_missing(const char *name) {
-  struct stat st;
-  if (lstat(name, &st) == 0) errno = EEXIST;
-  if (errno != ENOENT) die("unexpected answer for the missing name", name);
-}
-
-static void passes(const char *list, int n, void (*work)(const char *)) {
-  struct names names = read_list(list);
-  printf("[");
-  for (int i = 0; i < n; i++) {
-    long long start = now();
-    for (size_t k = 0; k < names.count; k++) work(names.name[k]);
-    printf("%s%lld", i ? "," : "", now() - start);
-  }
-  printf("]\n");
 }
 
 /* A server that "exits" is live when its command has returned 0; one that "stays" when the probe
@@ -144,33 +97,50 @@ static void do_mount(char **argv) {
   printf("{\"ns\":%lld,\"pid\":%d}\n", now() - start, stays ? pid : 0);
 }
 
+static void run_times(int n, char **command) {
+  printf("[");
+  for (int i = 0; i < n; i++) {
+    long long start = now();
+    // What is printed so far must not be in the child's buffer, too.
+    fflush(stdout);
+    run_command(command);
+    printf("%s%lld", i ? "," : "", now() - start);
+  }
+  printf("]\n");
+}
+
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
-  const char *mode = argv[1];
-  if (!strcmp(mode, "exec") && argc > 3) {
-    int n = atoi(argv[2]);
-    printf("[");
-    for (int i = 0; i < n; i++) {
-      long long start = now();
-      run_command(argv + 3);
-      printf("%s%lld", i ? "," : "", now() - start);
-      fflush(stdout);
-    }
-    printf("]\n");
-  } else if (!strcmp(mode, "stat") && argc == 4) {
-    passes(argv[2], atoi(argv[3]), do_stat);
-  } else if (!strcmp(mode, "open") && argc == 4) {
-    passes(argv[2], atoi(argv[3]), do_open);
-  } else if (!strcmp(mode, "missing") && argc == 4) {
-    passes(argv[2], atoi(argv[3]), do_missing);
-  } else if (!strcmp(mode, "mount") && argc > 6) {
-    do_mount(argv + 2);
+  if (chdir(argv[1]) < 0) die("cannot enter", argv[1]);
+  const char *mode = argv[2];
+  char **arg = argv + 3;
+  int args = argc - 3;
+  if (!strcmp(mode, "exec") && args > 1) {
+    run_times(atoi(arg[0]), arg + 1);
+  } else if (!strcmp(mode, "stat") && args == 2) {
+    passes(arg[0], atoi(arg[1]), do_stat);
+  } else if (!strcmp(mode, "open") && args == 2) {
+    passes(arg[0], atoi(arg[1]), do_open);
+  } else if (!strcmp(mode, "missing") && args == 2) {
+    passes(arg[0], atoi(arg[1]), do_missing);
+  } else if (!strcmp(mode, "append") && args == 3) {
+    do_append(arg[0], atoi(arg[1]), atoi(arg[2]));
+  } else if (!strcmp(mode, "poke") && args == 2) {
+    do_poke(arg[0], atoll(arg[1]));
+  } else if (!strcmp(mode, "files") && args == 2) {
+    do_files(arg[0], atoi(arg[1]));
+  } else if (!strcmp(mode, "clients") && args == 4) {
+    do_clients(atoi(arg[0]), arg[1], arg[2], atoi(arg[3]));
+  } else if (!strcmp(mode, "mount") && args > 4) {
+    do_mount(arg);
   } else if (!strcmp(mode, "whiteout")) {
-    for (int i = 2; i < argc; i++)
-      if (mknod(argv[i], S_IFCHR, makedev(0, 0)) < 0) die("cannot make the whiteout", argv[i]);
+    for (int i = 0; i < args; i++)
+      if (mknod(arg[i], S_IFCHR, makedev(0, 0)) < 0) die("cannot make the whiteout", arg[i]);
   } else if (!strcmp(mode, "opaque")) {
-    for (int i = 2; i < argc; i++)
-      if (setxattr(argv[i], "trusted.overlay.opaque", "y", 1, 0) < 0) die("cannot mark", argv[i]);
+    for (int i = 0; i < args; i++)
+      if (setxattr(arg[i], "trusted.overlay.opaque", "y", 1, 0) < 0) die("cannot mark", arg[i]);
+  } else if (!strcmp(mode, "userns")) {
+    do_userns();
   } else {
     return 2;
   }

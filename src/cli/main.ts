@@ -10,6 +10,7 @@ import { type Command, parseCommand } from '../mount/commandLine.js';
 import { serveForeground } from '../mount/foreground.js';
 import { planMount } from '../mount/options.js';
 import { euid, workingDirectory } from '../mount/runtime.js';
+import { runBench } from './bench.js';
 import { diffText } from './diff.js';
 import { helpText, versionText } from './help.js';
 import { mountsText, statsText } from './mounts.js';
@@ -63,6 +64,8 @@ async function run(command: Command): Promise<number> {
     case 'diff':
       print(await diffText(command.path, command.json));
       return 0;
+    case 'bench':
+      return runBench(command.args);
     case 'unmount':
       return launch(['unmount', ...(command.lazy ? ['--lazy'] : []), command.path]);
     case 'mount': {

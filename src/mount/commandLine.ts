@@ -20,6 +20,7 @@ export type Command =
   | { readonly kind: 'help' }
   | { readonly kind: 'version' }
   | { readonly kind: 'mounts'; readonly json: boolean }
+  | { readonly kind: 'bench'; readonly args: readonly string[] }
   | { readonly kind: 'diff'; readonly path: string; readonly json: boolean }
   | { readonly kind: 'stats'; readonly path: string; readonly json: boolean }
   | { readonly kind: 'unmount'; readonly path: string; readonly lazy: boolean };
@@ -96,6 +97,10 @@ function mountCommand(positionals: readonly string[], values: Values): MountComm
 
 /** Parses what follows the program's name; throws UserError with one sentence. */
 export function parseCommand(argv: readonly string[]): Command {
+  // The bench reads its own flags. A mount always has -o: then this is a source's name.
+  if (argv[0] === 'bench' && !argv.some((arg) => arg.startsWith('-o'))) {
+    return { kind: 'bench', args: argv.slice(1) };
+  }
   const { values, positionals } = parse(argv);
   if (values.help) return { kind: 'help' };
   if (values.version) return { kind: 'version' };

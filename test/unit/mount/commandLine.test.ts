@@ -41,6 +41,7 @@ describe('a mount comes as', () => {
 
   it('a mount even when its source is called like a subcommand', () => {
     expect(parseCommand(['diff', '/t', '-o', 'lowerdir=/a'])).toMatchObject({ mountpoint: '/t' });
+    expect(parseCommand(['bench', '/t', '-o', 'lowerdir=/a'])).toMatchObject({ mountpoint: '/t' });
   });
 
   it('one in the foreground; --debug implies it', () => {
@@ -56,6 +57,10 @@ describe('the other commands', () => {
       kind: 'unmount',
       path: 'm',
       lazy: true,
+    });
+    expect(parseCommand(['bench', '--only', 'find', '--quick'])).toEqual({
+      kind: 'bench',
+      args: ['--only', 'find', '--quick'],
     });
     expect(parseCommand(['diff', 'm', '--json'])).toEqual({ kind: 'diff', path: 'm', json: true });
     expect(parseCommand(['mounts'])).toEqual({ kind: 'mounts', json: false });

@@ -1,0 +1,170 @@
+/**
+ * The results as SVG charts, one for each group: a row's ratios to kernel overlayfs, by driver, on
+ * a logarithmic scale. The texts take the reader's colour scheme; the drivers' colours are readable
+ * on white and on black.
+ */
+import { KERNEL } from './drivers.js';
+import type { TableRow } from './summary.js';
+import { GROUPS, type Group } from './types.js';
+
+/** Wong's palette, without its black and yellow. */
+const COLOURS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#8c6bb1', '#7f7f7f'];
+const SYMBOLS = ['circle', 'square', 'triangle', 'diamond', 'star', 'cross'] as const;
+/** The same, as characters for the legend. */
+const GLYPHS = ['●', '■', '▲', '◆', '★', '✚'];
+/** Drivers in a line of the legend. */
+const LEGEND_WIDTH = 5;
+const LEGEND_LINE = 16;
+const RED = '#d62728';
+const ROW_HEIGHT = 20;
+
+interface Point {
+  readonly row: string;
+  readonly driver: string;
+  readonly ratio: number;
+  readonly least: number;
+  readonly most: number;
+  readonly over: boolean;
+}
+
+interface Limit {
+  readonly row: string;
+  readonly limit: number;
+}
+
+const STYLE = `<style>
+svg { color: #1f2328; background: #ffffff; }
+@media (prefers-color-scheme: dark) { svg { color: #e6edf3; background: #0d1117; } }
+</style>`;
+
+function pointsOf(rows: readonly TableRow[], drivers: readonly string[]): Point[] {
+  return rows.flatMap(({ row, cells }) =>
+    drivers.flatMap((driver) => {
+      const cell = cells.get(driver);
+      if (cell?.toKernel === undefined || !cell.toKernelRange) return [];
+      const [least, most] = cell.toKernelRange;
+      const over = (cell.over?.length ?? 0) > 0;
+      return [{ row: row.title, driver, ratio: cell.toKernel, least, most, over }];
+    }),
+  );
+}
+
+/** The bars of a group's rows that are ratios to kernel overlayfs. */
+function limitsOf(rows: readonly TableRow[]): Limit[] {
+  return rows.flatMap(({ row, cells }) => {
+    const limits = [...cells.values()].flatMap(({ bar }) => bar?.kernel ?? []);
+    return [...new Set(limits)].map((limit) => ({ row: row.title, limit }));
+  });
+}
+
+/** The libraries that draw are development packages. */
+async function libraries() {
+  const [plot, dom] = await Promise.all([import('@observablehq/plot'), import('linkedom')]);
+  const window: unknown = dom.parseHTML('<!doctype html><html><body></body></html>');
+  return { plot, document: (window as { document: object }).document };
+}
+
+type Libraries = Awaited<ReturnType<typeof libraries>>;
+
+function draw(
+  { plot, document }: Libraries,
+  group: Group,
+  rows: readonly TableRow[],
+  drivers: readonly string[],
+): string | undefined {
+  // Kernel overlayfs is the line at 1.
+  const others = drivers.filter((driver) => driver !== KERNEL);
+  const points = pointsOf(rows, others);
+  const shown = others.filter((driver) => points.some((point) => point.driver === driver));
+  const top = LEGEND_LINE * (2 + Math.ceil(shown.length / LEGEND_WIDTH));
+  if (points.length === 0) return undefined;
+  const titles = rows
+    .map(({ row }) => row.title)
+    .filter((t) => points.some(({ row }) => row === t));
+  const bad = new Set(points.filter(({ over }) => over).map(({ row }) => row));
+  const colour = (driver: string) => COLOURS[shown.indexOf(driver) % COLOURS.length] ?? RED;
+  const symbol = (driver: string) => SYMBOLS[shown.indexOf(driver) % SYMBOLS.length] ?? 'circle';
+  const chart: unknown = plot.plot({
+    // The types of a browser are not loaded here.
+    document: document as never,
+    width: 960,
+    height: top + 40 + titles.length * ROW_HEIGHT,
+    marginLeft: 330,
+    marginTop: top,
+    x: { type: 'log', grid: true, label: `times ${KERNEL} (less is better)`, tickFormat: String },
+    y: { domain: titles, label: null, axis: null },
+    marks: [
+      plot.ruleX([1], { strokeOpacity: 0.5 }),
+      plot.axisY({
+        tickSize: 0,
+        fill: (title: string) => (bad.has(title) ? RED : 'currentColor'),
+        tickFormat: (title: string) => title.replaceAll('`', ''),
+      }),
+      plot.tickX(limitsOf(rows), { x: 'limit', y: 'row', stroke: 'currentColor', strokeWidth: 2 }),
+      plot.ruleY(points, {
+        y: 'row',
+        x1: 'least',
+        x2: 'most',
+        stroke: ({ driver }: Point) => colour(driver),
+        strokeOpacity: 0.5,
+      }),
+      plot.dot(points, {
+        x: 'ratio',
+        y: 'row',
+        r: 4,
+        symbol: ({ driver }: Point) => symbol(driver),
+        fill: ({ driver }: Point) => colour(driver),
+        stroke: ({ driver, over }: Point) => (over ? RED : colour(driver)),
+        strokeWidth: 2,
+      }),
+    ],
+  });
+  return finish((chart as { outerHTML: string }).outerHTML, group, shown);
+}
+
+/** A file of its own: with a name space, the colours of the text, and lines that name the drivers. */
+function finish(svg: string, group: Group, drivers: readonly string[]): string {
+  const names = drivers.map((driver, index) => {
+    const glyph = GLYPHS[index % GLYPHS.length];
+    const colour = COLOURS[index % COLOURS.length];
+    return `<tspan fill="${colour}" font-weight="bold">${glyph} </tspan>${driver}   `;
+  });
+  const lines: string[] = [];
+  for (let at = 0; at < names.length; at += LEGEND_WIDTH) {
+    const y = LEGEND_LINE * (2 + at / LEGEND_WIDTH);
+    const line = names.slice(at, at + LEGEND_WIDTH).join('');
+    lines.push(`<text x="8" y="${y}" xml:space="preserve">${line}</text>`);
+  }
+  const note = 'line: least to most; tick: the bar; red: over it';
+  const title = `<text x="8" y="${LEGEND_LINE}" font-weight="bold">${group}; ${note}</text>`;
+  const legend = `<g text-anchor="start" font-size="11">${title}${lines.join('')}</g>`;
+  return `${svg
+    .replace('<svg ', '<svg xmlns="http://www.w3.org/2000/svg" ')
+    .replace(/(<svg [^>]*>)/, `$1${STYLE}`)
+    .replace(/<\/svg>$/, `${legend}</svg>`)}\n`;
+}
+
+/**
+ * Group → SVG. Without the libraries (where only the package is installed) no charts, and a
+ * sentence through `say`.
+ */
+export async function makeCharts(
+  table: readonly TableRow[],
+  drivers: readonly string[],
+  say: (text: string) => void,
+): Promise<Map<Group, string>> {
+  const charts = new Map<Group, string>();
+  let found: Libraries;
+  try {
+    found = await libraries();
+  } catch (error) {
+    say(`no charts: ${(error as Error).message}; npm install @observablehq/plot linkedom`);
+    return charts;
+  }
+  for (const group of GROUPS) {
+    const rows = table.filter((entry) => entry.group === group);
+    const svg = draw(found, group, rows, drivers);
+    if (svg !== undefined) charts.set(group, svg);
+  }
+  return charts;
+}
