@@ -38,6 +38,8 @@ export interface MountStats {
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly copyUps: number;
+  /** The data plane. */
+  readonly data: 'cached' | 'passthrough';
   /** Passthrough plane: files open now, opens so far, backing files known to the kernel now, and how often one was registered. */
   readonly open?: number;
   readonly opens?: number;

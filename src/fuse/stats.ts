@@ -20,6 +20,7 @@ export function statsOf(session: Session, fds: number): MountStats {
     bytesRead: counters[BYTES_READ],
     bytesWritten: counters[BYTES_WRITTEN],
     copyUps: ov.copyUps,
+    data: ov.passthrough ? 'passthrough' : 'cached',
     ...(ov.backings && {
       open: ov.backings.open,
       opens: ov.backings.opened,
