@@ -13,8 +13,6 @@ namespace stratafs {
 
 namespace {
 
-constexpr size_t kCounters = 64;
-
 // napi_set_property refuses to work once the thread is being terminated (worker.terminate(),
 // process.exit() elsewhere), and that is the only sign of it that N-API gives.
 bool alive(void* context) {
@@ -27,7 +25,7 @@ bool alive(void* context) {
 
 int32_t attach(Thread& thread, int32_t fd) {
   const Napi::Env env = thread.buffer.Env();
-  Napi::Float64Array view = Napi::Float64Array::New(env, kCounters);
+  Napi::Float64Array view = Napi::Float64Array::New(env, kTallySize);
   const int32_t slot = thread.session->attach(fd, view.Data());
   if (slot < 0) return slot;
   if (static_cast<size_t>(slot) >= thread.counters.size()) thread.counters.resize(slot + 1);

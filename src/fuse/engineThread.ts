@@ -116,7 +116,7 @@ class EngineThread {
       case 'stats': {
         const session = this.#byMount.get(message.mount);
         if (session) {
-          const stats = statsOf(session, this.#fds.size);
+          const stats = statsOf(session, this.#fds);
           this.#post({ kind: 'stats', query: message.query, stats });
         }
         return;

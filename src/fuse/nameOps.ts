@@ -27,7 +27,11 @@ export function onLookup(s: Session, parent: number): number {
   if (ov.hit.found === Found.None || ov.hit.found === Found.UpperWhiteout) {
     return encodeNegative(ov, REPLY);
   }
-  return entry(s, nodeOfHit(ov, parent, name));
+  const node = nodeOfHit(ov, parent, name);
+  const complete = ov.complete(node, STAT_A);
+  if (complete >= 0) return entry(s, node);
+  ov.table.release(node, ov.dropped);
+  return complete;
 }
 
 /** The reply that gives the kernel one more lookup of `node`, whose statx is at STAT_A. */

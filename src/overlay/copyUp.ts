@@ -197,6 +197,7 @@ function copyData(ov: Overlay, node: number, out: number, limit: number): number
   if (data < 0) return data;
   const code = native.copyData(data, out, size >>> 0, Math.floor(size / 0x1_0000_0000));
   native.close(data);
+  if (code >= 0) ov.copiedBytes += size;
   return code;
 }
 

@@ -8,6 +8,7 @@ import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
 import { closeLayer, type Layer } from '../layer/layer.js';
+import { originLayers } from '../layer/origin.js';
 import { TRUSTED, USER } from '../layer/xattrs.js';
 import {
   AT_EMPTY_PATH,
@@ -73,6 +74,8 @@ export class Overlay {
   readonly data: DataLayers | undefined;
   /** What is merged, topmost first, the upper included. */
   readonly layers: readonly Layer[];
+  /** Where the origins of copied-up objects are looked for. */
+  readonly origins: readonly Layer[];
   readonly indexes = new DirIndexes();
   readonly hit = new Hit();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
@@ -87,6 +90,10 @@ export class Overlay {
   /** Nodes retired so far (passthrough.ts). */
   retired = 0;
   copyUps = 0;
+  /** Bytes of data that copy-ups moved, and that READ and WRITE did here (not in the session). */
+  copiedBytes = 0;
+  bytesRead = 0;
+  bytesWritten = 0;
   /** Whom the engine's own files belong to. */
   readonly uid = process.geteuid?.() ?? 0;
   readonly gid = process.getegid?.() ?? 0;
@@ -119,6 +126,7 @@ export class Overlay {
       this.setBacking(node, -1, false);
     });
     this.layers = parts.layers;
+    this.origins = originLayers(parts.layers);
     const { dataLayers } = parts;
     for (const layer of [...parts.layers, ...dataLayers]) this.#layers.set(layer.id, layer);
     if (dataLayers.length > 0) this.data = new DataLayers(parts.sys, this.lowers, dataLayers);
@@ -280,7 +288,12 @@ export class Overlay {
     if (code >= 0 && this.overrides) {
       code = this.overrides.show(this.objectLayer(node), dir, name, at);
     }
-    return code < 0 || !this.table.has(node, F_METACOPY) ? code : this.#addBlocks(node, at);
+    return code < 0 ? code : this.complete(node, at);
+  }
+
+  /** Makes the statx at `at` of a node's real object that of the node: 0 or -errno. */
+  complete(node: number, at: number): number {
+    return this.table.has(node, F_METACOPY) ? this.#addBlocks(node, at) : 0;
   }
 
   /**

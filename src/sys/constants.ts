@@ -57,5 +57,7 @@ export const FS_IOC_GETFLAGS = 0x80086601;
 export const FS_IOC_SETFLAGS = 0x40086602;
 export const FS_IOC_FSGETXATTR = 0x801c581f;
 export const FS_IOC_FSSETXATTR = 0x401c5820;
+/** _IOR(0x94, 31, struct btrfs_ioctl_fs_info_args). */
+export const BTRFS_IOC_FS_INFO = 0x8400941f;
 /** _IOR(0x15, 0, struct fsuuid2), Linux 6.9. */
 export const FS_IOC_GETFSUUID = 0x80111500;

@@ -197,7 +197,7 @@ export interface Native {
   passthroughOpen(slot: number, fd: number): number;
   /** Gives a backing id up; files open on it keep it (FUSE_DEV_IOC_BACKING_CLOSE). */
   passthroughClose(slot: number, id: number): number;
-  /** Requests read so far, by opcode (index), of a slot: a live view the loop increments; [0] counts bytes read, [63] bytes written by the fast path. */
+  /** What a slot did so far, requests and how long they took: a live view the loop counts in; tally.ts says what is where. */
   counters(slot: number): Float64Array;
   /** The eventfd that makes this thread's `next` return NEXT_WAKE. */
   wakeFd(): number;

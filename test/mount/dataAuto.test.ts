@@ -10,7 +10,8 @@ import { makeDir } from '../support/place.js';
 import { mustRun } from '../support/run.js';
 
 const OPTIONS = ['data=auto'];
-const MIB = 1 << 20;
+/** From here on a file is large. */
+const LARGE = 16 << 20;
 
 /** Two layers; the lower one has files of these sizes, in a directory. */
 async function filesOf(...sizes: readonly number[]): Promise<Fixture> {
@@ -45,23 +46,23 @@ async function planeOf({ stack, mountpoint, top }: Fixture, ...more: string[]): 
 
 describe.skipIf(!has(NEEDS))('data=auto', () => {
   test('passes large files through that are only read', async () => {
-    expect(await planeOf(await filesOf(4 * MIB))).toBe('passthrough');
-    expect(await planeOf(await filesOf(9 * MIB, 4 * MIB, 5, 5))).toBe('passthrough');
-    expect(await planeOf(await filesOf(9 * MIB), 'writeback=1')).toBe('passthrough');
+    expect(await planeOf(await filesOf(LARGE))).toBe('passthrough');
+    expect(await planeOf(await filesOf(2 * LARGE, LARGE, 5, 5))).toBe('passthrough');
+    expect(await planeOf(await filesOf(LARGE), 'writeback=1')).toBe('passthrough');
   });
 
   test('caches where most files are smaller, and what can be written', async () => {
-    expect(await planeOf(await filesOf(4 * MIB - 1))).toBe('cached');
-    expect(await planeOf(await filesOf(5, 100 * MIB, 5))).toBe('cached');
-    const fixture = await filesOf(9 * MIB);
+    expect(await planeOf(await filesOf(LARGE - 1))).toBe('cached');
+    expect(await planeOf(await filesOf(5, 9 * LARGE, 5))).toBe('cached');
+    const fixture = await filesOf(LARGE);
     const at = (name: string): string => makeDir(join(fixture.top, name));
     const stack = { ...fixture.stack, upper: at('upper'), work: at('work') };
     expect(await planeOf({ ...fixture, stack })).toBe('cached');
-    expect(await planeOf(await filesOf(...Array<number>(1001).fill(5), 9 * MIB))).toBe('cached');
+    expect(await planeOf(await filesOf(...Array<number>(1001).fill(5), LARGE))).toBe('cached');
   });
 
   test.skipIf(!has({ ...NEEDS, kernelOverlay: true }))('caches what lies on a union', async () => {
-    const { stack, top, mountpoint } = await filesOf(9 * MIB);
+    const { stack, top, mountpoint } = await filesOf(LARGE);
     const below = makeDir(join(top, 'below'));
     await withMount('kernel', stack, below, async () => {
       const plane = await withMount(
@@ -77,7 +78,7 @@ describe.skipIf(!has(NEEDS))('data=auto', () => {
   });
 
   test('caches in a user namespace, where passthrough is not allowed', async () => {
-    const { stack, top, mountpoint } = await filesOf(9 * MIB);
+    const { stack, top, mountpoint } = await filesOf(LARGE);
     const binary = stratafsBinary();
     const script = `${binary} -o lowerdir=${stack.lowers.join(':')},data=auto ${mountpoint} &&
       ${binary} stats ${mountpoint} --json && umount ${mountpoint}`;
