@@ -172,9 +172,9 @@ const behaviour: readonly OptionRow[] = [
   {
     name: 'data',
     kind: 'choice',
-    choices: ['cached', 'passthrough'],
-    usage: 'data=cached|passthrough',
-    help: "who moves the data: requests and the page cache (default), or the layers' files themselves (root)",
+    choices: ['cached', 'passthrough', 'auto'],
+    usage: 'data=cached|passthrough|auto',
+    help: "who moves the data: requests and the page cache (default), the layers' files themselves (root), or these where files are large and only read",
   },
   {
     name: 'writeback',

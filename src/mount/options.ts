@@ -386,7 +386,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     readOnly,
     durability: options.volatile ? 'volatile' : options.fsync ? 'sync' : 'fsync=0',
     data: options.data,
-    writeback: options.writeback ?? options.data === 'cached',
+    writeback: options.writeback ?? options.data !== 'passthrough',
     redirectDir: options.redirectDir,
     metacopy: options.metacopy,
     index: options.index,

@@ -84,6 +84,8 @@ export class Overlay {
   /** Read-only with an index: the upper's layer id, and the place of the index. */
   readonly frozen: { readonly upper: number; readonly place: number } | undefined;
   setBacking: SetBacking = () => undefined;
+  /** The data plane; may still become the cached one at INIT. */
+  passthrough = false;
   /** The passthrough plane's; absent in the cached one. */
   backings: Backings | undefined;
   /** Nodes retired so far (passthrough.ts). */
