@@ -7,6 +7,7 @@ import { copyUp, copyUpMeta, markImpure } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
 import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UNLINKED } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
+import { APPEND, IMMUTABLE, refused, refusedIn } from './protect.js';
 import { setRedirect } from './redirect.js';
 import { isUpperWhiteout } from './whiteouts.js';
 
@@ -16,7 +17,9 @@ export function link(ov: Overlay, node: number, parent: number, name: string): n
   // Without the index a removed name of a lower was the file's last, whatever the lower counts
   // (vfs_link: no links to a file that has none).
   if (table.has(node, F_UNLINKED) && !table.has(node, F_ORPHAN)) return -E.ENOENT;
-  let code = copyUpMeta(ov, node);
+  let code = refusedIn(ov, parent);
+  if (code >= 0) code = refused(ov, node, APPEND | IMMUTABLE);
+  if (code >= 0) code = copyUpMeta(ov, node);
   if (code >= 0) code = copyUp(ov, parent);
   if (code >= 0 && table.has(node, F_METACOPY)) {
     code = setRedirect(ov, node, false);

@@ -10,6 +10,7 @@ import type { Asker } from './attr.js';
 import { copyUpMeta } from './copyUp.js';
 import { F_ACL_DEFAULT, F_ACL_KNOWN, F_CAPABLE, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
+import { APPEND, IMMUTABLE, refused } from './protect.js';
 
 const ACCESS_ACL = 'system.posix_acl_access';
 const DEFAULT_ACL = 'system.posix_acl_default';
@@ -78,6 +79,7 @@ export function setxattr(
   if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
   if (typeof diskName(ov, node, key) === 'number') return -E.EPERM;
   let code = ov.ids ? ov.ids.diskXattr(ov.sys, key, at, size) : 0;
+  if (code >= 0) code = refused(ov, node, APPEND | IMMUTABLE);
   if (code >= 0) code = copyUpMeta(ov, node);
   if (code < 0) return code;
   const dir = objectDir(ov, node);
@@ -96,6 +98,8 @@ export function setxattr(
 export function removexattr(ov: Overlay, node: number, key: string, caller: Asker): number {
   if (!ov.upper) return -E.EROFS;
   if (typeof diskName(ov, node, key) === 'number') return -E.EPERM;
+  const guarded = refused(ov, node, APPEND | IMMUTABLE);
+  if (guarded < 0) return guarded;
   // A name that is not there copies nothing up (ovl_xattr_set). The upper's file system itself says
   // what removing an absent ACL is: most call it done (ovl_set_or_remove_acl).
   const isAcl = key === ACCESS_ACL || key === DEFAULT_ACL;
