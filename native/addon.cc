@@ -13,8 +13,6 @@ namespace stratafs {
 
 namespace {
 
-constexpr size_t kCounters = 64;
-
 // napi_set_property refuses to work once the thread is being terminated (worker.terminate(),
 // process.exit() elsewhere), and that is the only sign of it that N-API gives.
 bool alive(void* context) {
@@ -27,7 +25,7 @@ bool alive(void* context) {
 
 int32_t attach(Thread& thread, int32_t fd) {
   const Napi::Env env = thread.buffer.Env();
-  Napi::Float64Array view = Napi::Float64Array::New(env, kCounters);
+  Napi::Float64Array view = Napi::Float64Array::New(env, kTallySize);
   const int32_t slot = thread.session->attach(fd, view.Data());
   if (slot < 0) return slot;
   if (static_cast<size_t>(slot) >= thread.counters.size()) thread.counters.resize(slot + 1);
@@ -55,6 +53,14 @@ int32_t send(Thread& thread, int32_t slot, uint32_t at, uint32_t length) {
 int32_t setBacking(Thread& thread, int32_t slot, int64_t nodeid, int32_t fd, bool writable) {
   thread.session->setBacking(slot, nodeid, fd, writable);
   return 0;
+}
+
+int32_t passthroughOpen(Thread& thread, int32_t slot, int32_t fd) {
+  return thread.session->passthroughOpen(slot, fd);
+}
+
+int32_t passthroughClose(Thread& thread, int32_t slot, int32_t id) {
+  return thread.session->passthroughClose(slot, id);
 }
 
 int32_t lastSendError(Thread& thread) {
@@ -148,6 +154,8 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
       method<next>("next", t),
       method<send>("send", t),
       method<setBacking>("setBacking", t),
+      method<passthroughOpen>("passthroughOpen", t),
+      method<passthroughClose>("passthroughClose", t),
       method<lastSendError>("lastSendError", t),
       method<lastReadError>("lastReadError", t),
       method<wakeFd>("wakeFd", t),

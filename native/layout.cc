@@ -10,6 +10,7 @@
 
 #include "fuse_abi.h"
 #include "memory.h"
+#include "tally.h"
 
 namespace stratafs {
 
@@ -358,6 +359,12 @@ const Row kHost[] = {
     Row{"memory.OUT_SIZE", kOutSize},
     Row{"memory.SCRATCH", kScratch},
     Row{"memory.SCRATCH_SIZE", kScratchSize},
+    Row{"tally.BYTES_READ", kBytesRead},
+    Row{"tally.BYTES_WRITTEN", kBytesWritten},
+    Row{"tally.ELAPSED", kElapsed},
+    Row{"tally.HISTOGRAMS", kHistograms},
+    Row{"tally.BUCKETS", kBuckets},
+    Row{"tally.SIZE", kTallySize},
 };
 
 // What later kernels added to Debian's header, by the kernel's own names.

@@ -4,7 +4,7 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,12 +32,6 @@ constexpr uint32_t kRetryEvery = 16;
 // A busy device is left for the others, and the wake descriptor looked at, after so many requests.
 constexpr uint32_t kStreak = 16;
 constexpr int kForever = -1;
-
-int64_t now() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
 
 }  // namespace
 
@@ -107,6 +101,7 @@ int32_t Session::detach(int32_t slot) {
   *s = Slot();
   attached_--;
   if (hot_ == slot) hot_ = -1;
+  if (at_ == slot) at_ = -1;
   return closed < 0 ? -errno : 0;
 }
 
@@ -129,6 +124,22 @@ bool Session::backingUsed(int32_t slot, int64_t nodeid) {
   return true;
 }
 
+int32_t Session::passthroughOpen(int32_t slot, int32_t fd) {
+  const Slot* const s = at(slot);
+  if (s == nullptr) return -EBADF;
+  abi::backing_map map = {};
+  map.fd = fd;
+  const int id = ioctl(s->fd, abi::kIocBackingOpen, &map);
+  return id < 0 ? -errno : id;
+}
+
+int32_t Session::passthroughClose(int32_t slot, int32_t id) {
+  const Slot* const s = at(slot);
+  if (s == nullptr) return -EBADF;
+  const uint32_t value = static_cast<uint32_t>(id);
+  return ioctl(s->fd, abi::kIocBackingClose, &value) < 0 ? -errno : 0;
+}
+
 int32_t Session::takeSendError() {
   return std::exchange(sendError_, 0);
 }
@@ -148,12 +159,24 @@ int32_t Session::next(int32_t slot, uint32_t length, Alive alive, void* context)
     Slot* const s = at(slot);
     if (s != nullptr && !s->ended) reply(*s, length);
   }
+  settle();
   for (uint32_t served = 0;; served++) {
     // A client that reads without a pause must not keep a terminated thread here.
     if (served % 1024 == 1023 && !alive(context)) return kNextWake;
     const int32_t got = await(alive, context);
     if (got < 0 || !serve(got)) return got;
+    settle();
   }
+}
+
+// The request at hand is answered. This is the only look at the clock that a request costs while
+// one follows the other; a wait looks once more when it is over.
+void Session::settle() {
+  if (at_ < 0) return;
+  Slot* const s = at(at_);
+  clock_ = monotonicNs();
+  if (s != nullptr) addTime(s->counters, opcode_, clock_ - begun_);
+  at_ = -1;
 }
 
 int32_t Session::await(Alive alive, void* context) {
@@ -189,17 +212,19 @@ bool Session::shouldSpin() {
 
 // Without the yield between two tries a client on this core would not get to ask.
 int32_t Session::spin() {
-  const int64_t deadline = now() + kSpinNs;
+  clock_ = monotonicNs();
+  const int64_t deadline = clock_ + kSpinNs;
   const uint32_t lookEvery = attached_ > 1 ? 4 : 8;
   for (uint32_t round = 1;; round++) {
     sched_yield();
+    clock_ = monotonicNs();
     int32_t got = tryRead(hot_);
     if (got != kNothing) return got;
     if (round % lookEvery == 0) {
       got = look(0);
       if (got != kNothing) return got;
     }
-    if (hot_ < 0 || now() >= deadline) return kNothing;
+    if (hot_ < 0 || clock_ >= deadline) return kNothing;
   }
 }
 
@@ -207,6 +232,7 @@ int32_t Session::spin() {
 int32_t Session::look(int timeoutMs) {
   epoll_event events[64];
   const int count = epoll_wait(epoll_, events, 64, timeoutMs);
+  if (timeoutMs != 0) clock_ = monotonicNs();
   if (count <= 0) return kNothing;  // EINTR: the caller looks again.
   const epoll_event* const end = events + count;
   for (const epoll_event* event = events; event < end; event++) {
@@ -246,8 +272,13 @@ int32_t Session::tryRead(int32_t slot) {
     if (static_cast<size_t>(got) < sizeof *header || header->len != static_cast<size_t>(got)) {
       return end(slot, EPROTO);
     }
-    if (header->opcode < 63 && header->opcode > 0) s->counters[header->opcode]++;
     hot_ = slot;
+    if (header->opcode > 0 && header->opcode < kOpcodes - 1) {
+      s->counters[header->opcode]++;
+      at_ = slot;
+      opcode_ = header->opcode;
+      begun_ = clock_;
+    }
     return slot;
   }
 }

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "tally.h"
+
 namespace stratafs {
 
 class Session {
@@ -22,13 +24,17 @@ class Session {
   // 0, or -errno when the constructor could not make its descriptors.
   int32_t broken() const { return broken_; }
 
-  // `counters` are 64 numbers that the loop increments until detach.
+  // `counters` are kTallySize numbers (tally.h) that the loop counts in until detach.
   int32_t attach(int32_t fd, double* counters);
   int32_t detach(int32_t slot);
   int32_t next(int32_t slot, uint32_t length, Alive alive, void* context);
   int32_t send(int32_t slot, const uint8_t* message, uint32_t length);
   void setBacking(int32_t slot, int64_t nodeid, int32_t fd, bool writable);
   bool backingUsed(int32_t slot, int64_t nodeid);
+  // Registers the regular file `fd` (O_PATH will do) as a passthrough backing of the slot's
+  // connection: its id (above 0), or -errno. The descriptor stays the caller's.
+  int32_t passthroughOpen(int32_t slot, int32_t fd);
+  int32_t passthroughClose(int32_t slot, int32_t id);
   // The last error of a reply's write or of a device's read, and forgets it; 0 = none.
   int32_t takeSendError();
   int32_t takeReadError();
@@ -59,6 +65,7 @@ class Session {
   int32_t look(int timeoutMs);
   int32_t end(int32_t slot, int error);
   bool shouldSpin();
+  void settle();
 
   // The fast path: true when the request in IN was answered here.
   bool serve(int32_t slot);
@@ -80,6 +87,10 @@ class Session {
   int score_ = 0;         // How well spinning has paid lately, 0 to 8.
   uint32_t skipped_ = 0;  // Waits that did not spin because the score was 0.
   bool stirred_ = false;  // The event loop has something to do: maybe it is told to end.
+  int32_t at_ = -1;       // The slot of the request that is being answered, -1 between two.
+  uint32_t opcode_ = 0;   // Its opcode.
+  int64_t begun_ = 0;     // When it was read.
+  int64_t clock_ = 0;     // The last time known.
   int32_t sendError_ = 0;
   int32_t readError_ = 0;
 };

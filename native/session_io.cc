@@ -83,7 +83,7 @@ bool Session::serveRead(Slot& slot, const Backing& node) {
   head->len = sizeof *head + got;
   head->error = 0;
   head->unique = header->unique;
-  slot.counters[0] += got;
+  slot.counters[kBytesRead] += got;
   reply(slot, head->len);
   return true;
 }
@@ -117,7 +117,7 @@ bool Session::serveWrite(Slot& slot, const Backing& node) {
   head->unique = header->unique;
   body->size = put;
   body->padding = 0;
-  slot.counters[63] += put;
+  slot.counters[kBytesWritten] += put;
   reply(slot, head->len);
   return true;
 }

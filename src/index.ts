@@ -39,6 +39,8 @@ export interface MountOptions {
   readonly durability?: 'sync' | 'fsync=0' | 'volatile';
   /** The kernel collects writes (default true); false is faster for reading many small files. */
   readonly writeback?: boolean;
+  /** Who moves the data: `cached` (default) or `passthrough`; see README.md. */
+  readonly data?: 'cached' | 'passthrough';
 }
 
 /** One path that differs from the lower layers. */
@@ -73,6 +75,7 @@ function optionList(options: MountOptions): string {
   if (options.durability !== undefined && options.durability !== 'sync') {
     words.push(options.durability);
   }
+  if (options.data !== undefined) words.push(`data=${options.data}`);
   if (options.writeback !== undefined) words.push(`writeback=${options.writeback ? 1 : 0}`);
   return words.join(',');
 }

@@ -13,7 +13,8 @@ import { euid, workingDirectory } from '../mount/runtime.js';
 import { runBench } from './bench.js';
 import { diffText } from './diff.js';
 import { helpText, versionText } from './help.js';
-import { mountsText, statsText } from './mounts.js';
+import { mountsText } from './mounts.js';
+import { statsText } from './stats.js';
 
 const LAUNCHER = fileURLToPath(new URL('../../build/Release/stratafs', import.meta.url));
 

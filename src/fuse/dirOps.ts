@@ -86,6 +86,10 @@ function addPlus(s: Session, parent: number, name: string, cookie: number, at: n
     if (resolve(ov, parent, name) < 0) return addUnknown(s, parent, name, cookie, at);
     if (ov.hit.found === Found.None || ov.hit.found === Found.UpperWhiteout) return false;
     node = nodeOfHit(ov, parent, name);
+    if (ov.complete(node, STAT_A) < 0) {
+      ov.table.release(node, ov.dropped);
+      return addUnknown(s, parent, name, cookie, at);
+    }
   }
   ov.table.remember(node);
   encodeEntry(ov, node, STAT_A, at);

@@ -11,6 +11,7 @@ import { onReaddir, onReaddirplus } from './dirOps.js';
 import { negotiate } from './init.js';
 import * as names from './nameOps.js';
 import * as nodes from './nodeOps.js';
+import * as opens from './openOps.js';
 import { BODY, REPLY, type Session } from './session.js';
 import { trace } from './trace.js';
 
@@ -40,7 +41,7 @@ const table: readonly (readonly [number, Handler])[] = [
   [Op.RENAME, names.onRename],
   [Op.RENAME2, names.onRename2],
   [Op.LINK, names.onLink],
-  [Op.TMPFILE, names.onTmpfile],
+  [Op.TMPFILE, opens.onTmpfile],
   [Op.READ, nodes.onRead],
   [Op.WRITE, nodes.onWrite],
   [Op.STATFS, nodes.onStatfs],
@@ -58,14 +59,13 @@ const table: readonly (readonly [number, Handler])[] = [
   [Op.COPY_FILE_RANGE_64, nodes.onCopyFileRange64],
   [Op.IOCTL, nodes.onIoctl],
   [Op.INIT, onInit],
-  [Op.OPEN, never],
+  [Op.OPEN, opens.onOpen],
   [Op.OPENDIR, never],
-  [Op.CREATE, never],
+  [Op.CREATE, opens.onCreate],
   [Op.FLUSH, never],
   [Op.ACCESS, never],
   [Op.POLL, never],
-  // Only files from O_TMPFILE are ever released: there is no state to a handle.
-  [Op.RELEASE, nothing],
+  [Op.RELEASE, opens.onRelease],
   [Op.RELEASEDIR, nothing],
   [Op.DESTROY, nothing],
   // Every request is answered before the next is read, so the one to be interrupted is done.
@@ -73,10 +73,21 @@ const table: readonly (readonly [number, Handler])[] = [
 ];
 for (const [code, handler] of table) handlers[code] = handler;
 for (const code of [Op.FORGET, Op.BATCH_FORGET, Op.INTERRUPT]) silent[code] = 1;
+/** Opcodes that mean the very node they name, also when it is retired (overlay/passthrough.ts). */
+const literal = new Uint8Array(OPCODES);
+for (const code of [Op.OPEN, Op.RELEASE, Op.FORGET, Op.LSEEK, Op.COPY_FILE_RANGE])
+  literal[code] = 1;
+literal[Op.COPY_FILE_RANGE_64] = 1;
 
 function onInit(s: Session): number {
   const agreed = negotiate(s.ov, BODY, REPLY);
-  if (typeof agreed === 'number') return agreed;
+  if (typeof agreed === 'number') {
+    s.failure =
+      agreed === -E.EOPNOTSUPP
+        ? 'this kernel has no FUSE passthrough (Linux 6.9, CONFIG_FUSE_PASSTHROUGH): leave data=passthrough out'
+        : 'the FUSE protocol of this kernel is too old: Linux 5.4 or later is needed';
+    return agreed;
+  }
   s.minor = agreed.minor;
   s.setxattrExt = agreed.setxattrExt;
   return INIT_OUT.size;
@@ -106,8 +117,10 @@ function run(s: Session, opcode: number, node: number): number {
   const handler = handlers[opcode];
   if (!handler) return -E.ENOSYS;
   if (node !== 0 && !s.ov.table.exists(node) && opcode !== Op.FORGET) return -E.ESTALE;
+  const { ov } = s;
+  const plain = ov.retired === 0 || node === 0 || literal[opcode] === 1;
   try {
-    return handler(s, node);
+    return handler(s, plain ? node : ov.table.current(node));
   } catch (error) {
     // A bug must not end the mount, nor leave the caller waiting.
     log(`${opcodeName(opcode)} failed: ${error instanceof Error ? error.stack : String(error)}`);

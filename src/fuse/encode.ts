@@ -1,4 +1,5 @@
 /** The attribute structs of replies, filled from a struct statx by copying words: no 64-bit value becomes a JavaScript number. */
+import { F_ASK } from '../overlay/inodeTable.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { shownNlink } from '../overlay/attr.js';
 import { isForeign } from '../overlay/foreign.js';
@@ -7,6 +8,10 @@ import { ATTR, ATTR_OUT, ENTRY_OUT, STATX, STATX_OUT } from '../protocol/layout.
 
 /** Seconds that names and attributes stay valid: practically for ever, since nothing changes behind the mount's back. */
 export const FOREVER = 0x7fff_ffff;
+
+/** How long attributes of the node stay valid: not at all where they change without a request. */
+const attrValidity = (ov: Overlay, node: number): number =>
+  ov.table.has(node, F_ASK) ? 0 : FOREVER;
 
 /** fuse_attr at `out` of `node`, whose statx is at `stat`. */
 export function encodeAttr(ov: Overlay, node: number, stat: number, out: number): void {
@@ -59,7 +64,7 @@ export const devMinor = (dev: number): number => (dev & 0xff) | ((dev >>> 12) & 
 export function encodeAttrOut(ov: Overlay, node: number, stat: number, out: number): number {
   const { u32 } = ov.sys;
   const o = out >> 2;
-  u32[o] = FOREVER;
+  u32[o] = attrValidity(ov, node);
   u32[o + 1] = 0;
   u32[o + 2] = 0;
   u32[o + 3] = 0;
@@ -75,7 +80,7 @@ export function encodeEntry(ov: Overlay, node: number, stat: number, out: number
   u32[o + 1] = 0;
   u32[o + ENTRY_OUT.generation / 4] = ov.table.generation(node);
   u32[o + ENTRY_OUT.generation / 4 + 1] = 0;
-  fillValidity(u32, o);
+  fillValidity(u32, o, attrValidity(ov, node));
   encodeAttr(ov, node, stat, out + ENTRY_OUT.attr);
   return ENTRY_OUT.size;
 }
@@ -84,14 +89,14 @@ export function encodeEntry(ov: Overlay, node: number, stat: number, out: number
 export function encodeNegative(ov: Overlay, out: number): number {
   const { u32 } = ov.sys;
   u32.fill(0, out >> 2, (out + ENTRY_OUT.size) >> 2);
-  fillValidity(u32, out >> 2);
+  fillValidity(u32, out >> 2, FOREVER);
   return ENTRY_OUT.size;
 }
 
-function fillValidity(u32: Uint32Array, o: number): void {
+function fillValidity(u32: Uint32Array, o: number, attr: number): void {
   u32[o + ENTRY_OUT.entry_valid / 4] = FOREVER;
   u32[o + ENTRY_OUT.entry_valid / 4 + 1] = 0;
-  u32[o + ENTRY_OUT.attr_valid / 4] = FOREVER;
+  u32[o + ENTRY_OUT.attr_valid / 4] = attr;
   u32[o + ENTRY_OUT.attr_valid / 4 + 1] = 0;
   u32[o + ENTRY_OUT.entry_valid_nsec / 4] = 0;
   u32[o + ENTRY_OUT.attr_valid_nsec / 4] = 0;
@@ -101,7 +106,7 @@ function fillValidity(u32: Uint32Array, o: number): void {
 export function encodeStatxOut(ov: Overlay, node: number, stat: number, out: number): number {
   const { u32, u8 } = ov.sys;
   u32.fill(0, out >> 2, (out + STATX_OUT.size) >> 2);
-  u32[out >> 2] = FOREVER;
+  u32[out >> 2] = attrValidity(ov, node);
   const body = out + STATX_OUT.stat;
   u8.copyWithin(body, stat, stat + STATX.dev_minor + 4);
   const o = body >> 2;

@@ -9,10 +9,12 @@ import { FdCache } from '../overlay/fdCache.js';
 import { openOverlay } from '../overlay/open.js';
 import { log } from '../sys/log.js';
 import { NEXT_ENDED, NEXT_WAKE } from '../sys/native.js';
+import { OUT } from '../sys/memory.js';
 import { Sys } from '../sys/sys.js';
 import { RequestCaller } from './caller.js';
 import { dispatch } from './dispatch.js';
 import type { FromEngine, ToEngine } from './messages.js';
+import { connectBackings, passthroughProblem } from './passthroughPort.js';
 import type { Session } from './session.js';
 import { statsOf } from './stats.js';
 
@@ -65,11 +67,31 @@ class EngineThread {
   }
 
   #serve(session: Session): number {
-    const greeted = session.minor !== 0;
+    if (session.minor === 0) return this.#greet(session);
     const length = dispatch(session);
     this.#fds.flush();
-    if (!greeted && session.minor !== 0) this.#post({ kind: 'live', mount: session.mount });
     return length;
+  }
+
+  /** INIT, and then the word to the host that the mount is live, or why not. */
+  #greet(session: Session): number {
+    const { ov, slot } = session;
+    const length = dispatch(session);
+    if (session.failure === undefined && session.minor !== 0 && ov.spec.data === 'passthrough') {
+      // Only once the reply is with the kernel are backing files taken.
+      this.#sys.native.send(slot, OUT, length);
+      session.failure = passthroughProblem(ov, slot);
+      connectBackings(ov, slot);
+      this.#announce(session);
+      return 0;
+    }
+    this.#announce(session);
+    return length;
+  }
+
+  #announce({ mount, failure, minor }: Session): void {
+    if (failure !== undefined) this.#post({ kind: 'failed', mount, message: failure });
+    else if (minor !== 0) this.#post({ kind: 'live', mount });
   }
 
   #takeMessages(): void {
@@ -94,7 +116,7 @@ class EngineThread {
       case 'stats': {
         const session = this.#byMount.get(message.mount);
         if (session) {
-          const stats = statsOf(session, this.#fds.size);
+          const stats = statsOf(session, this.#fds);
           this.#post({ kind: 'stats', query: message.query, stats });
         }
         return;

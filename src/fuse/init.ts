@@ -1,15 +1,18 @@
-/** INIT: what is asked of the kernel, for the cached data plane (DESIGN.md, decision 1). */
+/** INIT: what is asked of the kernel, for either data plane (DESIGN.md, decision 1). */
 import { E } from '../base/errno.js';
+import type { Layer } from '../layer/layer.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { Init, Init2 } from '../protocol/flags.js';
 import { INIT_IN, INIT_OUT } from '../protocol/layout.js';
 import { MAX_IO } from '../sys/memory.js';
+import { SMALL } from '../sys/sys.js';
 
 const MAJOR = 7;
 const MINOR_LEAST = 31;
 const MINOR_MOST = 45;
 const PAGE = 4096;
 
+/** Of both planes. */
 const WANTED =
   Init.ASYNC_READ |
   Init.BIG_WRITES |
@@ -17,7 +20,6 @@ const WANTED =
   Init.HAS_IOCTL_DIR |
   Init.DO_READDIRPLUS |
   Init.ASYNC_DIO |
-  Init.NO_OPEN_SUPPORT |
   Init.PARALLEL_DIROPS |
   Init.POSIX_ACL |
   Init.ABORT_ERROR |
@@ -35,7 +37,7 @@ const WANTED =
  */
 const WANTED2 = Init2.NO_EXPORT_SUPPORT | Init2.CREATE_SUPP_GROUP | Init2.ALLOW_IDMAP;
 
-/** Without these the plane is not coherent, or cannot work. */
+/** Without these no plane is coherent, or can work. */
 const NEEDED = Init.NO_OPEN_SUPPORT | Init.NO_OPENDIR_SUPPORT | Init.DONT_MASK | Init.POSIX_ACL;
 
 export interface Negotiated {
@@ -43,7 +45,26 @@ export interface Negotiated {
   readonly setxattrExt: boolean;
 }
 
-/** Answers INIT: reads fuse_init_in at `from`, writes fuse_init_out at `out`. -EPROTO: this kernel cannot carry the mount. */
+/** File systems that lie on others (s_stack_depth may be above 0), by statfs(2)'s f_type. */
+const STACKED = new Set([0x794c_7630, 0x6573_5546, 0xf15f]); // overlayfs, fuse, ecryptfs
+
+/** The layer's file system lies, or may lie, on others. */
+export function isStacked(ov: Overlay, layer: Layer): boolean {
+  return ov.sys.native.fstatfs(layer.root, SMALL) >= 0 && STACKED.has(ov.sys.u32[SMALL >> 2]);
+}
+
+/**
+ * How deep we count as stacked (fc->max_stack_depth): backing files must be less deep, and what is
+ * mounted over us deeper, of 2 at most. So 1, which leaves room for an overlayfs on top, unless a
+ * layer itself is on a stacked file system.
+ */
+const stackDepth = (ov: Overlay): number =>
+  [...ov.allLayers()].some((layer) => isStacked(ov, layer)) ? 2 : 1;
+
+/**
+ * Answers INIT: reads fuse_init_in at `from`, writes fuse_init_out at `out`. -EPROTO: this kernel
+ * cannot carry the mount; -EOPNOTSUPP: it has no passthrough.
+ */
 export function negotiate(ov: Overlay, from: number, out: number): Negotiated | number {
   const { u32, u16 } = ov.sys;
   const i = from >> 2;
@@ -51,22 +72,31 @@ export function negotiate(ov: Overlay, from: number, out: number): Negotiated | 
   if (u32[i] !== MAJOR || minor < MINOR_LEAST) return -E.EPROTO;
   const offered = u32[i + INIT_IN.flags / 4];
   if ((offered & NEEDED) !== NEEDED) return -E.EPROTO;
-  let wanted = WANTED;
-  if (ov.upper && ov.spec.writeback) wanted |= Init.WRITEBACK_CACHE;
-  if (ov.spec.acl === false) wanted &= ~Init.POSIX_ACL;
-  const flags = offered & wanted;
-  const extended = (flags & Init.INIT_EXT) !== 0;
+  const passthrough = ov.spec.data === 'passthrough';
+  const flags = offered & wantedFlags(ov, passthrough);
+  const offered2 = (flags & Init.INIT_EXT) !== 0 ? u32[i + INIT_IN.flags2 / 4] : 0;
+  if (passthrough && (offered2 & Init2.PASSTHROUGH) === 0) return -E.EOPNOTSUPP;
+  const depth = passthrough ? stackDepth(ov) : 0;
   const o = out >> 2;
   u32.fill(0, o, o + INIT_OUT.size / 4);
   u32[o] = MAJOR;
   u32[o + 1] = minor;
   u32[o + INIT_OUT.max_readahead / 4] = u32[i + INIT_IN.max_readahead / 4];
   u32[o + INIT_OUT.flags / 4] = flags;
-  u32[o + INIT_OUT.flags2 / 4] = extended ? u32[i + INIT_IN.flags2 / 4] & WANTED2 : 0;
+  u32[o + INIT_OUT.flags2 / 4] = offered2 & (passthrough ? WANTED2 | Init2.PASSTHROUGH : WANTED2);
+  u32[o + INIT_OUT.max_stack_depth / 4] = depth;
   u16[(out + INIT_OUT.max_background) >> 1] = 64;
   u16[(out + INIT_OUT.congestion_threshold) >> 1] = 48;
   u32[o + INIT_OUT.max_write / 4] = MAX_IO;
   u32[o + INIT_OUT.time_gran / 4] = 1;
   u16[(out + INIT_OUT.max_pages) >> 1] = MAX_IO / PAGE;
   return { minor, setxattrExt: (flags & Init.SETXATTR_EXT) !== 0 };
+}
+
+/** Passthrough: opens are requests, which truncate too; the writeback cache excludes it (process_init_reply). */
+function wantedFlags(ov: Overlay, passthrough: boolean): number {
+  const wanted = ov.spec.acl === false ? WANTED & ~Init.POSIX_ACL : WANTED;
+  if (passthrough) return wanted | Init.ATOMIC_O_TRUNC;
+  const cached = wanted | Init.NO_OPEN_SUPPORT;
+  return ov.upper && ov.spec.writeback ? cached | Init.WRITEBACK_CACHE : cached;
 }

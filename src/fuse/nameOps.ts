@@ -1,23 +1,13 @@
 /** Requests about names: lookup, create, remove, rename, link. */
 import { E } from '../base/errno.js';
-import { isChr, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../base/mode.js';
-import { create, createTmpfile, type Creation, type Make } from '../overlay/create.js';
+import { isChr, S_IFDIR, S_IFLNK, S_IFMT } from '../base/mode.js';
+import { create, type Creation, type Make } from '../overlay/create.js';
 import { Found } from '../overlay/hit.js';
 import { link } from '../overlay/link.js';
 import { nodeOfHit, resolve } from '../overlay/lookup.js';
 import { rmdir, unlink } from '../overlay/remove.js';
 import { rename } from '../overlay/rename.js';
-import {
-  CREATE_IN,
-  ENTRY_OUT,
-  LINK_IN,
-  MKDIR_IN,
-  MKNOD_IN,
-  OPEN_OUT,
-  RENAME2_IN,
-  RENAME_IN,
-} from '../protocol/layout.js';
-import { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, RESOLVE_LAYER } from '../sys/constants.js';
+import { LINK_IN, MKDIR_IN, MKNOD_IN, RENAME2_IN, RENAME_IN } from '../protocol/layout.js';
 import { STAT_A } from '../sys/sys.js';
 import { devMajor, devMinor, encodeEntry, encodeNegative } from './encode.js';
 import { nameAt, REPLY, type Session, word } from './session.js';
@@ -37,7 +27,11 @@ export function onLookup(s: Session, parent: number): number {
   if (ov.hit.found === Found.None || ov.hit.found === Found.UpperWhiteout) {
     return encodeNegative(ov, REPLY);
   }
-  return entry(s, nodeOfHit(ov, parent, name));
+  const node = nodeOfHit(ov, parent, name);
+  const complete = ov.complete(node, STAT_A);
+  if (complete >= 0) return entry(s, node);
+  ov.table.release(node, ov.dropped);
+  return complete;
 }
 
 /** The reply that gives the kernel one more lookup of `node`, whose statx is at STAT_A. */
@@ -86,27 +80,6 @@ export function onSymlink(s: Session, parent: number): number {
   return made(s, parent, name, S_IFLNK | 0o777, 0, make);
 }
 
-/** O_TMPFILE. The reply carries an open file; RELEASE will follow, and means nothing here. */
-export function onTmpfile(s: Session, parent: number): number {
-  const { ov } = s;
-  const { native, u32 } = ov.sys;
-  const caller = s.caller.creator(word(s, CREATE_IN.umask));
-  const make: Make = (dir, name, mode) => {
-    const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-    const fd = native.openat2(dir, name, flags, mode & 0o7777, RESOLVE_LAYER);
-    return fd < 0 ? fd : native.close(fd);
-  };
-  const mode = (word(s, CREATE_IN.mode) & 0o7777) | S_IFREG;
-  const node = createTmpfile(ov, parent, mode, caller, make);
-  if (node < 0) return node;
-  const size = entry(s, node);
-  u32.fill(0, (REPLY + size) >> 2, (REPLY + size + OPEN_OUT.size) >> 2);
-  u32[(REPLY + size + OPEN_OUT.open_flags) >> 2] = FOPEN_KEEP_CACHE;
-  return ENTRY_OUT.size + OPEN_OUT.size;
-}
-
-const FOPEN_KEEP_CACHE = 1 << 1;
-
 export const onUnlink = (s: Session, parent: number): number => unlink(s.ov, parent, nameAt(s, 0));
 
 export const onRmdir = (s: Session, parent: number): number => rmdir(s.ov, parent, nameAt(s, 0));
@@ -130,8 +103,9 @@ function renameNames(
 }
 
 export function onLink(s: Session, parent: number): number {
-  const node = word(s, LINK_IN.oldnodeid);
-  if (!s.ov.table.exists(node)) return -E.ESTALE;
+  const old = word(s, LINK_IN.oldnodeid);
+  if (!s.ov.table.exists(old)) return -E.ESTALE;
+  const node = s.ov.table.current(old);
   const code = link(s.ov, node, parent, nameAt(s, LINK_IN.size));
   return code < 0 ? code : entry(s, node);
 }

@@ -3,6 +3,7 @@ import { E } from '../base/errno.js';
 import { type AttrChange, setattr } from '../overlay/attr.js';
 import { NO_ID } from '../overlay/ids.js';
 import * as io from '../overlay/io.js';
+import { readsOldData } from '../overlay/passthrough.js';
 import * as xattrs from '../overlay/xattr.js';
 import { Fattr, FSYNC_FDATASYNC, WRITE_CACHE, WRITE_KILL_SUIDGID } from '../protocol/flags.js';
 import {
@@ -170,7 +171,13 @@ export function onFallocate(s: Session, node: number): number {
   return Math.min(code, 0);
 }
 
-export function onLseek(s: Session, node: number): number {
+/**
+ * Holes, and copies from one file to another, are looked for in the node's data. Who reads other
+ * data is told that they are not supported, and reads (EINVAL for SEEK_HOLE is what tools expect).
+ */
+export function onLseek(s: Session, opened: number): number {
+  if (readsOldData(s.ov, opened)) return -E.EINVAL;
+  const node = s.ov.table.current(opened);
   const lo = word(s, LSEEK_IN.offset);
   const hi = word(s, LSEEK_IN.offset + 4);
   const code = io.lseek(s.ov, node, lo, hi, word(s, LSEEK_IN.whence), REPLY);
@@ -189,11 +196,12 @@ function copyRange(s: Session, node: number): number {
   const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];
   const [lo, hi] = pair(COPY_FILE_RANGE_IN.len);
   if (!s.ov.table.exists(word(s, COPY_FILE_RANGE_IN.nodeid_out))) return -E.ESTALE;
+  if (readsOldData(s.ov, node)) return -E.EOPNOTSUPP;
   return io.copyFileRange(
     s.ov,
-    node,
+    s.ov.table.current(node),
     pair(COPY_FILE_RANGE_IN.off_in),
-    word(s, COPY_FILE_RANGE_IN.nodeid_out),
+    s.ov.table.current(word(s, COPY_FILE_RANGE_IN.nodeid_out)),
     pair(COPY_FILE_RANGE_IN.off_out),
     lo + hi * 0x1_0000_0000,
     s.caller,

@@ -12,8 +12,10 @@ export interface Session {
   readonly mount: number;
   slot: number;
   setxattrExt: boolean;
-  /** Protocol minor version; 0 before INIT. */
+  /** Protocol minor version; 0 before INIT, and after one that failed. */
   minor: number;
+  /** Why INIT failed: a sentence. */
+  failure?: string | undefined;
 }
 
 /** Where a request's own struct begins, and where a reply's body goes. */

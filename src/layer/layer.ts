@@ -12,6 +12,7 @@ import { STATX } from '../protocol/layout.js';
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
+  BTRFS_IOC_FS_INFO,
   FS_IOC_GETFSUUID,
   MOUNT_ATTR__ATIME,
   MOUNT_ATTR_NOATIME,
@@ -23,6 +24,9 @@ import {
   STATX_BASIC_STATS,
 } from '../sys/constants.js';
 import { SMALL, STAT_A, type Sys } from '../sys/sys.js';
+
+/** struct btrfs_ioctl_fs_info_args, 1024 bytes: u64 max_id, u64 num_devices, u8 fsid[16]. */
+const BTRFS_FSID = 16;
 
 export interface Layer {
   /** Names the layer in the inode table; never a position. Above 0. */
@@ -39,8 +43,10 @@ export interface Layer {
   /** Inode number of the root. */
   readonly inoLo: number;
   readonly inoHi: number;
-  /** The file system's UUID, 16 bytes as latin1; zeros where the kernel does not tell (before 6.9). */
+  /** The file system's UUID, 16 bytes as latin1; zeros where there is none, or none told (before 6.9). */
   readonly uuid: string;
+  /** Equal for layers on one file system, also in several volumes of it, each of which has a `dev`. */
+  readonly fileSystem: string;
 }
 
 /** Opens the layer at `path` (absolute). Throws a UserError with one sentence. */
@@ -56,7 +62,9 @@ export function openLayer(sys: Sys, path: string, id: number, writable: boolean)
     const stat = { dev: sys.statDev(STAT_A), inoLo: sys.u32[w], inoHi: sys.u32[w + 1] };
     const anchor = sys.open(root, '.', O_RDONLY | O_DIRECTORY, 0, 0);
     if (anchor < 0) throw refused(path, anchor);
-    return { id, path, writable, root, anchor, ...stat, uuid: fsUuid(sys, anchor) };
+    const { uuid, volumes } = fsUuid(sys, anchor);
+    const fileSystem = volumes ? uuid : String(stat.dev);
+    return { id, path, writable, root, anchor, ...stat, uuid, fileSystem };
   } catch (error) {
     sys.native.close(root);
     throw error;
@@ -90,9 +98,14 @@ function restrictClone(sys: Sys, path: string, clone: number): number {
   throw refused(path, restricted);
 }
 
-function fsUuid(sys: Sys, anchor: number): string {
-  const known = sys.native.ioctl(anchor, FS_IOC_GETFSUUID, SMALL) >= 0;
-  return known && sys.u8[SMALL] === 16 ? sys.text(SMALL + 1, 16) : '\0'.repeat(16);
+/** The UUID as kernel overlayfs writes it into file handles (sb->s_uuid); `volumes`: a btrfs. */
+function fsUuid(sys: Sys, anchor: number): { uuid: string; volumes: boolean } {
+  const { native } = sys;
+  const told = native.ioctl(anchor, FS_IOC_GETFSUUID, SMALL) >= 0 && sys.u8[SMALL] === 16;
+  if (told) return { uuid: sys.text(SMALL + 1, 16), volumes: false };
+  // Btrfs has one, but answers ENOTTY: it does not say how long (super_set_uuid).
+  const volumes = native.ioctl(anchor, BTRFS_IOC_FS_INFO, SMALL) >= 0;
+  return { uuid: volumes ? sys.text(SMALL + BTRFS_FSID, 16) : '\0'.repeat(16), volumes };
 }
 
 function refused(path: string, code: number): UserError {

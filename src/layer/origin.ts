@@ -61,18 +61,33 @@ export function originOfIndexName(name: string): string | undefined {
 }
 
 /**
+ * The layers that origins are looked for in: one for each st_dev. Where two file systems have the same
+ * UUID, a handle could be either's, and would find one file in place of another (ovl_lower_uuid_ok).
+ */
+export function originLayers(layers: readonly Layer[]): readonly Layer[] {
+  const byDev = new Map<number, Layer>();
+  for (const layer of layers) {
+    if (!layer.writable && !byDev.has(layer.dev)) byDev.set(layer.dev, layer);
+  }
+  const first = [...byDev.values()];
+  return first.filter(({ uuid, fileSystem }) =>
+    first.every((other) => other.uuid !== uuid || other.fileSystem === fileSystem),
+  );
+}
+
+/**
  * Finds the object behind an origin value: its statx lands at STAT_C. Returns the id of a layer on
  * its file system, or 0 when there is none to be used: the value is empty or foreign, its layer is
- * not among `layers`, or the file is gone.
+ * not among `layers` (of originLayers), or the file is gone.
  */
-export function findOrigin(sys: Sys, layers: Iterable<Layer>, value: string): number {
+export function findOrigin(sys: Sys, layers: readonly Layer[], value: string): number {
   if (value.length <= HEADER || value.charCodeAt(1) !== MAGIC) return 0;
   if ((value.charCodeAt(3) & FLAG_BIG_ENDIAN) !== 0) return 0;
   const uuid = value.slice(UUID_AT, HEADER);
-  for (const layer of layers) {
-    if (!layer.writable && layer.uuid === uuid) return statHandle(sys, layer, value) ? layer.id : 0;
-  }
-  return 0;
+  const layer = layers.find((each) => each.uuid === uuid);
+  if (!layer || !statHandle(sys, layer, value)) return 0;
+  const dev = sys.statDev(STAT_C);
+  return layers.find((each) => each.dev === dev)?.id ?? layer.id;
 }
 
 /** True when the object behind a file handle in `layer` can be reached; its statx is then at STAT_C. */

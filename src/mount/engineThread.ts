@@ -19,6 +19,7 @@ export class EngineThread {
   #wakeFd = -1;
   #started = false;
   #dead = false;
+  #leaving = false;
 
   constructor(
     native: Native,
@@ -37,11 +38,17 @@ export class EngineThread {
         } else if (message.kind === 'stats') onStats(message);
         else onAnswer(message);
       });
-      this.#worker.on('error', (error: unknown) => {
-        const reason = error instanceof Error ? error : new Error(String(error));
+      const died = (reason: Error): void => {
         this.#dead = true;
         reject(reason);
         onDeath(this, reason);
+      };
+      this.#worker.on('error', (error: unknown) => {
+        died(error instanceof Error ? error : new Error(String(error)));
+      });
+      // After an error too; without one when the thread was ended from outside.
+      this.#worker.once('exit', (code) => {
+        if (!this.#dead && !this.#leaving) died(new Error(`it ended with ${code}`));
       });
     });
     // Who uses the thread awaits `ready`; a spare one that dies unused must not end the host.
@@ -65,6 +72,7 @@ export class EngineThread {
 
   /** Posts and wakes the thread, which sits in its read loop. Only after `ready`. */
   post(message: ToEngine): void {
+    if (message.kind === 'stop') this.#leaving = true;
     this.#worker.postMessage(message);
     this.#native.wake(this.#wakeFd);
   }

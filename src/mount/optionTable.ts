@@ -170,6 +170,13 @@ const behaviour: readonly OptionRow[] = [
   },
   { name: 'fsync', kind: 'switch', usage: 'fsync=0|1', help: '0: sync nothing, without the mark' },
   {
+    name: 'data',
+    kind: 'choice',
+    choices: ['cached', 'passthrough'],
+    usage: 'data=cached|passthrough',
+    help: "who moves the data: requests and the page cache (default), or the layers' files themselves (root)",
+  },
+  {
     name: 'writeback',
     kind: 'switch',
     usage: 'writeback=0|1',

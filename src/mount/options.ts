@@ -92,7 +92,9 @@ interface Collected {
   allowOther: boolean;
   volatile: boolean;
   fsync: boolean;
-  writeback: boolean;
+  data: OverlaySpec['data'];
+  /** Undefined: not said. */
+  writeback: boolean | undefined;
   redirectDir: OverlaySpec['redirectDir'];
   metacopy: boolean;
   index: OverlaySpec['index'];
@@ -182,6 +184,7 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
     throw new UserError(`option ${row.name} takes ${choices.join(', ')}, not '${given}'`);
   }
   if (row.name === 'xino') into.xino = value as OverlaySpec['xino'];
+  else if (row.name === 'data') into.data = value as OverlaySpec['data'];
   else if (row.name === 'xattr_permissions') into.xattrPermissions = value === '1' ? 1 : 2;
   else takeFeature(into, row.name, value);
 }
@@ -281,7 +284,8 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     allowOther: false,
     volatile: false,
     fsync: true,
-    writeback: true,
+    data: 'cached',
+    writeback: undefined,
     redirectDir: 'on',
     metacopy: true,
     index: 'auto',
@@ -308,6 +312,11 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
 function refuse(options: Collected): void {
   if (options.lowers.length === 0) {
     throw new UserError('no layer to mount: give lowerdir, as in -o lowerdir=DIR');
+  }
+  if (options.data === 'passthrough' && options.writeback === true) {
+    throw new UserError(
+      'writeback=1 and data=passthrough exclude each other: writes go to the layer at once, so leave writeback out',
+    );
   }
   if (options.dataLayers.length > 0 && !options.metacopy) {
     throw new UserError(
@@ -367,7 +376,8 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     ...(options.work === undefined ? {} : { work: options.work }),
     readOnly,
     durability: options.volatile ? 'volatile' : options.fsync ? 'sync' : 'fsync=0',
-    writeback: options.writeback,
+    data: options.data,
+    writeback: options.writeback ?? options.data === 'cached',
     redirectDir: options.redirectDir,
     metacopy: options.metacopy,
     index: options.index,

@@ -75,9 +75,12 @@ const FLUSHED_TIMES = Fattr.MTIME | Fattr.CTIME | Fattr.FH | Fattr.LOCKOWNER;
 export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   const { valid } = change;
   if ((valid & CHANGES) === 0) {
-    // chown(-1, -1) arrives as a change of ctime alone; it clears set-id bits for anybody.
-    const cleared = (valid & Fattr.CTIME) !== 0 && isReg(ov.table.mode(node));
-    return cleared ? clearSetIds(ov, node, change.caller) : 0;
+    // chown(-1, -1) clears set-id bits for anybody; it arrives as a change of ctime alone, or, without
+    // the writeback cache, of nothing. So does a passed through write that must clear them for
+    // somebody without CAP_FSETID, or capabilities for anybody (file_remove_privs).
+    if (!hasSetIds(ov, node) || !isReg(ov.table.mode(node))) return 0;
+    const clears = (valid & Fattr.CTIME) !== 0 || !change.caller.keepsSetIds();
+    return clears ? clearSetIds(ov, node, change.caller) : 0;
   }
   // The writeback cache flushes the times of an inode whose link count changed. Of one that lost its
   // last name nobody will read them, and a lower file must not be copied up for it.
@@ -188,16 +191,18 @@ function changeTimes(ov: Overlay, target: Target, change: AttrChange): number {
   );
 }
 
+const hasSetIds = (ov: Overlay, node: number): boolean =>
+  (ov.table.mode(node) & (S_ISUID | S_ISGID)) !== 0;
+
 function clearSetIds(ov: Overlay, node: number, caller: Asker): number {
-  if ((ov.table.mode(node) & (S_ISUID | S_ISGID)) === 0 || !ov.upper) return 0;
+  if (!ov.upper) return 0;
   const up = copyUpMeta(ov, node);
   return up < 0 ? up : killSetIds(ov, node, caller);
 }
 
 /** The same for a change whose request does not say whether to (FALLOCATE, COPY_FILE_RANGE). */
 export function killSetIdsFor(ov: Overlay, node: number, caller: Asker): number {
-  const setId = (ov.table.mode(node) & (S_ISUID | S_ISGID)) !== 0;
-  return !setId || caller.keepsSetIds() ? 0 : killSetIds(ov, node, caller);
+  return !hasSetIds(ov, node) || caller.keepsSetIds() ? 0 : killSetIds(ov, node, caller);
 }
 
 /**

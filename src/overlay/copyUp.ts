@@ -197,6 +197,7 @@ function copyData(ov: Overlay, node: number, out: number, limit: number): number
   if (data < 0) return data;
   const code = native.copyData(data, out, size >>> 0, Math.floor(size / 0x1_0000_0000));
   native.close(data);
+  if (code >= 0) ov.copiedBytes += size;
   return code;
 }
 
@@ -228,7 +229,7 @@ function copyUpData(ov: Overlay, node: number, limit: number): number {
   native.close(out);
   const timed = setTimes(ov.sys, STAT_A, dir, name, AT_SYMLINK_NOFOLLOW);
   if (done < 0 || timed < 0) return Math.min(done, timed);
-  ov.dropFile(node);
+  ov.dataMoved(node);
   ov.dropLower(node);
   return 0;
 }
@@ -366,9 +367,13 @@ function commitFile(ov: Overlay, node: number, from: Source): void {
   const w = (STAT_B + STATX.ino) >> 2;
   table.setKey(node, upper?.id ?? 0, sys.u32[w], sys.u32[w + 1]);
   if (from.parts) table.setIno(node, sys.u32[w], xinoHi(ov, upper?.id ?? 0, sys.u32[w + 1]));
-  ov.dropFile(node);
-  if (from.limit === METADATA) keepData(ov, node, from);
-  else ov.dropLower(node);
+  if (from.limit === METADATA) {
+    ov.dropFile(node);
+    keepData(ov, node, from);
+  } else {
+    ov.dataMoved(node);
+    ov.dropLower(node);
+  }
 }
 
 /** The node's lower is now only where its data is. */

@@ -65,6 +65,7 @@ function openLowers(sys: Sys, lowers: readonly string[], dataLayers: readonly st
     dataLayers,
     readOnly: true,
     durability: 'fsync=0',
+    data: 'cached',
     writeback: false,
     redirectDir: 'follow',
     metacopy: false,

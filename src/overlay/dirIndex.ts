@@ -145,9 +145,23 @@ export class DirIndexes {
     maxEntrySize: MAX_ENTRIES,
   });
 
+  /** Questions that a kept index answered, and those that had to be asked of the layers. */
+  hits = 0;
+  misses = 0;
+
+  /** To be told of a change. */
   get(node: number): DirIndex | undefined {
     return this.#cache.get(node);
   }
+
+  /** To answer from. */
+  ask(node: number): DirIndex | undefined {
+    const index = this.#cache.get(node);
+    if (index) this.hits++;
+    else this.misses++;
+    return index;
+  }
+
   keep(node: number, index: DirIndex): void {
     this.#cache.set(node, index);
   }

@@ -33,6 +33,9 @@ export class FdCache {
   /** A request found no descriptor, and none could be closed under it: all go after it. */
   #starved = false;
   #nextOwner = 1;
+  /** Descriptors asked for that were, and were not, still open. */
+  hits = 0;
+  misses = 0;
 
   /** `max`: descriptors kept open at most. */
   constructor(native: Native, max: number) {
@@ -80,7 +83,10 @@ export class FdCache {
   };
 
   get(owner: number, kind: FdKind, id: number): number | undefined {
-    return this.#cache.get((owner * KINDS + kind) * ID_RANGE + id);
+    const fd = this.#cache.get((owner * KINDS + kind) * ID_RANGE + id);
+    if (fd === undefined) this.misses++;
+    else this.hits++;
+    return fd;
   }
 
   put(owner: number, kind: FdKind, id: number, fd: number): void {

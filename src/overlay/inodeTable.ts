@@ -60,6 +60,10 @@ export const F_LINKED = 1 << 23;
 export const F_INDEXED = 1 << 24;
 /** Indexed file: some alias is only a lower's name; the upper file has no link there yet. */
 export const F_COVERED = 1 << 25;
+/** Attributes change without a request: the kernel must ask for them each time (passthrough.ts). */
+export const F_ASK = 1 << 28;
+/** Only its readers still know this node: its parent is the node that took everything over. */
+export const F_RETIRED = 1 << 29;
 /** Upper directory: empty files in it may be whiteouts (its `opaque` is `x`). */
 export const F_XWHITEOUTS = 1 << 30;
 
@@ -295,6 +299,44 @@ export class InodeTable {
       this.arena.u32[old * WORDS + W_CHILDREN]--;
       this.release(old, dropped);
     }
+  }
+
+  // --- successors --------------------------------------------------------------------------
+  /**
+   * A new node takes over all that `node`, no directory, stands for: names, key, lower, flags. What
+   * is left is a number with lookups, which lives in the new one as a child (F_RETIRED). Returns the
+   * new node.
+   */
+  succeed(node: number): number {
+    const arena = this.arena;
+    const unit = arena.alloc(RECORD);
+    const { u32 } = arena;
+    const successor = unit >> 2;
+    const [from, to] = [node * WORDS, successor * WORDS];
+    const named = !this.has(node, F_UNLINKED) && u32[from + W_NAME] !== 0;
+    const [layer, lo, hi] = [W_KEY_LAYER, W_KEY_LO, W_KEY_HI].map((word) => u32[from + word]);
+    if (named) this.#unlinkName(node);
+    this.setKey(node, 0, 0, 0);
+    u32.copyWithin(to, from, from + WORDS);
+    for (const word of [W_LOOKUP_LO, W_LOOKUP_HI, W_NEXT_NAME, W_NEXT_KEY]) u32[to + word] = 0;
+    // Nodes retired before stay children of this one.
+    u32[to + W_CHILDREN] = 1;
+    u32[to + W_GENERATION] = ++u32[H_OWNER + 3];
+    if (named) this.#linkName(successor, this.name(successor));
+    this.setKey(successor, layer, lo, hi);
+    u32[from] = (u32[from] & 0xffff) | F_RETIRED | F_ASK;
+    for (const word of [W_NAME, W_LOWER, W_ALIASES]) u32[from + word] = 0;
+    u32[from + W_PARENT] = successor;
+    this.#count++;
+    if (this.#count > this.#bucketMask) this.#grow();
+    return successor;
+  }
+
+  /** The node that stands for what `node` once stood for; itself, when it is not retired. */
+  current(node: number): number {
+    let current = node;
+    while (this.has(current, F_RETIRED)) current = this.parent(current);
+    return current;
   }
 
   // --- further names of hard links ---------------------------------------------------------

@@ -20,7 +20,9 @@ export function read(
   hi: number,
 ): number {
   const fd = ov.file(node);
-  return fd < 0 ? fd : ov.sys.native.pread(fd, at, size, lo, hi);
+  const got = fd < 0 ? fd : ov.sys.native.pread(fd, at, size, lo, hi);
+  if (got > 0) ov.bytesRead += got;
+  return got;
 }
 
 /** The upper file's descriptor, after copy-up; -errno. */
@@ -55,6 +57,7 @@ export function write(
     if (more <= 0) return more === 0 ? -E.EIO : more;
     written += more;
   }
+  if (written > 0) ov.bytesWritten += written;
   if (written < 0 || !kill) return written;
   const killed = killSetIds(ov, node, kill);
   return killed < 0 ? killed : written;
@@ -105,6 +108,10 @@ export function copyFileRange(
   const step = Math.min(length, COPY_STEP);
   const { native } = ov.sys;
   const copied = native.copyFileRange(input, fromOff[0], fromOff[1], out, toOff[0], toOff[1], step);
+  if (copied > 0) {
+    ov.bytesRead += copied;
+    ov.bytesWritten += copied;
+  }
   const killed = copied > 0 ? killSetIdsFor(ov, to, caller) : 0;
   return killed < 0 ? killed : copied;
 }

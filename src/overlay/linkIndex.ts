@@ -13,6 +13,7 @@ import {
   findOrigin,
   FLAG_UPPER,
   indexName,
+  originLayers,
   originOf,
   originOfIndexName,
   statHandle,
@@ -71,7 +72,7 @@ function unsuitable(sys: Sys, { upper, work, lowers }: IndexParts): string | und
   const byUuid = new Map<string, Layer>();
   for (const layer of byDev.values()) {
     const twin = byUuid.get(layer.uuid);
-    if (twin) {
+    if (twin && twin.fileSystem !== layer.fileSystem) {
       return `index=on cannot tell the file systems of ${display(twin.path)} and ${display(layer.path)} apart, as their UUIDs are equal; leave index=on out`;
     }
     byUuid.set(layer.uuid, layer);
@@ -95,6 +96,7 @@ export class LinkIndex {
   readonly #sys: Sys;
   readonly #upper: Layer;
   readonly #lowers: readonly Layer[];
+  readonly #origins: readonly Layer[];
   readonly #work: IndexParts['work'];
   readonly #readOnly: boolean;
   #dir = -1;
@@ -104,6 +106,7 @@ export class LinkIndex {
     this.#sys = sys;
     this.#upper = upper;
     this.#lowers = lowers;
+    this.#origins = originLayers(lowers);
     this.#work = work;
   }
 
@@ -218,7 +221,7 @@ export class LinkIndex {
   /** The links of an entry's lower file, or -errno. Overwrites STAT_C. */
   lowerLinks(name: string): number {
     const origin = originOfIndexName(name) ?? '';
-    if (findOrigin(this.#sys, this.#lowers, origin) === 0) return -E.ESTALE;
+    if (findOrigin(this.#sys, this.#origins, origin) === 0) return -E.ESTALE;
     return this.#sys.u32[(STAT_C + STATX.nlink) >> 2];
   }
 
@@ -255,7 +258,7 @@ export class LinkIndex {
     if (typeof stored === 'number') return stored;
     if (stored !== origin) return 0;
     if (sys.u32[(STAT_A + STATX.nlink) >> 2] > 1) return 1;
-    if (findOrigin(sys, this.#lowers, origin) === 0) return 0;
+    if (findOrigin(sys, this.#origins, origin) === 0) return 0;
     const left = this.union(name, 1) ?? 0;
     if (left <= 0) log(`removing the orphaned index entry ${name}`);
     return left > 0 ? 1 : 0;

@@ -71,7 +71,7 @@ function coverFrozen(ov: Overlay, links: LinkIndex, dir: number, name: string): 
   const entry = indexName(origin);
   const same = (): boolean => sys.u64(STAT_B + STATX.ino) === sys.u64(STAT_A + STATX.ino);
   if (links.stat(entry, STAT_B) < 0 || !same()) return 0;
-  const layer = findOrigin(sys, ov.layers, origin);
+  const layer = findOrigin(sys, ov.origins, origin);
   if (layer !== 0) showIno(ov, layer, STAT_C);
   lieInIndex(ov, entry);
   return 0;

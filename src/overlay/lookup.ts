@@ -51,7 +51,7 @@ export function resolve(ov: Overlay, parent: number, name: string): number {
 }
 
 function resolveLayers(ov: Overlay, parent: number, name: string): number {
-  const index = ov.indexes.get(parent);
+  const index = ov.indexes.ask(parent);
   let range = EVERYWHERE;
   if (index) {
     const slot = index.slot(name);
@@ -121,7 +121,7 @@ function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): 
   if (!ov.table.has(parent, F_IMPURE))
     return isReg(hit.mode) && isSparse(sys, STAT_A) ? dataOf(ov, dir, name) : 0;
   const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
-  const layer = typeof origin === 'string' ? findOrigin(sys, ov.layers, origin) : 0;
+  const layer = typeof origin === 'string' ? findOrigin(sys, ov.origins, origin) : 0;
   if (layer !== 0) showOrigin(ov, layer, String(origin));
   return isReg(hit.mode) ? dataOf(ov, dir, name) : 0;
 }

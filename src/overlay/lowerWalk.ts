@@ -16,6 +16,7 @@ import {
 } from '../layer/whiteout.js';
 import { readMetacopy } from '../layer/metacopy.js';
 import { noXattr } from '../layer/xattrs.js';
+import { STATX } from '../protocol/layout.js';
 import {
   AT_SYMLINK_NOFOLLOW,
   O_DIRECTORY,
@@ -52,6 +53,8 @@ interface Walk {
   metacopy: boolean;
   /** The last metadata-only copy in a lower says by an absolute path where its data is. */
   absolute: boolean;
+  /** The upper's metadata-only copy has its inode number. */
+  numbered: boolean;
   stop: boolean;
 }
 
@@ -76,6 +79,7 @@ export function walkLowers(
     range: redirect === '' ? range : EVERYWHERE,
     metacopy,
     absolute: false,
+    numbered: false,
     stop: false,
   };
   const { lowers } = ov;
@@ -203,6 +207,7 @@ function addFile(walk: Walk, q: Question, at: number): number {
   const { hit, sys } = ov;
   const first = hit.found === Found.None;
   if (first) foundLower(ov, q.place, at);
+  else if (hit.found === Found.Upper && !walk.numbered) numberCopy(walk, q.place, at);
   // Tools that write data-only layers mark no directory as impure.
   const marked = ov.data !== undefined || ov.lowers.marked(q.place, PLACE_IMPURE);
   const suspect =
@@ -220,6 +225,17 @@ function addFile(walk: Walk, q: Question, at: number): number {
   if (walk.metacopy) hit.data = { parent: q.place, name: q.path };
   walk.stop = true;
   return 0;
+}
+
+/**
+ * A metadata-only copy in the upper has the number of the first lower it is found to describe, also
+ * where its origin says nothing; but names of one file may have parted (ovl_lookup, ovl_getattr).
+ */
+function numberCopy(walk: Walk, place: number, at: number): void {
+  const { ov } = walk;
+  walk.numbered = true;
+  const alone = ov.sys.u32[(at + STATX.nlink) >> 2] === 1;
+  if (ov.hit.index === '' && alone) showIno(ov, ov.lowers.layerOf(place), at);
 }
 
 function addDirectory(walk: Walk, q: Question, at: number): number {

@@ -8,6 +8,7 @@ import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
 import { closeLayer, type Layer } from '../layer/layer.js';
+import { originLayers } from '../layer/origin.js';
 import { TRUSTED, USER } from '../layer/xattrs.js';
 import {
   AT_EMPTY_PATH,
@@ -24,6 +25,7 @@ import {
 import { STATX } from '../protocol/layout.js';
 import { log } from '../sys/log.js';
 import { STAT_C, type Sys } from '../sys/sys.js';
+import type { Backings } from './backings.js';
 import { DataLayers } from './dataLayers.js';
 import { overflowIds } from '../sys/userns.js';
 import { DirIndexes } from './dirIndex.js';
@@ -72,6 +74,8 @@ export class Overlay {
   readonly data: DataLayers | undefined;
   /** What is merged, topmost first, the upper included. */
   readonly layers: readonly Layer[];
+  /** Where the origins of copied-up objects are looked for. */
+  readonly origins: readonly Layer[];
   readonly indexes = new DirIndexes();
   readonly hit = new Hit();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
@@ -79,7 +83,15 @@ export class Overlay {
   /** Read-only with an index: the upper's layer id, and the place of the index. */
   readonly frozen: { readonly upper: number; readonly place: number } | undefined;
   setBacking: SetBacking = () => undefined;
+  /** The passthrough plane's; absent in the cached one. */
+  backings: Backings | undefined;
+  /** Nodes retired so far (passthrough.ts). */
+  retired = 0;
   copyUps = 0;
+  /** Bytes of data that copy-ups moved, and that READ and WRITE did here (not in the session). */
+  copiedBytes = 0;
+  bytesRead = 0;
+  bytesWritten = 0;
   /** Whom the engine's own files belong to. */
   readonly uid = process.geteuid?.() ?? 0;
   readonly gid = process.getegid?.() ?? 0;
@@ -112,6 +124,7 @@ export class Overlay {
       this.setBacking(node, -1, false);
     });
     this.layers = parts.layers;
+    this.origins = originLayers(parts.layers);
     const { dataLayers } = parts;
     for (const layer of [...parts.layers, ...dataLayers]) this.#layers.set(layer.id, layer);
     if (dataLayers.length > 0) this.data = new DataLayers(parts.sys, this.lowers, dataLayers);
@@ -167,6 +180,11 @@ export class Overlay {
     const layer = this.#layers.get(id);
     if (!layer) throw new Error(`no layer ${id}`);
     return layer;
+  }
+
+  /** Merged and data-only ones. */
+  allLayers(): Iterable<Layer> {
+    return this.#layers.values();
   }
 
   /** The layer that keys of a lower's linked files are counted in: the topmost on its file system. */
@@ -268,7 +286,12 @@ export class Overlay {
     if (code >= 0 && this.overrides) {
       code = this.overrides.show(this.objectLayer(node), dir, name, at);
     }
-    return code < 0 || !this.table.has(node, F_METACOPY) ? code : this.#addBlocks(node, at);
+    return code < 0 ? code : this.complete(node, at);
+  }
+
+  /** Makes the statx at `at` of a node's real object that of the node: 0 or -errno. */
+  complete(node: number, at: number): number {
+    return this.table.has(node, F_METACOPY) ? this.#addBlocks(node, at) : 0;
   }
 
   /**
@@ -347,6 +370,20 @@ export class Overlay {
     return this.sys.open(dir, this.realName(node), flags, 0, RESOLVE_LAYER);
   }
 
+  /** O_PATH descriptor of the file that holds a node's data; the caller's. -errno. */
+  openPath(node: number): number {
+    const flags = O_PATH | O_NOFOLLOW;
+    if (this.table.has(node, F_METACOPY)) return this.#openDataOf(node, flags);
+    const dir = this.realDir(node);
+    return dir < 0 ? dir : this.sys.open(dir, this.realName(node), flags, 0, RESOLVE_LAYER);
+  }
+
+  /** The node's data is in another file than before. */
+  dataMoved(node: number): void {
+    this.dropFile(node);
+    this.backings?.moved(node);
+  }
+
   dropFile(node: number): void {
     this.#fds.drop(this.#owner, FdKind.File, node);
   }
@@ -356,6 +393,7 @@ export class Overlay {
   readonly dropped = (node: number): void => {
     const { table } = this;
     this.#fds.drop(this.#owner, FdKind.File, node);
+    this.backings?.drop(node);
     const dir = isDir(table.mode(node));
     if (dir) {
       this.#fds.drop(this.#owner, FdKind.UpperDir, node);

@@ -12,7 +12,7 @@ import type { Overlay } from './overlay.js';
 
 /** The directory's index, or -errno. */
 export function indexOf(ov: Overlay, node: number): DirIndex | number {
-  const kept = ov.indexes.get(node);
+  const kept = ov.indexes.ask(node);
   if (kept) return kept;
   const index = new DirIndex();
   const hidden = new Set<string>();

@@ -13,6 +13,11 @@ export interface OverlaySpec {
   readonly readOnly: boolean;
   /** Nothing is synced: copy-up is not, and FSYNC is answered without work. `volatile` leaves its marker, `fsync=0` does not. */
   readonly durability: 'sync' | 'fsync=0' | 'volatile';
+  /**
+   * Who moves the data: `cached`, the kernel's page cache of this mount, filled by requests;
+   * `passthrough`, the layers' files themselves (no writeback then).
+   */
+  readonly data: 'cached' | 'passthrough';
   /** Kernel writeback cache; ignored (off) when read-only. */
   readonly writeback: boolean;
   /**

@@ -56,6 +56,18 @@ export const Fattr = {
   KILL_SUIDGID: 1 << 11,
 } as const;
 
+/** open_flags of an OPEN's reply. */
+export const Fopen = {
+  DIRECT_IO: 1 << 0,
+  KEEP_CACHE: 1 << 1,
+  PASSTHROUGH: 1 << 7,
+} as const;
+
+/** open_flags of an OPEN: it truncates, and the caller has no CAP_FSETID. */
+export const OPEN_KILL_SUIDGID = 1 << 0;
+/** fuse_notify_code. */
+export const NOTIFY_INVAL_INODE = 2;
+
 export const WRITE_CACHE = 1 << 0;
 export const WRITE_KILL_SUIDGID = 1 << 2;
 export const FSYNC_FDATASYNC = 1 << 0;

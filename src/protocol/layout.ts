@@ -73,7 +73,9 @@ export const RENAME_IN = { size: 8, newdir: 0 } as const;
 export const RENAME2_IN = { size: 16, newdir: 0, flags: 8 } as const;
 export const LINK_IN = { size: 8, oldnodeid: 0 } as const;
 export const CREATE_IN = { size: 16, flags: 0, mode: 4, umask: 8, open_flags: 12 } as const;
-export const OPEN_OUT = { size: 16, fh: 0, open_flags: 8 } as const;
+export const OPEN_IN = { size: 8, flags: 0, open_flags: 4 } as const;
+export const OPEN_OUT = { size: 16, fh: 0, open_flags: 8, backing_id: 12 } as const;
+export const RELEASE_IN = { size: 24, fh: 0, flags: 8, release_flags: 12 } as const;
 export const READ_IN = {
   size: 40,
   fh: 0,
@@ -118,6 +120,7 @@ export const INIT_OUT = {
   max_pages: 28,
   map_alignment: 30,
   flags2: 32,
+  max_stack_depth: 36,
 } as const;
 export const IOCTL_IN = {
   size: 32,
@@ -148,6 +151,7 @@ export const BATCH_FORGET_IN = { size: 8, count: 0 } as const;
 export const FORGET_ONE = { size: 16, nodeid: 0, nlookup: 8 } as const;
 export const DIRENT = { size: 24, ino: 0, off: 8, namelen: 16, type: 20 } as const;
 export const DIRENTPLUS = { size: 152, entry_out: 0, dirent: 128 } as const;
+export const NOTIFY_INVAL_INODE_OUT = { size: 24, ino: 0, off: 8, len: 16 } as const;
 export const STATX_IN = { size: 24, getattr_flags: 0, fh: 8, sx_flags: 16, sx_mask: 20 } as const;
 export const STATX_OUT = {
   size: 288,

@@ -4,6 +4,8 @@ import { constants as fs } from 'node:fs';
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
 export const O_RDWR = 2;
+export const O_ACCMODE = 3;
+export const O_TRUNC = fs.O_TRUNC;
 export const O_CREAT = fs.O_CREAT;
 export const O_EXCL = fs.O_EXCL;
 export const O_NOFOLLOW = fs.O_NOFOLLOW;
@@ -28,6 +30,7 @@ export const RESOLVE_LAYER = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_N
 export const STATX_BASIC_STATS = 0x7ff;
 export const STATX_BTIME = 0x800;
 export const STATX_INO = 0x100;
+export const STATX_SIZE = 0x200;
 export const STATX_TYPE = 0x1;
 export const STATX_MODE = 0x2;
 
@@ -54,5 +57,7 @@ export const FS_IOC_GETFLAGS = 0x80086601;
 export const FS_IOC_SETFLAGS = 0x40086602;
 export const FS_IOC_FSGETXATTR = 0x801c581f;
 export const FS_IOC_FSSETXATTR = 0x401c5820;
+/** _IOR(0x94, 31, struct btrfs_ioctl_fs_info_args). */
+export const BTRFS_IOC_FS_INFO = 0x8400941f;
 /** _IOR(0x15, 0, struct fsuuid2), Linux 6.9. */
 export const FS_IOC_GETFSUUID = 0x80111500;

@@ -188,7 +188,16 @@ export interface Native {
   setBacking(slot: number, nodeid: number, fd: number, writable: boolean): void;
   /** True when `next` used the backing of `nodeid` since the last call (for the LRU's second chance). */
   backingUsed(slot: number, nodeid: number): boolean;
-  /** Requests read so far, by opcode (index), of a slot: a live view the loop increments; [0] counts bytes read, [63] bytes written by the fast path. */
+  /**
+   * Registers the regular file `fd` (O_PATH will do) with the slot's connection, for passthrough:
+   * its backing id (> 0), or -errno: EPERM without CAP_SYS_ADMIN in the initial user namespace,
+   * ELOOP when its file system is stacked too deep. The descriptor stays the caller's
+   * (FUSE_DEV_IOC_BACKING_OPEN).
+   */
+  passthroughOpen(slot: number, fd: number): number;
+  /** Gives a backing id up; files open on it keep it (FUSE_DEV_IOC_BACKING_CLOSE). */
+  passthroughClose(slot: number, id: number): number;
+  /** What a slot did so far, requests and how long they took: a live view the loop counts in; tally.ts says what is where. */
   counters(slot: number): Float64Array;
   /** The eventfd that makes this thread's `next` return NEXT_WAKE. */
   wakeFd(): number;

@@ -1,5 +1,5 @@
 /** The user namespace of this process (user_namespaces(7)). */
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 
 /** `count` IDs from `inside` on are those from `outside` on in the parent namespace. */
 export interface NamespaceRange {
@@ -43,3 +43,16 @@ export function overflowIds(): Overflow | undefined {
 
 const includes = (map: readonly NamespaceRange[], id: number): boolean =>
   map.some(({ inside, count }) => id >= inside && id < inside + count);
+
+/** The initial user namespace (PROC_USER_INIT_INO of include/linux/proc_ns.h). */
+const INITIAL = 'user:[4026531837]';
+const CAP_SYS_ADMIN = 21n;
+
+/** This process has CAP_SYS_ADMIN in the initial user namespace, which is what capable() asks for. */
+export function administersMachine(): boolean {
+  const status = readFileSync('/proc/self/status', 'latin1');
+  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  return (
+    readlinkSync('/proc/self/ns/user') === INITIAL && ((effective >> CAP_SYS_ADMIN) & 1n) === 1n
+  );
+}

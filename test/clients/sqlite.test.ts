@@ -29,27 +29,35 @@ async function sqlite(db: string, sql: string): Promise<string> {
 }
 
 describe.skipIf(!has({ ...MOUNTS, programs: ['sqlite3'] }))('SQLite on the mount', () => {
-  it('keeps a WAL database of a lower layer whole while two processes write and one reads', async () => {
-    await withScratch(async (dir) => {
-      const lower = `${dir}/lower`;
-      await mkdir(lower);
-      await sqlite(`${lower}/db`, SEED);
-      await withUnion('stratafs', [lower], async ({ mountpoint }) => {
-        const db = `${mountpoint}/db`;
-        const reader = '.timeout 30000\n' + 'SELECT count(*) >= 20000 FROM t;\n'.repeat(100);
-        const [, , seen] = await Promise.all([
-          sqlite(db, writer('one')),
-          sqlite(db, writer('two')),
-          sqlite(db, reader),
-        ]);
-        expect(new Set(seen.split('\n'))).toEqual(new Set(['1']));
-        const check = `PRAGMA integrity_check; SELECT who, count(*) FROM t GROUP BY who;`;
-        const expected = `ok\none|${WRITES}\nseed|${ROWS}\ntwo|${WRITES}`;
-        expect(await sqlite(db, check)).toBe(expected);
-        expect(await sqlite(db, `VACUUM; ${check}`)).toBe(expected);
+  it.each(['cached', 'passthrough'])(
+    'keeps a WAL database of a lower layer whole while two processes write and one reads (data=%s)',
+    async (data) => {
+      await withScratch(async (dir) => {
+        const lower = `${dir}/lower`;
+        await mkdir(lower);
+        await sqlite(`${lower}/db`, SEED);
+        await withUnion(
+          'stratafs',
+          [lower],
+          async ({ mountpoint }) => {
+            const db = `${mountpoint}/db`;
+            const reader = '.timeout 30000\n' + 'SELECT count(*) >= 20000 FROM t;\n'.repeat(100);
+            const [, , seen] = await Promise.all([
+              sqlite(db, writer('one')),
+              sqlite(db, writer('two')),
+              sqlite(db, reader),
+            ]);
+            expect(new Set(seen.split('\n'))).toEqual(new Set(['1']));
+            const check = `PRAGMA integrity_check; SELECT who, count(*) FROM t GROUP BY who;`;
+            const expected = `ok\none|${WRITES}\nseed|${ROWS}\ntwo|${WRITES}`;
+            expect(await sqlite(db, check)).toBe(expected);
+            expect(await sqlite(db, `VACUUM; ${check}`)).toBe(expected);
+          },
+          `,data=${data}`,
+        );
       });
-    });
-  });
+    },
+  );
 
   it('shows a process that opened the database before its copy-up what others write after it', async () => {
     await withScratch(async (dir) => {

@@ -73,7 +73,7 @@ export const ACCEPTED: readonly Accepted[] = [
   },
   {
     reason:
-      'A descriptor that was opened for reading before the copy-up sees what is written after it; in kernel overlayfs it keeps the lower bytes.',
+      'A descriptor that was opened for reading before the copy-up sees what is written after it, in the cached plane, and keeps the lower bytes in the passthrough plane; in kernel overlayfs it depends.',
     matches: ([name, slot], subject, reference) =>
       (name === 'read' || name === 'lseek') &&
       isReaderSlot(slot) &&

@@ -32,6 +32,8 @@ export interface Pair {
   readonly subject: Driver;
   readonly reference: Driver;
   readonly features: Features;
+  /** Further options of the subject. */
+  readonly options: readonly string[];
 }
 
 export interface Difference {
@@ -52,6 +54,7 @@ interface Terms {
 interface Side {
   readonly driver: Driver;
   readonly features: Features;
+  readonly options: readonly string[];
   readonly stack: Stack;
   readonly mountpoint: string;
   readonly lowersBefore: readonly Manifest[];
@@ -63,12 +66,7 @@ interface Outcome {
   readonly tree: Manifest;
 }
 
-async function prepare(
-  top: string,
-  driver: Driver,
-  features: Features,
-  layers: Layers,
-): Promise<Side> {
+async function prepare(top: string, pair: Pair, driver: Driver, layers: Layers): Promise<Side> {
   const at = (name: string): string => makeDir(join(top, name));
   const lowers = layers.lowers.map((_, index) => at(`lower${index}`));
   const stack = { lowers, upper: at('upper'), work: at('work') };
@@ -78,7 +76,9 @@ async function prepare(
   ]);
   const lowersBefore = await Promise.all(lowers.map(manifestOf));
   // A level of its own around the mountpoint: links that lead one level up end there.
-  return { driver, features, stack, mountpoint: at('around/mnt'), lowersBefore };
+  const { features } = pair;
+  const options = driver === pair.subject ? pair.options : [];
+  return { driver, features, options, stack, mountpoint: at('around/mnt'), lowersBefore };
 }
 
 function shown(operation: Operation, result: Result, { countLinks, started }: Terms): string {
@@ -123,7 +123,7 @@ async function perform(
     const answers = results.map((result, i) => shown(operations[i] ?? [''], result, terms));
     return { answers, tree };
   };
-  const options = featureOptions(side.driver, side.features);
+  const options = [...featureOptions(side.driver, side.features), ...side.options];
   return withMount(side.driver, side.stack, side.mountpoint, body, options);
 }
 
@@ -209,8 +209,8 @@ export async function compare(
   operations: readonly Operation[],
 ): Promise<Difference[]> {
   const top = scratch('differential');
-  const subject = await prepare(join(top, 'subject'), pair.subject, pair.features, layers);
-  const reference = await prepare(join(top, 'reference'), pair.reference, pair.features, layers);
+  const subject = await prepare(join(top, 'subject'), pair, pair.subject, layers);
+  const reference = await prepare(join(top, 'reference'), pair, pair.reference, layers);
   const found = await compareSides(subject, reference, operations, layers.countLinks);
   // Not after an error: what is left then goes with the run's directory, and shows why.
   rmSync(top, { recursive: true, force: true });

@@ -11,7 +11,7 @@ import { has } from '../support/needs.js';
 import { type Difference, type Pair, compare } from './compare.js';
 import { someLayers } from './layers.js';
 import { showOperation, someOperations } from './operations.js';
-import { pairNeeds, pairUnderTest } from './pair.js';
+import { PASSTHROUGH, pairNeeds, pairUnderTest } from './pair.js';
 import { Random } from './random.js';
 import { type Case, shrink } from './shrink.js';
 
@@ -103,6 +103,12 @@ describe.skipIf(!ready)(`${pair.subject} and ${pair.reference} agree on random o
     await whileCachesDrop(async () => {
       for (let seed = FIRST; seed < FIRST + BATCH; seed++) await check(pairOf(seed), seed);
     });
+  });
+
+  test(`seeds ${FIRST} to ${FIRST + BATCH - 1}, passed through`, async () => {
+    for (let seed = FIRST; seed < FIRST + BATCH; seed++) {
+      await check({ ...pairOf(seed), options: PASSTHROUGH }, seed);
+    }
   });
 
   for (let from = FIRST; from < FIRST + COUNT; from += BATCH) {

@@ -1,13 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { has } from '../support/needs.js';
 import { compare } from './compare.js';
-import { pairUnderTest, pairNeeds } from './pair.js';
+import { PASSTHROUGH, pairNeeds, pairUnderTest } from './pair.js';
 import { LAYERS, SCRIPTS } from './scripts.js';
 import { USER_SCRIPTS } from './userScripts.js';
 
-for (const features of ['plain', 'full'] as const) {
-  const pair = pairUnderTest(features);
-  const title = `${pair.subject} and ${pair.reference} agree (${features})`;
+const PAIRS = [pairUnderTest('plain'), pairUnderTest('full'), pairUnderTest('full', PASSTHROUGH)];
+
+for (const pair of PAIRS) {
+  const how = [pair.features, ...pair.options].join(', ');
+  const title = `${pair.subject} and ${pair.reference} agree (${how})`;
   describe.skipIf(!has(pairNeeds(pair)))(title, () => {
     for (const [script, operations] of Object.entries({ ...SCRIPTS, ...USER_SCRIPTS })) {
       test(script, async () => {

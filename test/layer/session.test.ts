@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
+import { BUCKETS, ELAPSED, HISTOGRAMS, SIZE as SIZE_OF_TALLY } from '../../src/sys/tally.js';
 import { abortConnection } from '../support/abort.js';
 import { mountDevice } from '../support/mount.js';
 
@@ -129,6 +130,19 @@ describe.runIf(root)('the session', () => {
     expect(stdout.length).toBe(300_000);
     expect(stdout.every((byte, index) => byte === index % 251)).toBe(true);
     expect((await raw.umount()).counters[0]).toBe(0);
+  });
+
+  it('measures each request once, whoever answers it', async () => {
+    const mnt = await serve();
+    for (const file of ['data', 'engine']) await run('cat', [join(mnt, file)]);
+    const { counters } = await raw.umount();
+    expect(counters.length).toBe(SIZE_OF_TALLY);
+    for (let opcode = 1; opcode < 63; opcode++) {
+      const from = HISTOGRAMS + opcode * BUCKETS;
+      const timed = counters.slice(from, from + BUCKETS).reduce((sum, count) => sum + count);
+      expect([opcode, timed]).toEqual([opcode, counters[opcode]]);
+      expect(counters[ELAPSED + opcode] > 0).toBe(timed > 0);
+    }
   });
 
   it('answers WRITE itself, past 1 MiB in one go, at any offset', async () => {

@@ -162,18 +162,30 @@ for (const fileSystem of FILE_SYSTEMS) {
   });
 }
 
-describe.skipIf(
-  !has({ ...NEEDS, loop: true, fileSystems: ['squashfs'], programs: ['mksquashfs'] }),
-)('a lower on squashfs', () => {
-  test('is read, and changed in the upper', async () => {
-    const [source, at, image] = [join(base, 'source'), join(base, 'at'), join(base, 'image')];
-    for (const path of [source, at, join(base, 'other')]) mkdirSync(path);
-    await build(source, LOWER);
-    await mustRun('mksquashfs', [source, image, '-quiet', '-no-progress']);
-    await mustRun('mount', ['-o', 'loop', image, at]);
-    await changeAndCompare(await stackOn(join(base, 'other'), [at]));
+const IMAGES: readonly (readonly [name: string, program: string, args: readonly string[]])[] = [
+  ['squashfs', 'mksquashfs', ['SOURCE', 'IMAGE', '-quiet', '-no-progress']],
+  ['erofs', 'mkfs.erofs', ['-d0', 'IMAGE', 'SOURCE']],
+];
+for (const [name, program, args] of IMAGES) {
+  const needs = { ...NEEDS, loop: true, fileSystems: [name], programs: ['gcc', program] };
+  describe.skipIf(!has(needs))(`a lower on ${name}`, () => {
+    test('is read, and changed in the upper', async () => {
+      const [source, at, image] = [join(base, 'source'), join(base, 'at'), join(base, 'image')];
+      for (const path of [source, at, join(base, 'other')]) mkdirSync(path);
+      await build(source, LOWER);
+      const paths = new Map([
+        ['SOURCE', source],
+        ['IMAGE', image],
+      ]);
+      await mustRun(
+        program,
+        args.map((arg) => paths.get(arg) ?? arg),
+      );
+      await mustRun('mount', ['-t', name, '-o', 'loop,ro', image, at]);
+      await changeAndCompare(await stackOn(join(base, 'other'), [at]));
+    });
   });
-});
+}
 
 describe.skipIf(!has(NEEDS))('a union as a lower', () => {
   test.each(['kernel', 'stratafs'] as const)('of %s', async (below) => {

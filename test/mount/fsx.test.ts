@@ -20,8 +20,17 @@ const MODES: readonly (readonly [string, readonly string[]])[] =
     ? [
         ['with writeback', ['writeback=1']],
         ['without writeback', ['writeback=0']],
+        ['passed through', ['data=passthrough']],
       ]
     : [['as it is', []]];
+
+/**
+ * An early descriptor follows the file, unless there is none because the file is new, or it has the
+ * lower file itself.
+ */
+function early(path: string, options: readonly string[]): boolean {
+  return path === 'upper' || (path !== 'new' && !options.includes('data=passthrough'));
+}
 
 describe.skipIf(!has(MOUNT_NEEDS))('random changes of one file lose and mix up no byte', () => {
   for (const [mode, options] of MODES)
@@ -34,8 +43,7 @@ describe.skipIf(!has(MOUNT_NEEDS))('random changes of one file lose and mix up n
             'fsx',
             PARTS,
             async (client) => {
-              // Nothing exists to be opened early when the file is new.
-              const now = path === 'new' ? flags & ~4 : flags;
+              const now = early(path, options) ? flags : flags & ~4;
               const line = await client.line('fsx', [path, STEPS, seed, now], 110_000);
               expect(line.split(' ').slice(1).map(decodeWord), 'what failed, last steps').toEqual(
                 [],

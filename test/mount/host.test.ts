@@ -81,7 +81,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the host', ()
   it('ends a grace time after its last mount and leaves no socket', async () => {
     const output = await script(
       `"$S" -o lowerdir=low m1; p=$(host); "$S" unmount m1; gone $p && echo ended
-       ls /run/stratafs | grep -c "$(stat -Lc %i /proc/self/ns/mnt).*sock" || true`,
+       ls /run/stratafs | grep -c "$(stat -Lc %i /proc/self/ns/user)-$(stat -Lc %i /proc/self/ns/mnt).*sock" || true`,
       { STRATAFS_GRACE: '0' },
     );
     expect(output).toBe('ended\n0\n');
@@ -163,6 +163,37 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the host', ()
       (for i in 1 2 3 4 5 6 7 8; do timeout 20 find m4 m1 m3 m2 -type f -exec cat {} + >/dev/null & done; wait)
       cat m4/hello; for i in 4 3 2 1; do "$S" unmount m$i; done; live || true`);
     expect(output).toBe('hello\n0\n');
+  });
+
+  it('answers nobody else, even who gets as far as its socket', async () => {
+    const output = await script(`
+      "$S" -o lowerdir=low m1; p=$(host)
+      d=/run/stratafs; s=$(ls -d $d/host-0-$(stat -Lc %i /proc/self/ns/user)-$(stat -Lc %i /proc/self/ns/mnt)-*.sock | head -1)
+      chmod 755 $d; chmod 666 "$s"
+      ask='const c = require("net").connect(process.argv[1]); c.on("error", () => {});
+        c.on("connect", () => c.write("{\\"query\\":\\"mounts\\"}\\n")); c.setEncoding("utf8");
+        let text = ""; c.on("data", (t) => (text += t)); c.on("close", () => console.log(text.length > 2));'
+      node -e "$ask" "$s"
+      setpriv --reuid=65534 --regid=65534 --clear-groups node -e "$ask" "$s"
+      chmod 700 $d; chmod 755 "$s"; live
+      grep -q "refused a request of user 65534" "\${s%sock}log" && echo logged; "$S" unmount m1`);
+    expect(output).toBe('true\nfalse\n1\nlogged\n');
+  });
+
+  it('needs at most 1 MiB for each further mount of an image', async () => {
+    const output = await script(
+      `mkdir -p image many; for i in $(seq 1 200); do mkdir image/d$i; echo $i > image/d$i/f; done
+      rss() { awk '/^Rss:/ { print $2 }' /proc/$(host)/smaps_rollup; }
+      fresh() { mkdir -p many/$1/u many/$1/w many/$1/m
+        "$S" -o lowerdir=image:low,upperdir=many/$1/u,workdir=many/$1/w many/$1/m
+        find many/$1/m -type f -exec cat {} + > /dev/null; echo x > many/$1/m/d1/f; }
+      fresh 1; fresh 2; before=$(rss); for i in $(seq 3 101); do fresh $i; done; after=$(rss)
+      "$S" mounts | wc -l; host | wc -l; echo $(((after - before) / 99))
+      for i in $(seq 1 101); do umount many/$i/m; done; rm -rf many image`,
+    );
+    const [mounts, hosts, kib] = output.split('\n').map(Number);
+    expect([mounts, hosts]).toEqual([101, 1]);
+    expect(kib).toBeLessThan(1024);
   });
 
   it('says why it cannot start', async () => {

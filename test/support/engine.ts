@@ -134,6 +134,7 @@ export function specOf(top: string, parts: EngineParts): OverlaySpec {
   const lowers = parts.lowers.map((_, i) => join(top, `lower${i}`));
   const rest = {
     durability: 'sync',
+    data: 'cached',
     writeback: true,
     redirectDir: 'follow',
     metacopy: false,

@@ -56,13 +56,6 @@ export class Images {
     return at;
   }
 
-  /** Mounts an image that is there, to read. */
-  async mountImage(image: string, kind: string): Promise<string> {
-    const at = this.#at();
-    await mustRun('mount', ['-t', kind, '-o', 'loop,ro', image, at]);
-    return at;
-  }
-
   async close(): Promise<void> {
     for (const at of mountsBelow(this.base).toReversed()) {
       // The host closes the layers of the last mount a moment after that mount is gone.

@@ -2,6 +2,7 @@
  * Mounts of the drivers that tests compare. Every mount has deadlines; one that hangs is aborted
  * through /sys/fs/fuse/connections, and `unmount` leaves nothing behind even then.
  */
+import process from 'node:process';
 import { abortConnection } from './abort.js';
 import { Client } from './client.js';
 import { stratafsBinary } from './needs.js';
@@ -44,6 +45,9 @@ function layerOptions(stack: Stack): string[] {
   return options;
 }
 
+/** Options that every mount of stratafs gets besides: the same tests, another way of serving. */
+const MORE = (process.env['STRATAFS_OPTIONS'] ?? '').split(',').filter((word) => word !== '');
+
 function mountCommand(
   driver: Driver,
   stack: Stack,
@@ -53,7 +57,7 @@ function mountCommand(
   const layers = layerOptions(stack);
   switch (driver) {
     case 'stratafs':
-      return [stratafsBinary(), ['-o', [...layers, ...extra].join(','), mountpoint]];
+      return [stratafsBinary(), ['-o', [...layers, ...MORE, ...extra].join(','), mountpoint]];
     case 'fuse-overlayfs':
       return ['fuse-overlayfs', ['-o', [...layers, ...extra].join(','), mountpoint]];
     case 'kernel': {

@@ -39,17 +39,18 @@ export async function withScratch<T>(body: (dir: string) => Promise<T>): Promise
 
 /**
  * Mounts `lowers` (topmost first) with a fresh upper, runs `body`, unmounts, and sees that nothing
- * is left and that no lower layer was changed.
+ * is left and that no lower layer was changed. `more`: further options, as ",NAME=VALUE".
  */
 export async function withUnion<T>(
   driver: Driver,
   lowers: readonly string[],
   body: (union: Union) => Promise<T>,
+  more = '',
 ): Promise<T> {
   return withScratch(async (dir) => {
     const marker = `${dir}/marker`;
     await writeFile(marker, '');
-    const union = await mountUnion(driver, lowers, dir);
+    const union = await mountUnion(driver, lowers, dir, more);
     const result = await body(union);
     await unmount(union);
     await expectUntouched(lowers, marker);
@@ -68,10 +69,11 @@ export async function mountUnion(
   driver: Driver,
   lowers: readonly string[],
   dir: string,
+  more = '',
 ): Promise<Union> {
   const [upper, work, mountpoint] = [`${dir}/upper`, `${dir}/work`, `${dir}/mnt`];
   for (const path of [upper, work, mountpoint]) await mkdir(path, { recursive: true });
-  const options = `lowerdir=${lowers.join(':')},upperdir=${upper},workdir=${work}`;
+  const options = `lowerdir=${lowers.join(':')},upperdir=${upper},workdir=${work}${more}`;
   if (driver === 'kernel') {
     const all = `${options},${KERNEL_OPTIONS}`;
     await run('mount', ['-t', 'overlay', 'overlay', '-o', all, mountpoint]);

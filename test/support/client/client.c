@@ -119,7 +119,8 @@ static size_t decode(char* word) {
 
 static const struct command* find(const char* name) {
   static const struct command* const tables[] = {name_commands, data_commands, dir_commands,
-                                                 tree_commands, fsx_commands,  user_commands};
+                                                 tree_commands, fsx_commands,  user_commands,
+                                                 again_commands};
   for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
     for (const struct command* c = tables[t]; c->name != NULL; c++)
       if (strcmp(c->name, name) == 0) return c;

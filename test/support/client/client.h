@@ -44,6 +44,7 @@ extern const struct command data_commands[];
 extern const struct command dir_commands[];
 extern const struct command tree_commands[];
 extern const struct command fsx_commands[];
+extern const struct command again_commands[];
 extern const struct command user_commands[];
 
 // --- userns.c
@@ -51,5 +52,7 @@ int hold_userns(char** argv);
 
 // --- data.c: the open files
 int slot_fd(const struct args* args, int index);
+// Puts an open file in a slot, in place of what was there; 0 or an errno.
+int slot_put(long long slot, int fd);
 
 #endif

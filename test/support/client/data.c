@@ -32,14 +32,21 @@ int slot_fd(const struct args* args, int index) {
   return slot >= 0 && slot < SLOTS ? files[slot] - 1 : -1;
 }
 
+int slot_put(long long slot, int fd) {
+  if (slot < 0 || slot >= SLOTS) {
+    close(fd);
+    return EBADF;
+  }
+  if (files[slot] != 0) close(files[slot] - 1);
+  files[slot] = fd + 1;
+  return 0;
+}
+
 static int run_open(const struct args* args) {
   long long slot = NUM(0);
   if (slot < 0 || slot >= SLOTS) return EBADF;
   int fd = open(args->word[1], (int)NUM(2) | O_CLOEXEC, (mode_t)NUM(3));
-  if (fd < 0) return errno;
-  if (files[slot] != 0) close(files[slot] - 1);
-  files[slot] = fd + 1;
-  return 0;
+  return fd < 0 ? errno : slot_put(slot, fd);
 }
 static int run_close(const struct args* args) {
   int fd = slot_fd(args, 0);
@@ -164,6 +171,20 @@ static int run_msync(const struct args* args) {
   char* at = mapped(args, 0);
   return at == NULL ? EFAULT : status(msync(at, maps[NUM(0)].length, MS_SYNC));
 }
+// resident MAP 0: how many of its pages are in memory.
+static int run_resident(const struct args* args) {
+  char* at = mapped(args, 0);
+  if (at == NULL) return EFAULT;
+  size_t pages = maps[NUM(0)].length / 4096;
+  unsigned char* found = malloc(pages);
+  if (found == NULL) return ENOMEM;
+  int error = status(mincore(at, pages * 4096, found));
+  long long count = 0;
+  for (size_t i = 0; error == 0 && i < pages; i++) count += found[i] & 1;
+  free(found);
+  if (error == 0) put_number(count);
+  return error;
+}
 static int run_munmap(const struct args* args) {
   char* at = mapped(args, 0);
   if (at == NULL) return EFAULT;
@@ -213,6 +234,7 @@ const struct command data_commands[] = {
     {"mread", 3, run_mread},
     {"mwrite", 3, run_mwrite},
     {"msync", 2, run_msync},
+    {"resident", 2, run_resident},
     {"munmap", 2, run_munmap},
     {"dropcaches", 0, run_dropcaches},
     {"forget", 0, run_forget},

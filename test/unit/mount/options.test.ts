@@ -14,6 +14,7 @@ describe('the option list', () => {
       work: '/w',
       readOnly: false,
       durability: 'sync',
+      data: 'cached',
       writeback: true,
       redirectDir: 'on',
       metacopy: true,

@@ -264,3 +264,38 @@ describe('size', () => {
     expect(table.arena.u8.byteLength / count).toBeLessThan(600);
   });
 });
+
+describe('a successor', () => {
+  it('takes names, key, lower and flags over, and ends after its predecessors', () => {
+    const used = table.arena.used;
+    const dir = add(ROOT, 'd', 0o040755);
+    const old = add(dir, 'f');
+    table.addAlias(old, ROOT, 'alias');
+    table.setKey(old, 3, 4, 5);
+    table.setIno(old, 6, 7);
+    table.setLower(old, 8);
+    table.set(old, 1 << 16);
+    const first = table.succeed(old);
+    const second = table.succeed(first);
+    table.remember(second);
+    for (const node of [old, first, second]) expect(table.current(node)).toBe(second);
+    expect([table.byName(dir, 'f'), table.byKey(3, 4, 5)]).toEqual([second, second]);
+    expect(table.hasName(second, ROOT, 'alias')).toBe(true);
+    expect([table.inoLo(second), table.inoHi(second), table.lower(second)]).toEqual([6, 7, 8]);
+    expect([table.has(second, 1 << 16), table.has(old, 1 << 16)]).toEqual([true, false]);
+    expect(table.lower(old)).toBe(0);
+    expect(new Set([old, first, second].map((node) => table.generation(node))).size).toBe(3);
+
+    const ended: number[] = [];
+    const end = (node: number): void => {
+      ended.push(node);
+    };
+    table.forget(dir, 1, 0, end);
+    table.forget(second, 1, 0, end);
+    expect(ended).toEqual([]);
+    table.setLower(second, 0);
+    table.forget(old, 1, 0, end);
+    expect(ended).toEqual([old, first, second, dir]);
+    expect([table.size, table.arena.used]).toEqual([1, used]);
+  });
+});

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import * as layout from '../../../src/protocol/layout.js';
 import * as memory from '../../../src/sys/memory.js';
+import * as tally from '../../../src/sys/tally.js';
 import { loadNative } from '../../../src/sys/native.js';
 
 const compiled = loadNative().layout();
@@ -50,6 +51,10 @@ describe('struct statx', () => {
       expect(compiled[struct]).toBe(16);
     }
   });
+});
+
+it('finds in the counters what the session counts there', () => {
+  for (const [name, value] of Object.entries(tally)) expect(compiled[`tally.${name}`]).toBe(value);
 });
 
 describe('shared memory', () => {

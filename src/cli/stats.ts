@@ -1,0 +1,63 @@
+/** `stratafs stats MNT`. */
+import { display } from '../base/bytes.js';
+import { UserError } from '../base/errno.js';
+import type { Hits, MountStats } from '../fuse/messages.js';
+import { mountStats } from '../mount/client.js';
+import { findMounted } from './find.js';
+
+export async function statsText(argument: string, json: boolean): Promise<string> {
+  const mount = await findMounted(argument);
+  const stats = await mountStats(mount);
+  if (!stats) throw new UserError(`the mount on ${display(mount.mountpoint)} has ended`);
+  return json ? `${JSON.stringify(stats, undefined, 2)}\n` : forPeople(stats);
+}
+
+export function forPeople(stats: MountStats): string {
+  const { copyUps, inodes, fds, indexCache, fdCache } = stats;
+  const totals = [
+    ['data', `${size(stats.bytesRead)} read, ${size(stats.bytesWritten)} written`],
+    ['copy-ups', `${count(copyUps)}, ${size(stats.copiedBytes)} of data`],
+    ['inodes', `${count(inodes)}, ${stats.arenaPerInode} bytes each, ${size(stats.arena)}`],
+    ['listings', answered(indexCache)],
+    ['descriptors', `${count(fds)} open in the engine thread, ${answered(fdCache)}`],
+  ];
+  const requests = Object.entries(stats.requests)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, asked]) => {
+      const times = stats.latency[name];
+      return [name, count(asked), time(times.mean), time(times.p50), time(times.p99)];
+    });
+  const head = ['request', 'count', 'mean', 'p50', 'p99'];
+  return `${table(totals, 1)}\n${table([head, ...requests], head.length)}`;
+}
+
+/** Columns two blanks apart: the first flush left, those up to `right` flush right, the rest as it is. */
+function table(rows: readonly (readonly string[])[], right: number): string {
+  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
+  const cell = (text: string, i: number): string => {
+    if (i === 0) return text.padEnd(widths[i]);
+    return i < right ? text.padStart(widths[i]) : text;
+  };
+  return rows.map((row) => `${row.map(cell).join('  ')}\n`).join('');
+}
+
+const count = (value: number): string => value.toLocaleString('en-US');
+
+function answered({ hits, misses }: Hits): string {
+  const asked = hits + misses;
+  if (asked === 0) return 'never asked for';
+  return `${((100 * hits) / asked).toFixed(1)} % of ${count(asked)} answered from what is kept`;
+}
+
+function size(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let unit = 0;
+  let value = bytes;
+  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+function time(us: number): string {
+  if (us < 1000) return `${us.toFixed(us < 10 ? 1 : 0)} µs`;
+  return us < 1_000_000 ? `${(us / 1000).toFixed(1)} ms` : `${(us / 1_000_000).toFixed(1)} s`;
+}

@@ -1,0 +1,120 @@
+/**
+ * OPEN, CREATE, TMPFILE and RELEASE. Only the passthrough plane has them; the cached one answers
+ * ENOSYS, which the kernel takes as "never ask again" (DESIGN.md, decision 1).
+ */
+import { E } from '../base/errno.js';
+import { S_IFREG } from '../base/mode.js';
+import { create, createTmpfile, type Make } from '../overlay/create.js';
+import { NO_BACKING, openFile, openNew } from '../overlay/passthrough.js';
+import { unlink } from '../overlay/remove.js';
+import { Fopen, OPEN_KILL_SUIDGID } from '../protocol/flags.js';
+import {
+  CREATE_IN,
+  ENTRY_OUT,
+  IN_HEADER,
+  OPEN_IN,
+  OPEN_OUT,
+  RELEASE_IN,
+} from '../protocol/layout.js';
+import { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, RESOLVE_LAYER } from '../sys/constants.js';
+import { IN } from '../sys/memory.js';
+import { STAT_A } from '../sys/sys.js';
+import { encodeEntry } from './encode.js';
+import { nameAt, REPLY, type Session, word } from './session.js';
+
+/** Threads whose ESTALE is remembered at most; one that is forgotten only gets a second one. */
+const REFUSED_MAX = 1024;
+
+/** File handles only say whether a backing file is held. */
+const FH_PLAIN = 0;
+const FH_BACKED = 1;
+
+export function onOpen(s: Session, node: number): number {
+  const { ov } = s;
+  const { backings } = ov;
+  if (!backings) return -E.ENOSYS;
+  const flags = word(s, OPEN_IN.flags);
+  const kill = (word(s, OPEN_IN.open_flags) & OPEN_KILL_SUIDGID) !== 0 ? s.caller : undefined;
+  const { refused } = backings;
+  const thread = s.ov.sys.u32[(IN + IN_HEADER.pid) >> 2];
+  const again = refused.size > 0 && refused.get(thread) === node;
+  if (refused.size > 0) refused.delete(thread);
+  const id = openFile(ov, backings, node, { flags, kill, again });
+  if (id >= 0) return opened(s, id, REPLY);
+  // Thread 0 is one that our process ID namespace does not know.
+  if (id === -E.ESTALE && !again && thread !== 0) {
+    if (refused.size >= REFUSED_MAX) refused.clear();
+    refused.set(thread, node);
+  }
+  return id;
+}
+
+/** fuse_open_out at `at`; returns its size. */
+function opened(s: Session, id: number, at: number): number {
+  const { u32 } = s.ov.sys;
+  const o = at >> 2;
+  const backed = id !== NO_BACKING;
+  u32[o] = backed ? FH_BACKED : FH_PLAIN;
+  u32[o + 1] = 0;
+  u32[o + OPEN_OUT.open_flags / 4] = backed ? Fopen.PASSTHROUGH : Fopen.DIRECT_IO;
+  u32[o + OPEN_OUT.backing_id / 4] = id;
+  return OPEN_OUT.size;
+}
+
+/** The reply to CREATE and TMPFILE: the entry of a new node (statx at STAT_A), then the open file. */
+function made(s: Session, node: number, id: number): number {
+  s.ov.table.remember(node);
+  const size = encodeEntry(s.ov, node, STAT_A, REPLY);
+  return size + opened(s, id, REPLY + size);
+}
+
+export function onCreate(s: Session, parent: number): number {
+  const { ov } = s;
+  const { backings, sys } = ov;
+  if (!backings) return -E.ENOSYS;
+  const name = nameAt(s, CREATE_IN.size);
+  const flags = word(s, CREATE_IN.flags);
+  const mode = (word(s, CREATE_IN.mode) & 0o7777) | S_IFREG;
+  const caller = s.caller.creator(word(s, CREATE_IN.umask));
+  const make: Make = (dir, at, masked) => sys.native.mknodat(dir, at, masked, 0, 0);
+  const node = create(ov, { parent, name, mode, caller, make });
+  if (node < 0) return node;
+  const id = openNew(ov, backings, node, flags);
+  if (id >= 0) return made(s, node, id);
+  unlink(ov, parent, name);
+  ov.table.release(node, ov.dropped);
+  return id;
+}
+
+/** O_TMPFILE. In the cached plane a RELEASE follows too, and means nothing. */
+export function onTmpfile(s: Session, parent: number): number {
+  const { ov } = s;
+  const { native, u32 } = ov.sys;
+  const caller = s.caller.creator(word(s, CREATE_IN.umask));
+  const make: Make = (dir, name, mode) => {
+    const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    const fd = native.openat2(dir, name, flags, mode & 0o7777, RESOLVE_LAYER);
+    return fd < 0 ? fd : native.close(fd);
+  };
+  const mode = (word(s, CREATE_IN.mode) & 0o7777) | S_IFREG;
+  const flags = word(s, CREATE_IN.flags);
+  const node = createTmpfile(ov, parent, mode, caller, make);
+  if (node < 0) return node;
+  if (ov.backings) {
+    const id = openNew(ov, ov.backings, node, flags);
+    if (id >= 0) return made(s, node, id);
+    ov.table.release(node, ov.dropped);
+    return id;
+  }
+  ov.table.remember(node);
+  const size = encodeEntry(ov, node, STAT_A, REPLY);
+  u32.fill(0, (REPLY + size) >> 2, (REPLY + size + OPEN_OUT.size) >> 2);
+  u32[(REPLY + size + OPEN_OUT.open_flags) >> 2] = Fopen.KEEP_CACHE;
+  return ENTRY_OUT.size + OPEN_OUT.size;
+}
+
+/** The node is the one that was opened, also when it is retired by now. */
+export function onRelease(s: Session, node: number): number {
+  if (word(s, RELEASE_IN.fh) === FH_BACKED) s.ov.backings?.release(node);
+  return 0;
+}
