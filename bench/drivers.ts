@@ -6,7 +6,7 @@ export const PLAIN = 'plain directory';
 export const KERNEL = 'kernel overlayfs';
 export const FUSE_OVERLAYFS = 'fuse-overlayfs';
 export const STRATAFS = 'stratafs';
-export const USED_HOST = 'stratafs, used host';
+export const USED_HOST = 'stratafs used host';
 export const PASSTHROUGH = 'stratafs passthrough';
 export const NO_WRITEBACK = 'stratafs writeback=0';
 export const ROOTLESS = 'stratafs rootless';

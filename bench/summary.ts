@@ -1,5 +1,5 @@
 /** From the values of all rounds to one cell for each row and driver, and its judgement. */
-import { type Bar, barOf, rivalOf } from './bars.js';
+import { type Bar, barOf, JUDGED, rivalOf } from './bars.js';
 import { KERNEL } from './drivers.js';
 import type { Results } from './runner.js';
 import { median, pairedRatio } from './statistics.js';
@@ -18,7 +18,12 @@ export interface Cell {
   readonly bar?: Bar;
   /** The limits of the bar that are missed, in words: none when it is held; absent when not compared. */
   readonly over?: readonly string[];
+  /** One of ours, and slower or larger than its fuse-overlayfs. */
+  readonly behind: boolean;
 }
+
+/** What the report marks. */
+export const isBad = ({ over, behind }: Cell): boolean => behind || (over?.length ?? 0) > 0;
 
 export interface TableRow {
   readonly row: Row;
@@ -78,6 +83,7 @@ function cellOf(row: Row, driver: string, values: Rounds, results: Results): Cel
     min: Math.min(...all),
     max: Math.max(...all),
     rounds: all.length,
+    behind: JUDGED.includes(driver) && toFuse !== undefined && rounded(toFuse) > 1,
     ...(toKernel !== undefined && {
       toKernel,
       toKernelRange: [Math.min(...paired), Math.max(...paired)],
