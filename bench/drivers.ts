@@ -53,7 +53,7 @@ export function builtinDrivers(repository: string): Driver[] {
     stratafs(repository, STRATAFS, '', {}),
     stratafs(repository, USED_HOST, '', { resident: true }),
     stratafs(repository, NO_WRITEBACK, ',writeback=0', { briefly: true }),
-    stratafs(repository, PASSTHROUGH, ',data=passthrough', { briefly: true }),
+    stratafs(repository, PASSTHROUGH, ',data=passthrough', {}),
     fuseOverlayfs(FUSE_OVERLAYFS, {}),
     {
       name: 'unionfs-fuse',

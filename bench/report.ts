@@ -45,7 +45,7 @@ function machineLines({ machine, fixture, options, results, stopped }: Run): str
     `Measured ${machine.when} at commit ${machine.commit}; Linux ${machine.kernel}, ` +
       `${machine.cores} × ${machine.processor}, ${machine.memoryGiB} GiB, ${machine.fileSystem}, Node ${machine.node}. ` +
       `${versions.join('; ')}.`,
-    `${options.rounds} rounds${stopped ? ', stopped before their end' : ''}${options.quick ? ' (--quick: too small a tree to conclude from)' : ''} in ${minutes.toFixed(0)} minutes, ` +
+    `${options.rounds} round${options.rounds > 1 ? 's' : ''}${stopped ? ', stopped before their end' : ''}${options.quick ? ' (--quick: too small a tree to conclude from)' : ''} in ${minutes.toFixed(0)} minutes, ` +
       `a fresh server for each trial, so that its code is not yet compiled${hosts.length > 0 ? `, but ${hosts.join('; ')}` : ''}. ` +
       `Tree: ${files} files in 3 lower layers; \`tar\` and \`grep\` read ${tar}, the small-file rows ${small}, ` +
       `untar, \`cp -a\`, \`rm -rf\` and \`mv\` take ${include}, \`chmod -R\`, \`chown -R\` and \`truncate\` ${etc}; the large file has ${fixture.bigBytes / 2 ** 20} MiB.`,
