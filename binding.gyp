@@ -8,6 +8,7 @@
         'native/layout.cc',
         'native/mount.cc',
         'native/peer.cc',
+        'native/placement.cc',
         'native/session.cc',
         'native/session_io.cc',
         'native/sys_data.cc',

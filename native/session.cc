@@ -33,6 +33,17 @@ constexpr uint32_t kRetryEvery = 16;
 constexpr uint32_t kStreak = 16;
 constexpr int kForever = -1;
 
+// Requests from here on are about data, which the client's core and ours move at the same time.
+constexpr uint32_t kBulk = 32 * 1024;
+
+bool isBulk(const fuse_in_header& header) {
+  if (header.opcode != FUSE_READ) return header.len > kBulk;
+  fuse_read_in in;
+  if (header.len < sizeof header + sizeof in) return false;
+  std::memcpy(&in, &header + 1, sizeof in);
+  return in.size > kBulk;
+}
+
 }  // namespace
 
 Session::Session(uint8_t* memory, int loopFd) : memory_(memory) {
@@ -157,6 +168,8 @@ int32_t Session::wake(int32_t fd) {
 int32_t Session::next(int32_t slot, uint32_t length, Alive alive, void* context) {
   if (length != 0) {
     Slot* const s = at(slot);
+    // The client that is followed runs before its reply is done: the time up to here is ours.
+    if (placement_.following()) settle();
     if (s != nullptr && !s->ended) reply(*s, length);
   }
   settle();
@@ -172,9 +185,9 @@ int32_t Session::next(int32_t slot, uint32_t length, Alive alive, void* context)
 // The request at hand is answered. This is the only look at the clock that a request costs while
 // one follows the other; a wait looks once more when it is over.
 void Session::settle() {
+  clock_ = monotonicNs();
   if (at_ < 0) return;
   Slot* const s = at(at_);
-  clock_ = monotonicNs();
   if (s != nullptr) addTime(s->counters, opcode_, clock_ - begun_);
   at_ = -1;
 }
@@ -188,6 +201,7 @@ int32_t Session::await(Alive alive, void* context) {
     const int32_t got = tryRead(hot_);
     if (got != kNothing) return got;
   }
+  placement_.onEmpty();
   if (shouldSpin()) {
     const int32_t got = spin();
     if (got != kNothing) {
@@ -206,7 +220,7 @@ int32_t Session::await(Alive alive, void* context) {
 }
 
 bool Session::shouldSpin() {
-  if (hot_ < 0) return false;
+  if (hot_ < 0 || placement_.following()) return false;
   return score_ > 0 || ++skipped_ % kRetryEvery == 0;
 }
 
@@ -272,6 +286,7 @@ int32_t Session::tryRead(int32_t slot) {
     if (static_cast<size_t>(got) < sizeof *header || header->len != static_cast<size_t>(got)) {
       return end(slot, EPROTO);
     }
+    placement_.onRequest(s->fd, header->pid, isBulk(*header), clock_);
     hot_ = slot;
     if (header->opcode > 0 && header->opcode < kOpcodes - 1) {
       s->counters[header->opcode]++;

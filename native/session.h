@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "placement.h"
 #include "tally.h"
 
 namespace stratafs {
@@ -91,6 +92,7 @@ class Session {
   uint32_t opcode_ = 0;   // Its opcode.
   int64_t begun_ = 0;     // When it was read.
   int64_t clock_ = 0;     // The last time known.
+  Placement placement_;
   int32_t sendError_ = 0;
   int32_t readError_ = 0;
 };

@@ -39,8 +39,8 @@ export interface MountOptions {
   readonly durability?: 'sync' | 'fsync=0' | 'volatile';
   /** The kernel collects writes (default true); false is faster for reading many small files. */
   readonly writeback?: boolean;
-  /** Who moves the data: `cached` (default) or `passthrough`; see README.md. */
-  readonly data?: 'cached' | 'passthrough';
+  /** Who moves the data: `cached` (default), `passthrough` or `auto`; see README.md. */
+  readonly data?: 'cached' | 'passthrough' | 'auto';
 }
 
 /** One path that differs from the lower layers. */

@@ -7,8 +7,9 @@ import { debian } from './debian.js';
 import { npm } from './npm.js';
 import { git, programs, project } from './programs.js';
 import { huge, layers, many } from './scale.js';
+import { sizes } from './sizes.js';
 
-const parts: readonly Part[] = [programs, git, project, npm, debian, many, layers, huge];
+const parts: readonly Part[] = [programs, git, project, npm, debian, many, layers, huge, sizes];
 
 export interface Parts {
   /** Part name → its directory. */

@@ -4,6 +4,7 @@ import { changingTrials } from './changing.js';
 import { dataTrials } from './data.js';
 import { fioTrials } from './fio.js';
 import { layerTrials } from './layers.js';
+import { planeTrials } from './planes.js';
 import { programTrials } from './programs.js';
 import { readingTrials } from './reading.js';
 import { requestTrials } from './requests.js';
@@ -15,6 +16,7 @@ export const trials: readonly Trial[] = [
   ...changingTrials,
   ...dataTrials,
   ...fioTrials,
+  ...planeTrials,
   ...layerTrials,
   ...servingTrials,
   ...requestTrials,

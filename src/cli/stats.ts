@@ -15,7 +15,8 @@ export async function statsText(argument: string, json: boolean): Promise<string
 export function forPeople(stats: MountStats): string {
   const { copyUps, inodes, fds, indexCache, fdCache } = stats;
   const totals = [
-    ['data', `${size(stats.bytesRead)} read, ${size(stats.bytesWritten)} written`],
+    ['data', `${stats.data}; ${size(stats.bytesRead)} read, ${size(stats.bytesWritten)} written`],
+    ...passedThrough(stats),
     ['copy-ups', `${count(copyUps)}, ${size(stats.copiedBytes)} of data`],
     ['inodes', `${count(inodes)}, ${stats.arenaPerInode} bytes each, ${size(stats.arena)}`],
     ['listings', answered(indexCache)],
@@ -29,6 +30,17 @@ export function forPeople(stats: MountStats): string {
     });
   const head = ['request', 'count', 'mean', 'p50', 'p99'];
   return `${table(totals, 1)}\n${table([head, ...requests], head.length)}`;
+}
+
+/** What the requests for data do not tell: files that the kernel reads and writes itself. */
+function passedThrough({ backings, open = 0, opens = 0 }: MountStats): string[][] {
+  if (backings === undefined) return [];
+  return [
+    [
+      'files',
+      `${count(opens)} opened, ${count(open)} open now, ${count(backings)} known to the kernel`,
+    ],
+  ];
 }
 
 /** Columns two blanks apart: the first flush left, those up to `right` flush right, the rest as it is. */

@@ -77,7 +77,7 @@ class EngineThread {
   #greet(session: Session): number {
     const { ov, slot } = session;
     const length = dispatch(session);
-    if (session.failure === undefined && session.minor !== 0 && ov.spec.data === 'passthrough') {
+    if (session.failure === undefined && session.minor !== 0 && ov.passthrough) {
       // Only once the reply is with the kernel are backing files taken.
       this.#sys.native.send(slot, OUT, length);
       session.failure = passthroughProblem(ov, slot);

@@ -1,11 +1,10 @@
 /** INIT: what is asked of the kernel, for either data plane (DESIGN.md, decision 1). */
 import { E } from '../base/errno.js';
-import type { Layer } from '../layer/layer.js';
 import type { Overlay } from '../overlay/overlay.js';
+import { isStacked } from '../overlay/plane.js';
 import { Init, Init2 } from '../protocol/flags.js';
 import { INIT_IN, INIT_OUT } from '../protocol/layout.js';
 import { MAX_IO } from '../sys/memory.js';
-import { SMALL } from '../sys/sys.js';
 
 const MAJOR = 7;
 const MINOR_LEAST = 31;
@@ -45,21 +44,13 @@ export interface Negotiated {
   readonly setxattrExt: boolean;
 }
 
-/** File systems that lie on others (s_stack_depth may be above 0), by statfs(2)'s f_type. */
-const STACKED = new Set([0x794c_7630, 0x6573_5546, 0xf15f]); // overlayfs, fuse, ecryptfs
-
-/** The layer's file system lies, or may lie, on others. */
-export function isStacked(ov: Overlay, layer: Layer): boolean {
-  return ov.sys.native.fstatfs(layer.root, SMALL) >= 0 && STACKED.has(ov.sys.u32[SMALL >> 2]);
-}
-
 /**
  * How deep we count as stacked (fc->max_stack_depth): backing files must be less deep, and what is
  * mounted over us deeper, of 2 at most. So 1, which leaves room for an overlayfs on top, unless a
  * layer itself is on a stacked file system.
  */
 const stackDepth = (ov: Overlay): number =>
-  [...ov.allLayers()].some((layer) => isStacked(ov, layer)) ? 2 : 1;
+  [...ov.allLayers()].some((layer) => isStacked(ov.sys, layer)) ? 2 : 1;
 
 /**
  * Answers INIT: reads fuse_init_in at `from`, writes fuse_init_out at `out`. -EPROTO: this kernel
@@ -72,10 +63,13 @@ export function negotiate(ov: Overlay, from: number, out: number): Negotiated | 
   if (u32[i] !== MAJOR || minor < MINOR_LEAST) return -E.EPROTO;
   const offered = u32[i + INIT_IN.flags / 4];
   if ((offered & NEEDED) !== NEEDED) return -E.EPROTO;
-  const passthrough = ov.spec.data === 'passthrough';
+  const offers = (offered & Init.INIT_EXT) !== 0 ? u32[i + INIT_IN.flags2 / 4] : 0;
+  if (ov.passthrough && (offers & Init2.PASSTHROUGH) === 0) {
+    if (ov.spec.data !== 'auto') return -E.EOPNOTSUPP;
+    ov.passthrough = false;
+  }
+  const { passthrough } = ov;
   const flags = offered & wantedFlags(ov, passthrough);
-  const offered2 = (flags & Init.INIT_EXT) !== 0 ? u32[i + INIT_IN.flags2 / 4] : 0;
-  if (passthrough && (offered2 & Init2.PASSTHROUGH) === 0) return -E.EOPNOTSUPP;
   const depth = passthrough ? stackDepth(ov) : 0;
   const o = out >> 2;
   u32.fill(0, o, o + INIT_OUT.size / 4);
@@ -83,7 +77,7 @@ export function negotiate(ov: Overlay, from: number, out: number): Negotiated | 
   u32[o + 1] = minor;
   u32[o + INIT_OUT.max_readahead / 4] = u32[i + INIT_IN.max_readahead / 4];
   u32[o + INIT_OUT.flags / 4] = flags;
-  u32[o + INIT_OUT.flags2 / 4] = offered2 & (passthrough ? WANTED2 | Init2.PASSTHROUGH : WANTED2);
+  u32[o + INIT_OUT.flags2 / 4] = offers & (passthrough ? WANTED2 | Init2.PASSTHROUGH : WANTED2);
   u32[o + INIT_OUT.max_stack_depth / 4] = depth;
   u16[(out + INIT_OUT.max_background) >> 1] = 64;
   u16[(out + INIT_OUT.congestion_threshold) >> 1] = 48;

@@ -42,6 +42,8 @@ export interface MountStats {
   /** Objects copied up, and the bytes of data that took (holes not counted apart). */
   readonly copyUps: number;
   readonly copiedBytes: number;
+  /** The data plane. */
+  readonly data: 'cached' | 'passthrough';
   /** Passthrough plane: files open now, opens so far, backing files known to the kernel now, and how often one was registered. */
   readonly open?: number;
   readonly opens?: number;

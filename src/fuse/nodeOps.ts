@@ -227,7 +227,9 @@ export function onIoctl(s: Session, node: number): number {
   const argument = REPLY + IOCTL_OUT.size;
   u8.fill(0, REPLY, argument + IOCTL_MAX);
   u8.copyWithin(argument, BODY + IOCTL_IN.size, BODY + IOCTL_IN.size + given);
-  const code = io.ioctl(s.ov, node, command, argument, known.changes);
+  const code = known.changes
+    ? io.setFlags(s.ov, node, command, argument)
+    : io.getFlags(s.ov, node, command, argument);
   if (code < 0) return code;
   return IOCTL_OUT.size + (known.changes ? 0 : Math.min(room, known.size));
 }

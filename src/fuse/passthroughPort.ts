@@ -6,11 +6,11 @@ import { readEntries } from '../layer/directory.js';
 import type { Layer } from '../layer/layer.js';
 import { Backings } from '../overlay/backings.js';
 import type { Overlay } from '../overlay/overlay.js';
+import { isStacked } from '../overlay/plane.js';
 import { NOTIFY_INVAL_INODE } from '../protocol/flags.js';
 import { NOTIFY_INVAL_INODE_OUT, OUT_HEADER } from '../protocol/layout.js';
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, RESOLVE_LAYER } from '../sys/constants.js';
 import { SMALL, type Sys } from '../sys/sys.js';
-import { isStacked } from './init.js';
 
 /** Entries of a stacked layer looked at for a file to try. */
 const SAMPLE_MAX = 4096;
@@ -53,7 +53,7 @@ function invalidateAttributes(sys: Sys, slot: number, node: number): void {
  */
 export function passthroughProblem(ov: Overlay, slot: number): string | undefined {
   for (const layer of ov.allLayers()) {
-    if (!isStacked(ov, layer)) continue;
+    if (!isStacked(ov.sys, layer)) continue;
     const code = tryLayer(ov.sys, slot, layer);
     if (code >= 0) continue;
     const where = `layer ${display(layer.path)}`;

@@ -27,6 +27,7 @@ export function statsOf(session: Session, fds: FdCache): MountStats {
     bytesWritten: counters[BYTES_WRITTEN] + ov.bytesWritten,
     latency,
     copyUps: ov.copyUps,
+    data: ov.passthrough ? 'passthrough' : 'cached',
     copiedBytes: ov.copiedBytes,
     ...(ov.backings && {
       open: ov.backings.open,

@@ -19,18 +19,25 @@ export type EntryVisitor = (name: string, type: number, inoLo: number, inoHi: nu
 /**
  * Calls `visit` for every entry of the directory behind `dirfd` (O_PATH is enough) but "." and "..",
  * with its d_type (asked by statx where the file system does not tell) and d_ino. The visitor may
- * make system calls, but none that reads a directory. Returns 0 or -errno.
+ * make system calls, but none that reads a directory. `blocks`: no more than so many times DENTS_SIZE
+ * bytes. Returns 0 or -errno.
  */
-export function readEntries(sys: Sys, dirfd: number, visit: EntryVisitor): number {
+export function readEntries(
+  sys: Sys,
+  dirfd: number,
+  visit: EntryVisitor,
+  blocks = Infinity,
+): number {
   const { native } = sys;
   const fd = sys.open(dirfd, '.', O_RDONLY | O_DIRECTORY, 0, RESOLVE_LAYER);
   if (fd < 0) return fd;
   try {
-    for (;;) {
+    for (let block = 0; block < blocks; block++) {
       const bytes = native.getdents64(fd, DENTS, DENTS_SIZE);
       if (bytes <= 0) return bytes;
       visitBlock(sys, dirfd, bytes, visit);
     }
+    return 0;
   } finally {
     native.close(fd);
   }

@@ -172,9 +172,9 @@ const behaviour: readonly OptionRow[] = [
   {
     name: 'data',
     kind: 'choice',
-    choices: ['cached', 'passthrough'],
-    usage: 'data=cached|passthrough',
-    help: "who moves the data: requests and the page cache (default), or the layers' files themselves (root)",
+    choices: ['cached', 'passthrough', 'auto'],
+    usage: 'data=cached|passthrough|auto',
+    help: "who moves the data: requests and the page cache (default), the layers' files themselves (root), or these where files are large and only read",
   },
   {
     name: 'writeback',
@@ -209,6 +209,13 @@ const behaviour: readonly OptionRow[] = [
     choices: ['on', 'off', 'auto'],
     usage: 'xino=on|off|auto',
     help: 'inode numbers of layers on several file systems, always unique; on: log what does not fit',
+  },
+  {
+    name: 'verity',
+    kind: 'choice',
+    choices: ['off', 'on', 'require'],
+    usage: 'verity=off',
+    help: 'fs-verity digests of metadata-only copies are not checked; on and require are refused',
   },
   {
     name: 'userxattr',
@@ -286,7 +293,7 @@ const ignored: readonly OptionRow[] = [
   ].map((name) => ({ name, kind: 'ignored' as const })),
 ];
 
-const later: readonly OptionRow[] = ['nfs_export', 'uuid', 'verity'].map((name) => ({
+const later: readonly OptionRow[] = ['nfs_export', 'uuid'].map((name) => ({
   name,
   kind: 'later',
 }));

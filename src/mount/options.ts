@@ -183,10 +183,19 @@ function takeChoice(into: Collected, row: OptionRow, value: string | undefined):
     const given = display(value ?? '');
     throw new UserError(`option ${row.name} takes ${choices.join(', ')}, not '${given}'`);
   }
-  if (row.name === 'xino') into.xino = value as OverlaySpec['xino'];
+  if (row.name === 'verity') refuseVerity(value);
+  else if (row.name === 'xino') into.xino = value as OverlaySpec['xino'];
   else if (row.name === 'data') into.data = value as OverlaySpec['data'];
   else if (row.name === 'xattr_permissions') into.xattrPermissions = value === '1' ? 1 : 2;
   else takeFeature(into, row.name, value);
+}
+
+/** Both promise that data are what a digest says; rather no mount than one that does not look. */
+function refuseVerity(value: string): void {
+  if (value === 'off') return;
+  throw new UserError(
+    `option verity=${value} needs fs-verity digests to be checked, which stratafs does not do: leave it out, or mount with kernel overlayfs`,
+  );
 }
 
 /** What kernel overlayfs and we write into an upper. */
@@ -377,7 +386,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     readOnly,
     durability: options.volatile ? 'volatile' : options.fsync ? 'sync' : 'fsync=0',
     data: options.data,
-    writeback: options.writeback ?? options.data === 'cached',
+    writeback: options.writeback ?? options.data !== 'passthrough',
     redirectDir: options.redirectDir,
     metacopy: options.metacopy,
     index: options.index,

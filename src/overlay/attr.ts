@@ -10,6 +10,7 @@ import { F_INDEXED, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
 import { unionLinks } from './links.js';
 import type { Overlay } from './overlay.js';
 import { modeAfterChown, type Overrides } from './overrides.js';
+import { APPEND, IMMUTABLE, refused } from './protect.js';
 
 /**
  * The link count to show for `node`, whose statx is at `at`. A merged directory shows 1: counting
@@ -86,6 +87,8 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   // last name nobody will read them, and a lower file must not be copied up for it.
   if ((valid & ~FLUSHED_TIMES) === 0 && (valid & Fattr.CTIME) !== 0 && ov.isGone(node)) return 0;
   if (!ov.upper) return -E.EROFS;
+  const guarded = refused(ov, node, guardsAgainst(valid));
+  if (guarded < 0) return guarded;
   const truncates = (valid & Fattr.SIZE) !== 0;
   let code = truncates
     ? copyUp(ov, node, change.sizeLo + change.sizeHi * 0x1_0000_0000)
@@ -101,6 +104,15 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
     code = changeTimes(ov, target, change);
   }
   return code;
+}
+
+/** What keeps from a change (notify_change): "now" may be set, and the page cache's times, of what is append-only. */
+function guardsAgainst(valid: number): number {
+  const touches = Fattr.ATIME | Fattr.MTIME | Fattr.ATIME_NOW | Fattr.MTIME_NOW;
+  const now = (valid & Fattr.MTIME) === 0 || (valid & Fattr.MTIME_NOW) !== 0;
+  const flushed = (valid & ~FLUSHED_TIMES) === 0 && (valid & Fattr.CTIME) !== 0;
+  if (flushed) return 0;
+  return (valid & CHANGES & ~touches) === 0 && now ? IMMUTABLE : APPEND | IMMUTABLE;
 }
 
 /** An object as the *at calls take it. */

@@ -16,6 +16,7 @@ import {
   O_CREAT,
   O_EXCL,
   O_NOFOLLOW,
+  O_NONBLOCK,
   O_RDONLY,
   O_WRONLY,
   RENAME_NOREPLACE,
@@ -48,7 +49,10 @@ import { setUnion } from './linkIndex.js';
 import { enterIndex, linkName } from './links.js';
 import { dataStack } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';
+import { addFlags, copiedFlags, protection, writeMark } from './protect.js';
 import { setTimes } from './times.js';
+
+const CAPABILITY = 'security.capability';
 
 /** How much of a file is copied: all of it, so many bytes (a truncation follows), or only metadata. */
 const ALL = Infinity;
@@ -213,12 +217,12 @@ function copyUpData(ov: Overlay, node: number, limit: number): number {
   const name = ov.realName(node);
   const out = ov.sys.open(dir, name, O_WRONLY | O_NOFOLLOW, 0, RESOLVE_LAYER);
   if (out < 0) return out;
-  const key = 'security.capability';
-  const capability = native.getxattr(dir, name, key, XATTR, XATTR_MAX);
+  const capability = native.getxattr(dir, name, CAPABILITY, XATTR, XATTR_MAX);
   let done = native.ftruncate(out, 0, 0);
   if (done >= 0) done = copyData(ov, node, out, limit);
   if (done >= 0 && ov.durable) done = native.fsync(out);
-  if (done >= 0 && capability > 0) done = native.setxattr(dir, name, key, XATTR, capability, 0);
+  if (done >= 0 && capability > 0)
+    done = native.setxattr(dir, name, CAPABILITY, XATTR, capability, 0);
   if (done >= 0) done = native.removexattr(dir, name, `${ov.markPrefix}metacopy`);
   if (done < 0) {
     // The size shown is the upper file's: it must be what it was, and hold no half-copied data.
@@ -245,6 +249,7 @@ function decorate(ov: Overlay, node: number, from: Source, work: number, temp: s
     ? overrides.keep(work, temp, overrides.shown(STAT_A))
     : native.fchownat(work, temp, uid, gid, AT_SYMLINK_NOFOLLOW);
   if (code >= 0) code = copyXattrs(ov, node, from, work, temp);
+  if (code >= 0) code = keepFlags(ov, from, work, temp);
   if (code >= 0 && !from.parts) code = writeOrigin(ov, node, from, work, temp);
   if (code >= 0 && from.entry !== '') {
     code = setUnion(ov.sys, work, temp, 'U', u32[w + STATX.nlink / 4], 1);
@@ -269,6 +274,7 @@ function copyXattrs(ov: Overlay, node: number, from: Source, work: number, temp:
     if (copied === undefined) continue;
     const size = native.getxattr(from.dir, from.name, key, XATTR, XATTR_MAX);
     if (size === -E.ENODATA) continue; // listed, but not ours to read (security modules)
+    if (key === CAPABILITY && size === -E.EINVAL) continue; // gives none (ovl_no_fscap)
     const code = size < 0 ? size : native.setxattr(work, temp, copied, XATTR, size, 0);
     if (code >= 0 || (code === -E.EOPNOTSUPP && !mustCopy(key))) continue;
     return code;
@@ -285,6 +291,27 @@ function nameOfCopy(ov: Overlay, node: number, key: string): string | undefined 
   const shown = overrides.toClient(ov.objectLayer(node), key);
   const stored = shown === undefined ? undefined : overrides.toDisk(ov.upper?.id ?? 0, shown);
   return typeof stored === 'string' ? stored : undefined;
+}
+
+/** The flags of chattr(1) (ovl_copy_fileattr). */
+function keepFlags(ov: Overlay, from: Source, work: number, temp: string): number {
+  if (!isReg(from.mode) && !isDir(from.mode)) return 0;
+  const { sys } = ov;
+  const guard = protection(sys, STAT_A);
+  const marked = guard === 0 ? 0 : writeMark(ov, work, temp, guard);
+  if (marked < 0) return marked;
+  const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+  const source = sys.open(from.dir, from.name, flags, 0, RESOLVE_LAYER);
+  // Its metadata can be copied without the right to read it.
+  if (source < 0) return source === -E.EACCES ? 0 : source;
+  const copied = copiedFlags(sys, source);
+  sys.native.close(source);
+  if (copied <= 0) return copied;
+  const to = sys.open(work, temp, flags, 0, RESOLVE_LAYER);
+  if (to < 0) return to;
+  const code = addFlags(sys, to, copied);
+  sys.native.close(to);
+  return code;
 }
 
 function writeOrigin(ov: Overlay, node: number, from: Source, work: number, temp: string): number {

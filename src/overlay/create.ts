@@ -22,11 +22,19 @@ import { STAT_A, STAT_B, XATTR, XATTR_MAX } from '../sys/sys.js';
 import type { Asker } from './attr.js';
 import { copyUp } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
-import { F_ACL_DEFAULT, F_ACL_KNOWN, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import {
+  F_ACL_DEFAULT,
+  F_ACL_KNOWN,
+  F_ORPHAN,
+  F_UNGUARDED,
+  F_UNLINKED,
+  F_UPPER,
+} from './inodeTable.js';
 import { xinoHi } from './identity.js';
 import { NO_ID } from './ids.js';
 import { orphanName, type Overlay } from './overlay.js';
 import type { Overrides } from './overrides.js';
+import { refusedIn } from './protect.js';
 import { isUpperWhiteout } from './whiteouts.js';
 
 const DEFAULT_ACL = 'system.posix_acl_default';
@@ -58,6 +66,8 @@ export interface Creation {
 export function create(ov: Overlay, creation: Creation): number {
   const { parent, name } = creation;
   if (!hasIds(creation.caller)) return -E.EOVERFLOW;
+  const guarded = refusedIn(ov, parent);
+  if (guarded < 0) return guarded;
   const up = copyUp(ov, parent);
   if (up < 0) return up;
   const dir = ov.upperDir(parent);
@@ -276,7 +286,7 @@ function adopt(ov: Overlay, parent: number, name: string): number {
   const w = (STAT_A + STATX.ino) >> 2;
   const layer = ov.upper?.id ?? 0;
   const node = table.create(parent, name, mode);
-  table.set(node, F_UPPER);
+  table.set(node, F_UPPER | F_UNGUARDED);
   if (!isDir(mode)) table.setKey(node, layer, sys.u32[w], sys.u32[w + 1]);
   table.setIno(node, sys.u32[w], xinoHi(ov, layer, sys.u32[w + 1]));
   const index = ov.indexes.get(parent);
@@ -293,6 +303,8 @@ export function createTmpfile(
   make: Make,
 ): number {
   if (!hasIds(caller)) return -E.EOVERFLOW;
+  const guarded = refusedIn(ov, parent);
+  if (guarded < 0) return guarded;
   const up = copyUp(ov, parent);
   if (up < 0) return up;
   const node = ov.table.create(parent, '', mode);
@@ -304,7 +316,7 @@ export function createTmpfile(
   const w = (STAT_A + STATX.ino) >> 2;
   const layer = ov.upper?.id ?? 0;
   ov.table.setMode(node, ov.sys.statMode(STAT_A));
-  ov.table.set(node, F_UPPER | F_ORPHAN | F_UNLINKED);
+  ov.table.set(node, F_UPPER | F_UNGUARDED | F_ORPHAN | F_UNLINKED);
   ov.table.setKey(node, layer, ov.sys.u32[w], ov.sys.u32[w + 1]);
   ov.table.setIno(node, ov.sys.u32[w], xinoHi(ov, layer, ov.sys.u32[w + 1]));
   return node;

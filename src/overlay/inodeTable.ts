@@ -64,6 +64,10 @@ export const F_COVERED = 1 << 25;
 export const F_ASK = 1 << 28;
 /** Only its readers still know this node: its parent is the node that took everything over. */
 export const F_RETIRED = 1 << 29;
+/** chattr(1) made it immutable or append-only (protect.ts). */
+export const F_GUARDED = 1 << 27;
+/** It is known that nothing of the kind is so. */
+export const F_UNGUARDED = 1 << 31;
 /** Upper directory: empty files in it may be whiteouts (its `opaque` is `x`). */
 export const F_XWHITEOUTS = 1 << 30;
 

@@ -1,11 +1,18 @@
 /** Data of regular files. Most READs and WRITEs never come here: the session answers them on the node's backing. */
 import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
-import { O_DIRECTORY, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
+import {
+  FS_IOC_GETFLAGS,
+  FS_IOC_SETFLAGS,
+  O_DIRECTORY,
+  O_RDONLY,
+  RESOLVE_LAYER,
+} from '../sys/constants.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
 import { type Asker, keepNoCapability, killSetIds, killSetIdsFor } from './attr.js';
 import { F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
+import { APPEND, FLAG_BITS, guardOf, IMMUTABLE, refused, setGuard, XFLAG_BITS } from './protect.js';
 
 /** Bytes one COPY_FILE_RANGE request copies at most: the caller comes again, others get their turn. */
 const COPY_STEP = 64 << 20;
@@ -27,7 +34,8 @@ export function read(
 
 /** The upper file's descriptor, after copy-up; -errno. */
 function writable(ov: Overlay, node: number): number {
-  let code = copyUp(ov, node);
+  let code = refused(ov, node, IMMUTABLE);
+  if (code >= 0) code = copyUp(ov, node);
   if (code >= 0 && ov.overrides) code = keepNoCapability(ov, node);
   return code < 0 ? code : ov.file(node);
 }
@@ -128,19 +136,34 @@ export function fsync(ov: Overlay, node: number, dataOnly: boolean): number {
   return withDir(ov, node, (fd) => native.fsync(fd));
 }
 
-/** ioctl with a pointer to `at` on the real object; `changes`: on the upper one. */
-export function ioctl(
-  ov: Overlay,
-  node: number,
-  request: number,
-  at: number,
-  changes: boolean,
-): number {
-  if (changes) {
-    if (!ov.upper) return -E.EROFS;
-    const up = copyUpMeta(ov, node);
-    if (up < 0) return up;
-  }
+/** Reads a file's flags (FS_IOC_GETFLAGS, FS_IOC_FSGETXATTR) to `at`. 0 or -errno. */
+export function getFlags(ov: Overlay, node: number, request: number, at: number): number {
+  const code = realIoctl(ov, node, request, at);
+  const guard = code < 0 || !ov.table.has(node, F_UPPER) ? code : guardOf(ov, node);
+  if (guard < 0) return guard;
+  const bits = request === FS_IOC_GETFLAGS ? FLAG_BITS : XFLAG_BITS;
+  if ((guard & APPEND) !== 0) ov.sys.u32[at >> 2] |= bits.append;
+  if ((guard & IMMUTABLE) !== 0) ov.sys.u32[at >> 2] |= bits.immutable;
+  return 0;
+}
+
+/** Sets them to what is at `at`; the protecting ones by a mark (ovl_fileattr_set). 0 or -errno. */
+export function setFlags(ov: Overlay, node: number, request: number, at: number): number {
+  if (!ov.upper) return -E.EROFS;
+  const up = copyUpMeta(ov, node);
+  if (up < 0) return up;
+  const { u32 } = ov.sys;
+  const bits = request === FS_IOC_SETFLAGS ? FLAG_BITS : XFLAG_BITS;
+  const wanted = u32[at >> 2];
+  const guard =
+    ((wanted & bits.append) === 0 ? 0 : APPEND) | ((wanted & bits.immutable) === 0 ? 0 : IMMUTABLE);
+  u32[at >> 2] = wanted & ~(bits.append | bits.immutable);
+  const code = realIoctl(ov, node, request, at);
+  return code < 0 ? code : setGuard(ov, node, guard);
+}
+
+/** ioctl with a pointer to `at` on the real object. */
+function realIoctl(ov: Overlay, node: number, request: number, at: number): number {
   const { native } = ov.sys;
   if (isDir(ov.table.mode(node))) return withDir(ov, node, (fd) => native.ioctl(fd, request, at));
   // Not the file that holds the data: flags are metadata.
@@ -148,7 +171,7 @@ export function ioctl(
   if (fd < 0) return fd;
   const code = native.ioctl(fd, request, at);
   native.close(fd);
-  return code;
+  return Math.min(code, 0);
 }
 
 function withDir(ov: Overlay, node: number, use: (fd: number) => number): number {

@@ -8,12 +8,15 @@ import { copyUp, copyUpMeta, markImpure } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
 import { F_IMPURE, F_METACOPY, F_ORPHAN } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
+import { APPEND, IMMUTABLE, refused, refusedIn } from './protect.js';
 import { setRedirect } from './redirect.js';
 
 /** Links `node` to (parent, name); its new statx is at STAT_A. Returns 0 or -errno. */
 export function link(ov: Overlay, node: number, parent: number, name: string): number {
   const { table } = ov;
-  let code = copyUpMeta(ov, node);
+  let code = refusedIn(ov, parent);
+  if (code >= 0) code = refused(ov, node, APPEND | IMMUTABLE);
+  if (code >= 0) code = copyUpMeta(ov, node);
   if (code >= 0) code = copyUp(ov, parent);
   if (code >= 0 && table.has(node, F_METACOPY)) {
     code = setRedirect(ov, node, false);

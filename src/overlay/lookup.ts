@@ -19,6 +19,7 @@ import { type DirIndex, FROM_UPPER } from './dirIndex.js';
 import { Found, type LowerFile } from './hit.js';
 import { foundLower, isSparse, setKey, showIno } from './identity.js';
 import {
+  F_GUARDED,
   F_IMPURE,
   F_INDEXED,
   F_LINKED,
@@ -38,6 +39,7 @@ import {
   walkLowers,
 } from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
+import { protection } from './protect.js';
 import { isUpperWhiteout } from './whiteouts.js';
 
 /**
@@ -203,6 +205,7 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
   if (hit.keyed) table.setKey(node, hit.layer, hit.keyLo, hit.keyHi);
   if (hit.found === Found.Upper) table.set(node, F_UPPER);
   else if (hit.linked) table.set(node, F_LINKED);
+  if (protection(ov.sys, STAT_A) !== 0) table.set(node, F_GUARDED);
   indexed(ov, node);
   if (isDir(hit.mode)) {
     table.setLower(node, stackOfHit(ov));

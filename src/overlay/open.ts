@@ -14,6 +14,7 @@ import { xinoHi } from './identity.js';
 import { type LinkIndex, openIndex } from './linkIndex.js';
 import { placeFlags } from './lowerWalk.js';
 import { Overlay } from './overlay.js';
+import { passesThrough } from './plane.js';
 import type { OverlaySpec } from './spec.js';
 import { openWorkdir, type Workdir } from './workdir.js';
 
@@ -49,6 +50,7 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
       ...(index ? { frozen: { index, upper: layers[0] } } : {}),
     });
     addRoot(overlay, layers);
+    overlay.passthrough = passesThrough(sys, spec, overlay.allLayers(), layers);
     return overlay;
   } catch (error) {
     if (index) closeLayer(sys, index);

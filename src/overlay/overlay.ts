@@ -36,6 +36,7 @@ import type { LinkIndex } from './linkIndex.js';
 import { IdMap } from './ids.js';
 import { LowerTable } from './lowers.js';
 import { Overrides } from './overrides.js';
+import { guardOf } from './protect.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir.js';
 import { openXino, type Xino } from './xino.js';
@@ -83,6 +84,8 @@ export class Overlay {
   /** Read-only with an index: the upper's layer id, and the place of the index. */
   readonly frozen: { readonly upper: number; readonly place: number } | undefined;
   setBacking: SetBacking = () => undefined;
+  /** The data plane; may still become the cached one at INIT. */
+  passthrough = false;
   /** The passthrough plane's; absent in the cached one. */
   backings: Backings | undefined;
   /** Nodes retired so far (passthrough.ts). */
@@ -341,12 +344,17 @@ export class Overlay {
     const cached = this.#fds.get(this.#owner, FdKind.File, node);
     if (cached !== undefined) return cached;
     const incomplete = this.table.has(node, F_METACOPY | F_COVERED);
-    const writable = this.table.has(node, F_UPPER) && !incomplete && !this.hidesCapability(node);
+    const writable = this.table.has(node, F_UPPER) && !incomplete && this.isPlain(node);
     const fd = this.openFile(node, writable ? O_RDWR : O_RDONLY);
     if (fd < 0) return fd;
     this.#fds.put(this.#owner, FdKind.File, node, fd);
     this.setBacking(node, fd, writable);
     return fd;
+  }
+
+  /** The session may write to the file by itself. */
+  isPlain(node: number): boolean {
+    return guardOf(this, node) === 0 && !this.hidesCapability(node);
   }
 
   /** True for an upper file whose capabilities the first write must take away by itself. */

@@ -14,6 +14,7 @@ import { STATX } from '../protocol/layout.js';
 import {
   AT_EMPTY_PATH,
   O_ACCMODE,
+  O_APPEND,
   O_RDONLY,
   O_TRUNC,
   O_WRONLY,
@@ -25,6 +26,7 @@ import { type Backings, KEPT, ONCE, STALE } from './backings.js';
 import { copyUp } from './copyUp.js';
 import { F_ASK, F_METACOPY, F_RETIRED, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
+import { APPEND, IMMUTABLE, refused } from './protect.js';
 
 /** An open without a backing file: there is no data that one could carry. */
 export const NO_BACKING = 0;
@@ -53,6 +55,8 @@ export function openFile(ov: Overlay, backings: Backings, node: number, open: Op
   const truncates = (flags & O_TRUNC) !== 0;
   const writes = truncates || (flags & O_ACCMODE) !== O_RDONLY;
   const object = table.current(node);
+  const refusal = writes ? refusedOpen(ov, object, flags) : 0;
+  if (refusal < 0) return refusal;
   if (backings.isOpen(node) && (backings.isStale(node) || (writes && isLower(ov, object)))) {
     if (again && !writes) return backings.hold(node);
     // No name leads to a successor of what has none.
@@ -61,7 +65,9 @@ export function openFile(ov: Overlay, backings: Backings, node: number, open: Op
   }
   if (writes) {
     const up = copyUp(ov, object, truncates ? 0 : Infinity);
-    if (up < 0) return up;
+    // Writes do not come here that could take them away.
+    const kept = up < 0 ? up : keepNoCapability(ov, object);
+    if (kept < 0) return kept;
   }
   const id = register(ov, backings, node);
   if (id <= 0) return id;
@@ -71,6 +77,12 @@ export function openFile(ov: Overlay, backings: Backings, node: number, open: Op
   }
   if (mayMap(flags)) askAlways(ov, backings, object);
   return backings.hold(node);
+}
+
+/** What is immutable is not opened for writing, what is append-only for that alone (may_open). */
+function refusedOpen(ov: Overlay, node: number, flags: number): number {
+  const appends = (flags & (O_APPEND | O_TRUNC)) === O_APPEND;
+  return refused(ov, node, appends ? IMMUTABLE : APPEND | IMMUTABLE);
 }
 
 /** The data is a lower file's. */

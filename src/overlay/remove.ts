@@ -13,6 +13,7 @@ import { F_ORPHAN, F_UPPER } from './inodeTable.js';
 import { lacksNames, settleLinks } from './links.js';
 import { nodeOfHit, resolve, resolveLowers } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';
+import { refusedIn } from './protect.js';
 import { indexOf } from './readdir.js';
 import { announceWhiteouts, isUpperWhiteout } from './whiteouts.js';
 
@@ -68,13 +69,16 @@ export function unlink(ov: Overlay, parent: number, name: string): number {
   if (typeof place === 'number') return place;
   if (place.node === 0) return -E.ENOENT;
   if (place.dir) return -E.EISDIR;
-  return removeName(ov, place);
+  const guarded = refusedIn(ov, parent, place.node);
+  return guarded < 0 ? guarded : removeName(ov, place);
 }
 
 export function rmdir(ov: Overlay, parent: number, name: string): number {
   const place = locate(ov, parent, name);
   if (typeof place === 'number') return place;
   if (place.node === 0) return -E.ENOENT;
+  const guarded = refusedIn(ov, parent, place.node);
+  if (guarded < 0) return guarded;
   if (!place.dir) return -E.ENOTDIR;
   const empty = checkEmpty(ov, place.node);
   return empty < 0 ? empty : removeName(ov, place);

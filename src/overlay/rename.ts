@@ -12,6 +12,7 @@ import { setOpaque } from './create.js';
 import { FROM_UPPER } from './dirIndex.js';
 import { F_IMPURE, F_METACOPY, F_UPPER } from './inodeTable.js';
 import { orphanName, type Overlay } from './overlay.js';
+import { refusedIn } from './protect.js';
 import { setRedirect } from './redirect.js';
 import {
   checkEmpty,
@@ -66,6 +67,8 @@ export function rename(
 
 function check(ov: Overlay, from: Place, to: Place, flags: number): number {
   if (from.node === 0) return -E.ENOENT;
+  const guarded = checkGuards(ov, from, to);
+  if (guarded < 0) return guarded;
   if ((flags & RENAME_NOREPLACE) !== 0 && to.node !== 0) return -E.EEXIST;
   if (!canMove(ov, from)) return -E.EXDEV;
   if ((flags & RENAME_EXCHANGE) !== 0) {
@@ -76,6 +79,12 @@ function check(ov: Overlay, from: Place, to: Place, flags: number): number {
   if (from.dir && !to.dir) return -E.ENOTDIR;
   if (!from.dir && to.dir) return -E.EISDIR;
   return to.dir ? checkEmpty(ov, to.node) : 0;
+}
+
+/** may_delete of what moves and of what it replaces, may_create of a new name. */
+function checkGuards(ov: Overlay, from: Place, to: Place): number {
+  const code = refusedIn(ov, from.parent, from.node);
+  return code < 0 ? code : refusedIn(ov, to.parent, to.node);
 }
 
 function canMove(ov: Overlay, place: Place): boolean {

@@ -15,9 +15,9 @@ export interface OverlaySpec {
   readonly durability: 'sync' | 'fsync=0' | 'volatile';
   /**
    * Who moves the data: `cached`, the kernel's page cache of this mount, filled by requests;
-   * `passthrough`, the layers' files themselves (no writeback then).
+   * `passthrough`, the layers' files themselves (no writeback then); `auto`: plane.ts decides.
    */
-  readonly data: 'cached' | 'passthrough';
+  readonly data: 'cached' | 'passthrough' | 'auto';
   /** Kernel writeback cache; ignored (off) when read-only. */
   readonly writeback: boolean;
   /**

@@ -9,6 +9,7 @@ import type { Asker } from './attr.js';
 import { copyUpMeta } from './copyUp.js';
 import { F_ACL_DEFAULT, F_ACL_KNOWN } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
+import { APPEND, IMMUTABLE, refused } from './protect.js';
 
 const ACCESS_ACL = 'system.posix_acl_access';
 const DEFAULT_ACL = 'system.posix_acl_default';
@@ -75,6 +76,7 @@ export function setxattr(
   if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
   if (typeof diskName(ov, node, key) === 'number') return -E.EPERM;
   let code = ov.ids ? ov.ids.diskXattr(ov.sys, key, at, size) : 0;
+  if (code >= 0) code = refused(ov, node, APPEND | IMMUTABLE);
   if (code >= 0) code = copyUpMeta(ov, node);
   if (code < 0) return code;
   const dir = objectDir(ov, node);
@@ -89,6 +91,8 @@ export function setxattr(
 export function removexattr(ov: Overlay, node: number, key: string): number {
   if (!ov.upper) return -E.EROFS;
   if (typeof diskName(ov, node, key) === 'number') return -E.EPERM;
+  const guarded = refused(ov, node, APPEND | IMMUTABLE);
+  if (guarded < 0) return guarded;
   // A name that is not there copies nothing up (ovl_xattr_set).
   const present = getxattr(ov, node, key, 0, 0);
   if (present < 0) return present;

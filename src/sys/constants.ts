@@ -9,6 +9,7 @@ export const O_TRUNC = fs.O_TRUNC;
 export const O_CREAT = fs.O_CREAT;
 export const O_EXCL = fs.O_EXCL;
 export const O_NOFOLLOW = fs.O_NOFOLLOW;
+export const O_APPEND = fs.O_APPEND;
 export const O_DIRECTORY = fs.O_DIRECTORY;
 export const O_NONBLOCK = fs.O_NONBLOCK;
 export const O_NOATIME = fs.O_NOATIME;

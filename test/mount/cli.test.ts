@@ -185,7 +185,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the command l
     expect(stats.requests['LOOKUP'] ?? stats.requests['READDIRPLUS']).toBeGreaterThan(0);
     expect(stats.inodes).toBeGreaterThan(0);
     const text = (await stratafs('stats', 'mnt')).stdout;
-    expect(text).toMatch(/^data +[\d.]+ B read, [\d.]+ B written\ncopy-ups +\d+, /);
+    expect(text).toMatch(/^data +cached; [\d.]+ B read, [\d.]+ B written\ncopy-ups +\d+, /);
     expect(text).toMatch(/\nrequest +count +mean +p50 +p99\n/);
     expect(text).toMatch(/\nINIT +1( +[\d.]+ \S+s){3}\n/);
     expect((await stratafs('stats', 'a')).stderr).toContain('is not a mount point of stratafs');

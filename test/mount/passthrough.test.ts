@@ -4,7 +4,8 @@
  * have it open: whoever opens it then gets the new file, those readers keep the old one, and no
  * lower byte is ever written. The same operations without that moment: test/differential.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { has } from '../support/needs.js';
@@ -120,6 +121,21 @@ describe.skipIf(!has(NEEDS))('a lower file that is opened for writing under its 
       expect(await writer.must('exec', 'true')).toEqual(['1']);
       expect(await reader.must('fexec', 0)).toEqual(['0']);
       expect(await reader.must('exec', 'true')).toEqual(['1']);
+    }));
+
+  test('a program that runs cannot be opened for writing', () =>
+    scene(async ({ writer, fixture }) => {
+      const program = spawn(join(fixture.mountpoint, 'sleep'), ['60']);
+      try {
+        await once(program, 'spawn');
+        expect(await writer.errno('open', 0, 'sleep', RDWR, 0)).toBe('ETXTBSY');
+        await writer.must('chmod', 'sleep', 0o700);
+        expect(await writer.errno('open', 0, 'sleep', WRONLY | TRUNC, 0)).toBe('ETXTBSY');
+      } finally {
+        program.kill();
+        await once(program, 'exit');
+      }
+      await writer.must('open', 0, 'sleep', RDWR, 0);
     }));
 
   test('by /proc/self/fd: to read, what the descriptor has; to write, ESTALE', () =>

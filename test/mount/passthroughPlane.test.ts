@@ -40,6 +40,12 @@ describe.skipIf(!has(NEEDS))('passed through files', () => {
       const stats = await statsOf(mounted);
       expect(stats).toMatchObject({ opens: 20, open: 13, backings: 1, backingsRegistered: 1 });
       expect(stats['requests']).not.toHaveProperty('READ');
+      for (const client of [reader, writer]) {
+        for (let i = 0; i < 20; i++) await client.call('close', i);
+      }
+      // Kept for those who open it again.
+      await reader.must('open', 0, 'f', RDONLY, 0);
+      expect(await statsOf(mounted)).toMatchObject({ open: 1, backings: 1, backingsRegistered: 1 });
     }));
 
   test('work without a name: removed, renamed over, made with O_TMPFILE', () =>
@@ -279,7 +285,7 @@ describe.skipIf(!has(NEEDS))('data=passthrough is refused', () => {
     [
       'when it is another word',
       'data=direct',
-      /option data takes cached, passthrough, not 'direct'/,
+      /option data takes cached, passthrough, auto, not 'direct'/,
     ],
   ];
   for (const [title, options, says] of cases)

@@ -84,8 +84,9 @@ describe.skipIf(DRIVER !== 'stratafs' || !has(MOUNT_NEEDS)).each(LEVELS)(
         expect(lstatSync(upperOf(fixture, 'low')).uid).toBe(0);
       }));
 
-    test('a write takes capabilities away', () =>
-      on(async (client) => {
+    test.each(['cached', 'passthrough'])('a write takes capabilities away: %s', (data) => {
+      const options = [...option, `data=${data}`];
+      const taken = async (client: Client): Promise<void> => {
         for (const [i, name] of ['written', 'cut'].entries()) {
           await client.must('open', i, name, CREATE, 0o755);
           await client.must('write', i, 0, 'text');
@@ -98,9 +99,17 @@ describe.skipIf(DRIVER !== 'stratafs' || !has(MOUNT_NEEDS)).each(LEVELS)(
         await client.must('write', 0, 0, 'x');
         await client.must('fsync', 0);
         await client.must('truncate', 'cut', 1);
-        for (const name of ['written', 'cut'])
+        await client.must('close', 0);
+        await client.must('open', 2, 'opened', CREATE, 0o755);
+        await client.must('setxattr', 'opened', 'security.capability', CAPABILITY, 0);
+        await client.must('open', 0, 'opened', 1, 0);
+        await client.must('write', 0, 0, 'x');
+        await client.must('fsync', 0);
+        for (const name of ['written', 'cut', 'opened'])
           expect(await client.errno('getxattr', name, 'security.capability')).toBe('ENODATA');
-      }));
+      };
+      return withFixture('override', { lowers: [LOWER] }, taken, options);
+    });
 
     test('clients neither see nor set the xattrs', () =>
       on(async (client) => {

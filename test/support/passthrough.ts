@@ -53,8 +53,10 @@ export async function scene(
 ): Promise<void> {
   const fixture = await makeFixture('passthrough', PARTS);
   const [lower = ''] = fixture.stack.lowers;
-  // What exits with 0, and what exits with 1.
-  for (const program of ['true', 'false']) copyFileSync(`/bin/${program}`, join(lower, program));
+  // What exits with 0, what exits with 1, and what goes on.
+  for (const program of ['true', 'false', 'sleep']) {
+    copyFileSync(`/bin/${program}`, join(lower, program));
+  }
   const before = await lowersOf(fixture);
   await withMount(
     'stratafs',
@@ -68,7 +70,7 @@ export async function scene(
 }
 
 /** What `stratafs stats` tells of a mount. */
-export async function statsOf(mounted: Mounted): Promise<Record<string, number>> {
+export async function statsOf(mounted: Mounted): Promise<Record<string, unknown>> {
   const ran = await mustRun(stratafsBinary(), ['stats', mounted.path, '--json']);
-  return JSON.parse(ran.stdout) as Record<string, number>;
+  return JSON.parse(ran.stdout) as Record<string, unknown>;
 }

@@ -139,7 +139,7 @@ describe('the option list', () => {
 
   it("ignores mount(8)'s own words and what is the case anyway", () => {
     const words = 'defaults,auto,nofail,user,_netdev,x-systemd.automount,X-a=b,comment=c,subtype=s';
-    const off = 'default_permissions,redirect_dir=off,metacopy=off,index=off,xino=off';
+    const off = 'default_permissions,redirect_dir=off,metacopy=off,index=off,xino=off,verity=off';
     expect(plan(`lowerdir=/a,${words},${off}`).flags).toBe(MS.RDONLY);
   });
 
@@ -156,7 +156,17 @@ describe('one sentence for', () => {
     ['an upper without workdir', 'lowerdir=/a,upperdir=/u', 'upperdir /u has no workdir'],
     ['a workdir without upper', 'lowerdir=/a,workdir=/w', 'workdir /w has no upperdir'],
     ['an unknown option', 'lowerdir=/a,bogus=1', "unknown option 'bogus'"],
-    ['an option to come', 'lowerdir=/a,verity=on', 'is not supported yet'],
+    ['an option to come', 'lowerdir=/a,uuid=on', 'is not supported yet'],
+    [
+      'digests to check',
+      'lowerdir=/a,verity=require',
+      'option verity=require needs fs-verity digests',
+    ],
+    [
+      'an unknown way to check',
+      'lowerdir=/a,verity=1',
+      "option verity takes off, on, require, not '1'",
+    ],
     ['userxattr with its opposite', 'lowerdir=/a,userxattr,metacopy=on', 'metacopy cannot go with'],
     ['half a triple', 'lowerdir=/a,uidmapping=:0:1', 'option uidmapping takes triples'],
     ['no mapping', 'lowerdir=/a,gidmapping=:', 'option gidmapping takes triples'],
