@@ -4,7 +4,7 @@
  * on white and on black.
  */
 import { KERNEL } from './drivers.js';
-import type { TableRow } from './summary.js';
+import { isBad, type TableRow } from './summary.js';
 import { GROUPS, type Group } from './types.js';
 
 /** Wong's palette, without its black and yellow. */
@@ -24,7 +24,7 @@ interface Point {
   readonly ratio: number;
   readonly least: number;
   readonly most: number;
-  readonly over: boolean;
+  readonly bad: boolean;
 }
 
 interface Limit {
@@ -43,8 +43,8 @@ function pointsOf(rows: readonly TableRow[], drivers: readonly string[]): Point[
       const cell = cells.get(driver);
       if (cell?.toKernel === undefined || !cell.toKernelRange) return [];
       const [least, most] = cell.toKernelRange;
-      const over = (cell.over?.length ?? 0) > 0;
-      return [{ row: row.title, driver, ratio: cell.toKernel, least, most, over }];
+      const bad = isBad(cell);
+      return [{ row: row.title, driver, ratio: cell.toKernel, least, most, bad }];
     }),
   );
 }
@@ -81,7 +81,7 @@ function draw(
   const titles = rows
     .map(({ row }) => row.title)
     .filter((t) => points.some(({ row }) => row === t));
-  const bad = new Set(points.filter(({ over }) => over).map(({ row }) => row));
+  const bad = new Set(points.filter((point) => point.bad).map(({ row }) => row));
   const colour = (driver: string) => COLOURS[shown.indexOf(driver) % COLOURS.length] ?? RED;
   const symbol = (driver: string) => SYMBOLS[shown.indexOf(driver) % SYMBOLS.length] ?? 'circle';
   const chart: unknown = plot.plot({
@@ -114,7 +114,7 @@ function draw(
         r: 4,
         symbol: ({ driver }: Point) => symbol(driver),
         fill: ({ driver }: Point) => colour(driver),
-        stroke: ({ driver, over }: Point) => (over ? RED : colour(driver)),
+        stroke: ({ driver, bad: red }: Point) => (red ? RED : colour(driver)),
         strokeWidth: 2,
       }),
     ],
@@ -135,7 +135,7 @@ function finish(svg: string, group: Group, drivers: readonly string[]): string {
     const line = names.slice(at, at + LEGEND_WIDTH).join('');
     lines.push(`<text x="8" y="${y}" xml:space="preserve">${line}</text>`);
   }
-  const note = 'line: least to most; tick: the bar; red: over it';
+  const note = 'line: least to most; tick: the bar; red: over it, or behind fuse-overlayfs';
   const title = `<text x="8" y="${LEGEND_LINE}" font-weight="bold">${group}; ${note}</text>`;
   const legend = `<g text-anchor="start" font-size="11">${title}${lines.join('')}</g>`;
   return `${svg

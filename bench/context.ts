@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { mountTree, type Room } from './mounts.js';
 import type { Context, Job, MountOptions, Mounted } from './types.js';
 
-const CLIENT_TIMEOUT_MS = 170_000;
+const CLIENT_TIMEOUT_MS = 240_000;
 
 /** The tools speak one language, and no locale files are read. */
 const ENVIRONMENT = { ...process.env, LC_ALL: 'C' };

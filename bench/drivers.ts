@@ -6,7 +6,7 @@ export const PLAIN = 'plain directory';
 export const KERNEL = 'kernel overlayfs';
 export const FUSE_OVERLAYFS = 'fuse-overlayfs';
 export const STRATAFS = 'stratafs';
-export const USED_HOST = 'stratafs, used host';
+export const USED_HOST = 'stratafs used host';
 export const PASSTHROUGH = 'stratafs passthrough';
 export const NO_WRITEBACK = 'stratafs writeback=0';
 export const ROOTLESS = 'stratafs rootless';
@@ -53,7 +53,7 @@ export function builtinDrivers(repository: string): Driver[] {
     stratafs(repository, STRATAFS, '', {}),
     stratafs(repository, USED_HOST, '', { resident: true }),
     stratafs(repository, NO_WRITEBACK, ',writeback=0', { briefly: true }),
-    stratafs(repository, PASSTHROUGH, ',data=passthrough', { briefly: true }),
+    stratafs(repository, PASSTHROUGH, ',data=passthrough', {}),
     fuseOverlayfs(FUSE_OVERLAYFS, {}),
     {
       name: 'unionfs-fuse',

@@ -13,6 +13,9 @@ import { runAll, type Results } from './runner.js';
 
 const repository = fileURLToPath(new URL('../../', import.meta.url));
 
+/** The status of a program that SIGINT ended. */
+const INTERRUPTED = 130;
+
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
@@ -71,7 +74,9 @@ async function bench(options: BenchOptions): Promise<void> {
     noteAbsent(results, options, absent);
     const machine = describeMachine(repository, directory, present.drivers);
     const out = options.out ?? join(directory, 'results', machine.when.replace(/[:.]/g, '-'));
-    const run = { results, options, machine, fixture };
+    const stopped = stop.signal.aborted;
+    if (stopped) process.exitCode = INTERRUPTED;
+    const run = { results, options, machine, fixture, stopped };
     process.stdout.write(await writeReport(run, out, say));
     say(`results: ${out}.md, .json and .svg`);
   } finally {

@@ -1,7 +1,7 @@
 /** The results as Markdown tables. */
 import { barText, JUDGED, rivalOf } from './bars.js';
 import type { Results } from './runner.js';
-import type { Cell, TableRow } from './summary.js';
+import { type Cell, isBad, type TableRow } from './summary.js';
 import { GROUPS, type Requests, type Row } from './types.js';
 
 /** Two or three significant digits, without an exponent. */
@@ -35,11 +35,11 @@ export class Notes {
   }
 }
 
-/** `35.1 ms (1.20×)`; bold where the row's bar is missed. */
+/** `35.1 ms (1.20×)`; bold where we miss the row's bar or are behind fuse-overlayfs. */
 export function withRatio(cell: Cell, row: Row): string {
   const ratio = cell.toKernel === undefined ? '' : ` (${cell.toKernel.toFixed(2)}×)`;
   const text = `${figure(cell.median)} ${row.unit}${ratio}`;
-  return cell.over && cell.over.length > 0 ? `**${text}**` : text;
+  return isBad(cell) ? `**${text}**` : text;
 }
 
 export function withSpread(cell: Cell, row: Row): string {
@@ -96,14 +96,16 @@ export function barTable(table: readonly TableRow[], drivers: readonly string[])
 /** For each of our drivers, where it stands against fuse-overlayfs. */
 export function verdicts(table: readonly TableRow[], drivers: readonly string[]): string[] {
   return JUDGED.filter((name) => drivers.includes(name)).flatMap((name) => {
-    const ratios = table.flatMap(({ row, cells }) => {
-      const ratio = cells.get(name)?.toFuseOverlayfs;
-      return ratio === undefined ? [] : [{ row, ratio }];
+    const compared = table.flatMap(({ row, cells }) => {
+      const cell = cells.get(name);
+      return cell?.toFuseOverlayfs === undefined ? [] : [{ row, ...cell }];
     });
-    if (ratios.length === 0) return [];
-    const behind = ratios.filter(({ ratio }) => ratio > 1);
-    const list = behind.map(({ row, ratio }) => `**${row.title}: ${ratio.toFixed(2)}×**`);
-    const level = `${name} is at least level with ${rivalOf(name)} in ${ratios.length - behind.length} of ${ratios.length} rows`;
+    if (compared.length === 0) return [];
+    const behind = compared.filter((cell) => cell.behind);
+    const list = behind.map(
+      ({ row, toFuseOverlayfs }) => `**${row.title}: ${toFuseOverlayfs?.toFixed(2)}×**`,
+    );
+    const level = `${name} is at least level with ${rivalOf(name)} in ${compared.length - behind.length} of ${compared.length} rows`;
     return list.length === 0 ? `${level}.` : `${level}; behind it: ${list.join('; ')}.`;
   });
 }

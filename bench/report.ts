@@ -22,6 +22,8 @@ export interface Run {
   readonly options: BenchOptions;
   readonly machine: Machine;
   readonly fixture: Fixture;
+  /** By a signal, before all rounds were done. */
+  readonly stopped: boolean;
 }
 
 /** How a driver's server lives, in words; undefined for what has none. */
@@ -34,7 +36,7 @@ function hostOf(driver: Driver): string | undefined {
     : undefined;
 }
 
-function machineLines({ machine, fixture, options, results }: Run): string[] {
+function machineLines({ machine, fixture, options, results, stopped }: Run): string[] {
   const versions = Object.entries(machine.versions).map(([name, text]) => `${name}: ${text}`);
   const { files, tar, small, include, etc } = fixture.counts;
   const hosts = options.drivers.flatMap((driver) => hostOf(driver) ?? []);
@@ -43,7 +45,7 @@ function machineLines({ machine, fixture, options, results }: Run): string[] {
     `Measured ${machine.when} at commit ${machine.commit}; Linux ${machine.kernel}, ` +
       `${machine.cores} × ${machine.processor}, ${machine.memoryGiB} GiB, ${machine.fileSystem}, Node ${machine.node}. ` +
       `${versions.join('; ')}.`,
-    `${options.rounds} rounds${options.quick ? ' (--quick: too small a tree to conclude from)' : ''} in ${minutes.toFixed(0)} minutes, ` +
+    `${options.rounds} round${options.rounds > 1 ? 's' : ''}${stopped ? ', stopped before their end' : ''}${options.quick ? ' (--quick: too small a tree to conclude from)' : ''} in ${minutes.toFixed(0)} minutes, ` +
       `a fresh server for each trial, so that its code is not yet compiled${hosts.length > 0 ? `, but ${hosts.join('; ')}` : ''}. ` +
       `Tree: ${files} files in 3 lower layers; \`tar\` and \`grep\` read ${tar}, the small-file rows ${small}, ` +
       `untar, \`cp -a\`, \`rm -rf\` and \`mv\` take ${include}, \`chmod -R\`, \`chown -R\` and \`truncate\` ${etc}; the large file has ${fixture.bigBytes / 2 ** 20} MiB.`,
@@ -68,7 +70,7 @@ function markdownOf(
   const images = [...charts.keys()].map((group) => `![${group}](${name}-${slug(group)}.svg)`);
   const sections = [
     ...machineLines(run),
-    'Medians; in brackets the median of the paired ratios to kernel overlayfs; bold where a bar of ours is missed. Less is better.',
+    'Medians; in brackets the median of the paired ratios to kernel overlayfs; bold where we miss a bar or are behind fuse-overlayfs. Less is better.',
     medians,
     images.join('\n\n'),
     ...verdicts(table, drivers),

@@ -1,6 +1,6 @@
 /** Runs trials × drivers × rounds, each in a process of its own, and keeps every value. */
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { missingProgram } from './machine.js';
@@ -12,7 +12,7 @@ import { exercise } from './trials/exercise.js';
 import type { Answer, Driver, Fixture, Job, Requests, Trial } from './types.js';
 
 /** A trial that takes longer hangs. */
-const TRIAL_TIMEOUT_MS = 240_000;
+const TRIAL_TIMEOUT_MS = 300_000;
 /** How long a resident server outlives its last mount, in seconds: longer than others' turns. */
 const RESIDENT_GRACE = '3600';
 
@@ -176,7 +176,9 @@ class Runs {
     const job: Job = { trial: trialName, ...about };
     const program = [process.execPath, join(repository, 'dist/bench/trialMain.js')];
     const command = [...enter, ...program, JSON.stringify(job)];
-    return await supervise(command, directory, grace, this.#stop);
+    const answer = await supervise(command, directory, grace, this.#stop);
+    if (trial.large === true) rmSync(directory, { recursive: true, force: true });
+    return answer;
   }
 }
 

@@ -1,5 +1,5 @@
 /** From the values of all rounds to one cell for each row and driver, and its judgement. */
-import { type Bar, barOf, rivalOf } from './bars.js';
+import { type Bar, barOf, JUDGED, rivalOf } from './bars.js';
 import { KERNEL } from './drivers.js';
 import type { Results } from './runner.js';
 import { median, pairedRatio } from './statistics.js';
@@ -16,9 +16,14 @@ export interface Cell {
   /** The same to the fuse-overlayfs that the driver is compared with. */
   readonly toFuseOverlayfs?: number;
   readonly bar?: Bar;
-  /** The limits of the bar that are missed, in words; absent without a bar, empty when it is held. */
+  /** The limits of the bar that are missed, in words: none when it is held; absent when not compared. */
   readonly over?: readonly string[];
+  /** One of ours, and slower or larger than its fuse-overlayfs. */
+  readonly behind: boolean;
 }
+
+/** What the report marks. */
+export const isBad = ({ over, behind }: Cell): boolean => behind || (over?.length ?? 0) > 0;
 
 export interface TableRow {
   readonly row: Row;
@@ -33,12 +38,21 @@ const NOTHING: Rounds = new Map();
 /** Ratios as they are shown: what is shown as equal to a bar is not over it. */
 const rounded = (value: number): number => Number(value.toFixed(2));
 
-/** The limits of `bar` that a cell misses. `other` is the median of another row of the same driver. */
-function missed(cell: Cell, bar: Bar, other: (row: string) => number | undefined): string[] {
+/**
+ * The limits of `bar` that a cell misses; undefined when there is nothing to compare it with.
+ * `other` is the median of another row of the same driver.
+ */
+function missed(
+  cell: Cell,
+  bar: Bar,
+  other: (row: string) => number | undefined,
+): string[] | undefined {
   const over: string[] = [];
+  let compared = 0;
   const check = (value: number | undefined, limit: number | undefined, what: string) => {
-    if (value === undefined || limit === undefined || rounded(value) <= rounded(limit)) return;
-    over.push(`${rounded(value)}${what}`);
+    if (value === undefined || limit === undefined) return;
+    compared++;
+    if (rounded(value) > rounded(limit)) over.push(`${rounded(value)}${what}`);
   };
   check(cell.toKernel, bar.kernel, '× kernel');
   check(cell.toFuseOverlayfs, bar.fuseOverlayfs, '× fuse-overlayfs');
@@ -47,7 +61,7 @@ function missed(cell: Cell, bar: Bar, other: (row: string) => number | undefined
     const base = other(bar.flat.row);
     check(base === undefined ? undefined : cell.median / base, bar.flat.times, `× ${bar.flat.row}`);
   }
-  return over;
+  return compared > 0 ? over : undefined;
 }
 
 function ratios(values: Rounds, base: Rounds): number[] {
@@ -69,6 +83,7 @@ function cellOf(row: Row, driver: string, values: Rounds, results: Results): Cel
     min: Math.min(...all),
     max: Math.max(...all),
     rounds: all.length,
+    behind: JUDGED.includes(driver) && toFuse !== undefined && rounded(toFuse) > 1,
     ...(toKernel !== undefined && {
       toKernel,
       toKernelRange: [Math.min(...paired), Math.max(...paired)],
@@ -81,7 +96,8 @@ function cellOf(row: Row, driver: string, values: Rounds, results: Results): Cel
     const rounds = results.values.get(id)?.get(driver);
     return rounds && median([...rounds.values()]);
   };
-  return { ...cell, bar, over: missed(cell, bar, other) };
+  const over = missed(cell, bar, other);
+  return { ...cell, bar, ...(over && { over }) };
 }
 
 export function summarize(results: Results, trials: readonly Trial[]): TableRow[] {

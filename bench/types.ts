@@ -55,6 +55,8 @@ export interface Trial {
   readonly short?: boolean;
   /** No more rounds than this: the trial is long, or its values do not vary. */
   readonly rounds?: number;
+  /** What it leaves is large, and deleted when it has ended; other leftovers at the end of the run. */
+  readonly large?: boolean;
   /** Programs it runs; where one is missing, the trial is left out with that reason. */
   readonly programs?: readonly string[];
   /** Trees of its own, by the names in parts/all.ts. */

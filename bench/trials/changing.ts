@@ -11,6 +11,7 @@ interface Change {
   readonly name: string;
   readonly title: string;
   readonly short?: boolean;
+  readonly large?: boolean;
   readonly programs?: readonly string[];
   readonly parts?: readonly string[];
   /** Makes all ready and returns what is timed. */
@@ -88,6 +89,7 @@ const npm = changing({
 const apt = changing({
   name: 'apt',
   title: '`apt-get install` of 20 packages in a chroot',
+  large: true,
   programs: ['chroot', 'unshare'],
   parts: ['debian'],
   ready: (context) => {

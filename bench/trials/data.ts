@@ -14,6 +14,7 @@ const MIB = 1024 * 1024;
 const sequentialWrite: Trial = {
   name: 'write',
   group: 'Data',
+  large: true,
   short: true,
   rows: [{ id: 'write', title: 'sequential write of half the large file + fsync', unit: 'ms' }],
   run: (context) => {
@@ -31,6 +32,7 @@ const sequentialWrite: Trial = {
 const smallWrites: Trial = {
   name: 'small-writes',
   group: 'Data',
+  large: true,
   rows: [
     { id: 'append', title: '20,000 appends of 100 bytes', unit: 'ms' },
     { id: 'write.4k', title: '16,384 writes of 4 KiB', unit: 'ms' },
@@ -79,6 +81,7 @@ const sqlite: Trial = {
 const copyUp: Trial = {
   name: 'copy-up',
   group: 'Data',
+  large: true,
   rounds: 3,
   parts: ['huge'],
   rows: [{ id: 'copyup', title: 'first change of one byte in 1 GiB', unit: 'ms' }],

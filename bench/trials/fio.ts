@@ -176,6 +176,7 @@ function performAll(context: Context, name: string, jobs: readonly FioJob[]): Ou
 export const fioTrials: readonly Trial[] = Object.entries(JOBS).map(([name, jobs]) => ({
   name,
   group: 'Data',
+  large: true,
   programs: ['fio'],
   rows: jobs.map(({ id, title }) => ({
     id: `${name}.${id}`,

@@ -146,7 +146,8 @@ const inodes: Trial = {
     },
     { id: 'inodes.forgotten', title: 'the same after the kernel has forgotten them', unit: 'B' },
   ],
-  refuses: noServer,
+  refuses: (driver) =>
+    noServer(driver) ?? (driver.resident === true ? 'the same as without' : undefined),
   run: perInode,
 };
 

@@ -67,6 +67,12 @@ describe('a bar', () => {
     expect(cell('layers-20.warm', STRATAFS)?.over).toEqual(['1.2× layers-1.warm']);
   });
 
+  it('is not held for want of a rival', () => {
+    const alone = summarize(resultsOf({ 'find.cold': { [STRATAFS]: [1] } }), trials);
+    expect(alone[1].cells.get(STRATAFS)).not.toHaveProperty('over');
+    expect(barTable(alone, [STRATAFS])).toContain('fuse-overlayfs | – |');
+  });
+
   it('is ours only', () => {
     expect(cell('find.cold', FUSE_OVERLAYFS)?.bar).toBeUndefined();
   });
