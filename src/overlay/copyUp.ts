@@ -49,7 +49,7 @@ import { setUnion } from './linkIndex.js';
 import { enterIndex, linkName } from './links.js';
 import { dataStack } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';
-import { addFlags, copiedFlags, protection, writeMark } from './protect.js';
+import { addFlags, COPIED_FLAGS, flagsOf, guardIn, writeMark } from './protect.js';
 import { setTimes } from './times.js';
 
 const CAPABILITY = 'security.capability';
@@ -297,19 +297,19 @@ function nameOfCopy(ov: Overlay, node: number, key: string): string | undefined 
 function keepFlags(ov: Overlay, from: Source, work: number, temp: string): number {
   if (!isReg(from.mode) && !isDir(from.mode)) return 0;
   const { sys } = ov;
-  const guard = protection(sys, STAT_A);
-  const marked = guard === 0 ? 0 : writeMark(ov, work, temp, guard);
-  if (marked < 0) return marked;
-  const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
-  const source = sys.open(from.dir, from.name, flags, 0, RESOLVE_LAYER);
+  const how = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+  const source = sys.open(from.dir, from.name, how, 0, RESOLVE_LAYER);
   // Its metadata can be copied without the right to read it.
   if (source < 0) return source === -E.EACCES ? 0 : source;
-  const copied = copiedFlags(sys, source);
+  const flags = flagsOf(sys, source);
   sys.native.close(source);
-  if (copied <= 0) return copied;
-  const to = sys.open(work, temp, flags, 0, RESOLVE_LAYER);
+  if (flags <= 0) return flags;
+  const guard = guardIn(flags);
+  const marked = guard === 0 ? 0 : writeMark(ov, work, temp, guard);
+  if (marked < 0 || (flags & COPIED_FLAGS) === 0) return marked;
+  const to = sys.open(work, temp, how, 0, RESOLVE_LAYER);
   if (to < 0) return to;
-  const code = addFlags(sys, to, copied);
+  const code = addFlags(sys, to, flags);
   sys.native.close(to);
   return code;
 }

@@ -39,7 +39,7 @@ import {
   walkLowers,
 } from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
-import { protection } from './protect.js';
+import { mayBeGuarded } from './protect.js';
 import { isUpperWhiteout } from './whiteouts.js';
 
 /**
@@ -205,7 +205,7 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
   if (hit.keyed) table.setKey(node, hit.layer, hit.keyLo, hit.keyHi);
   if (hit.found === Found.Upper) table.set(node, F_UPPER);
   else if (hit.linked) table.set(node, F_LINKED);
-  if (protection(ov.sys, STAT_A) !== 0) table.set(node, F_GUARDED);
+  if (mayBeGuarded(ov.sys, STAT_A)) table.set(node, F_GUARDED);
   indexed(ov, node);
   if (isDir(hit.mode)) {
     table.setLower(node, stackOfHit(ov));

@@ -8,8 +8,15 @@ import { E } from '../base/errno.js';
 import { isDir, isReg } from '../base/mode.js';
 import { noXattr } from '../layer/xattrs.js';
 import { STATX } from '../protocol/layout.js';
-import { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, STATX_TYPE } from '../sys/constants.js';
-import { SMALL, STAT_B, type Sys, XATTR } from '../sys/sys.js';
+import {
+  FS_IOC_GETFLAGS,
+  FS_IOC_SETFLAGS,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+  RESOLVE_LAYER,
+} from '../sys/constants.js';
+import { SMALL, type Sys, XATTR } from '../sys/sys.js';
 import { F_GUARDED, F_UNGUARDED, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 
@@ -24,24 +31,19 @@ const ATTR_APPEND = 0x20;
 export const FLAG_BITS = { append: 0x20, immutable: 0x10 };
 export const XFLAG_BITS = { append: 0x10, immutable: 0x8 };
 /** FS_SYNC_FL | FS_NOATIME_FL: the flags that a copy takes along (OVL_COPY_FS_FLAGS_MASK). */
-const COPIED_FLAGS = 0x8 | 0x80;
+export const COPIED_FLAGS = 0x8 | 0x80;
 const FLAGS_SIZE = 8;
 
-/** What the statx at `at` says of the object's own flags: APPEND | IMMUTABLE, or 0. */
-export function protection(sys: Sys, at: number): number {
-  const attributes = sys.u32[(at + STATX.attributes) >> 2];
-  return (
-    ((attributes & ATTR_APPEND) === 0 ? 0 : APPEND) |
-    ((attributes & ATTR_IMMUTABLE) === 0 ? 0 : IMMUTABLE)
-  );
-}
+/** False when the statx at `at` says that nothing protects the object. */
+export const mayBeGuarded = (sys: Sys, at: number): boolean =>
+  (sys.u32[(at + STATX.attributes) >> 2] & (ATTR_APPEND | ATTR_IMMUTABLE)) !== 0;
 
 /** How a node is protected, or -errno: 0 for nearly all, by a look at the table alone once it is known. */
 export function guardOf(ov: Overlay, node: number): number {
   const { table } = ov;
   if (table.has(node, F_UNGUARDED)) return 0;
   const known = table.has(node, F_GUARDED);
-  // Of what a lower has, its lookup told.
+  // Of most lowers, their lookup told that they are not.
   const guard = table.has(node, F_UPPER) ? markOf(ov, node) : known ? ownFlags(ov, node) : 0;
   if (guard < 0) return guard;
   table.clear(node, F_GUARDED);
@@ -62,10 +64,26 @@ export function refusedIn(ov: Overlay, dir: number, leaves = 0): number {
   return code < 0 || leaves === 0 ? code : refused(ov, leaves, APPEND | IMMUTABLE);
 }
 
+/**
+ * The flags of a lower object whose statx says that there are some: erofs says so of everything, and
+ * has none (its inodes lack S_IMMUTABLE, so overlayfs changes them).
+ */
 function ownFlags(ov: Overlay, node: number): number {
-  const code = ov.stat(node, STAT_B, STATX_TYPE);
-  return code < 0 ? code : protection(ov.sys, STAT_B);
+  const { native } = ov.sys;
+  const [dir, name] = objectOf(ov, node);
+  const mode = ov.table.mode(node);
+  if (dir < 0 || (!isDir(mode) && !isReg(mode))) return Math.min(dir, 0);
+  const fd = ov.sys.open(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, RESOLVE_LAYER);
+  if (fd < 0) return fd;
+  const flags = flagsOf(ov.sys, fd);
+  native.close(fd);
+  return flags < 0 ? flags : guardIn(flags);
 }
+
+/** Of FS_*_FL, what protects. */
+export const guardIn = (flags: number): number =>
+  ((flags & FLAG_BITS.append) === 0 ? 0 : APPEND) |
+  ((flags & FLAG_BITS.immutable) === 0 ? 0 : IMMUTABLE);
 
 /** The node's object as xattr calls take it. */
 function objectOf(ov: Overlay, node: number): [dir: number, name: string] {
@@ -110,18 +128,19 @@ export function setGuard(ov: Overlay, node: number, guard: number): number {
 // A file system without flags has none to copy, or takes none (ovl_copy_fileattr).
 const without = (code: number): boolean => [E.ENOTTY, E.EINVAL, E.EOPNOTSUPP].includes(-code);
 
-/** The flags of an open file or directory that a copy takes along; -errno. */
-export function copiedFlags(sys: Sys, fd: number): number {
+/** FS_*_FL of an open file or directory; -errno. */
+export function flagsOf(sys: Sys, fd: number): number {
   sys.u32.fill(0, SMALL >> 2, (SMALL + FLAGS_SIZE) >> 2);
   const code = sys.native.ioctl(fd, FS_IOC_GETFLAGS, SMALL);
   if (code < 0) return without(code) ? 0 : code;
-  return sys.u32[SMALL >> 2] & COPIED_FLAGS;
+  // The highest bit is reserved.
+  return sys.u32[SMALL >> 2] & 0x7fff_ffff;
 }
 
-/** Gives an open copy these flags. 0 or -errno. */
+/** Gives an open copy those of a lower's flags that it takes along. 0 or -errno. */
 export function addFlags(sys: Sys, fd: number, flags: number): number {
   const known = sys.native.ioctl(fd, FS_IOC_GETFLAGS, SMALL);
   if (known < 0) return without(known) ? 0 : known;
-  sys.u32[SMALL >> 2] |= flags;
+  sys.u32[SMALL >> 2] |= flags & COPIED_FLAGS;
   return Math.min(sys.native.ioctl(fd, FS_IOC_SETFLAGS, SMALL), 0);
 }
