@@ -63,6 +63,35 @@ int32_t passthroughClose(Thread& thread, int32_t slot, int32_t id) {
   return thread.session->passthroughClose(slot, id);
 }
 
+int32_t poolSync(Thread& thread, int32_t slot, int32_t fd, bool dataOnly) {
+  return thread.session->poolSync(slot, fd, dataOnly);
+}
+
+int32_t poolRange(Thread& thread, int32_t slot, int32_t in, uint32_t inLo, uint32_t inHi,
+                  int32_t out, uint32_t outLo, uint32_t outHi, uint32_t size) {
+  return thread.session->poolRange(slot, in, join(inLo, inHi), out, join(outLo, outHi), size);
+}
+
+int32_t poolCopy(Thread& thread, int32_t slot, int32_t in, int32_t out, uint32_t sizeLo,
+                 uint32_t sizeHi, bool sync, bool keepSize) {
+  return thread.session->poolCopy(slot, in, out, join(sizeLo, sizeHi), sync, keepSize);
+}
+
+int32_t poolCancel(Thread& thread, int32_t job) {
+  thread.session->poolCancel(job);
+  return 0;
+}
+
+int32_t poolDone(Thread& thread, uint32_t at) {
+  uint8_t* const out = thread.at(at, sizeof(int32_t));
+  int32_t number = 0;
+  int32_t done = 0;
+  if (out == nullptr) return -EFAULT;
+  if (!thread.session->poolDone(number, done)) return 0;
+  std::memcpy(out, &done, sizeof done);
+  return number;
+}
+
 int32_t lastSendError(Thread& thread) {
   return thread.session->takeSendError();
 }
@@ -79,12 +108,23 @@ int32_t wake(Thread&, int32_t fd) {
   return Session::wake(fd);
 }
 
-// The two functions of the session that do not return a number.
+// The functions of the session that do not return a small number.
 Napi::Value backingUsed(const Napi::CallbackInfo& info) {
   Thread* const thread = static_cast<Thread*>(info.Data());
   return Napi::Boolean::New(info.Env(),
                             thread->session->backingUsed(info[0].ToNumber().Int32Value(),
                                                          info[1].ToNumber().Int64Value()));
+}
+
+Napi::Value park(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<Thread*>(info.Data())->session->park());
+}
+
+Napi::Value resumed(const Napi::CallbackInfo& info) {
+  static_cast<Thread*>(info.Data())
+      ->session->resumed(info[0].ToNumber().Int32Value(), info[1].ToNumber().Uint32Value(),
+                         info[2].ToNumber().DoubleValue());
+  return info.Env().Undefined();
 }
 
 Napi::Value counters(const Napi::CallbackInfo& info) {
@@ -156,6 +196,11 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
       method<setBacking>("setBacking", t),
       method<passthroughOpen>("passthroughOpen", t),
       method<passthroughClose>("passthroughClose", t),
+      method<poolSync>("poolSync", t),
+      method<poolRange>("poolRange", t),
+      method<poolCopy>("poolCopy", t),
+      method<poolCancel>("poolCancel", t),
+      method<poolDone>("poolDone", t),
       method<lastSendError>("lastSendError", t),
       method<lastReadError>("lastReadError", t),
       method<wakeFd>("wakeFd", t),
@@ -168,6 +213,8 @@ void defineRest(napi_env env, napi_value exports, Thread* t) {
   const napi_property_descriptor table[] = {
       wrapped<backingUsed>("backingUsed", t),
       wrapped<counters>("counters", t),
+      wrapped<park>("park", t),
+      wrapped<resumed>("resumed", t),
       wrapped<arena>("arena"),
       wrapped<arenaGrow>("arenaGrow"),
       wrapped<arenaFd>("arenaFd"),

@@ -19,7 +19,6 @@ namespace stratafs {
 
 namespace {
 
-constexpr int32_t kNothing = INT32_MIN;
 constexpr uint32_t kWakeTag = UINT32_MAX;
 constexpr uint32_t kLoopTag = UINT32_MAX - 1;
 constexpr size_t kMaxSlots = 65536;
@@ -63,6 +62,7 @@ Session::Session(uint8_t* memory, int loopFd) : memory_(memory) {
 }
 
 Session::~Session() {
+  pool_.reset();  // Its jobs use the descriptors below.
   for (const Slot& slot : slots_) {
     if (slot.fd >= 0) ::close(slot.fd);
   }
@@ -108,6 +108,9 @@ int32_t Session::detach(int32_t slot) {
     // The descriptor may be held elsewhere too, so closing alone would leave it in the set.
     epoll_ctl(epoll_, EPOLL_CTL_DEL, s->fd, nullptr);
   }
+  // Only a slot that is given up while it is served can still have jobs.
+  if (pool_) pool_->drain(slot);
+  if (s->draining) draining_--;
   const int closed = ::close(s->fd);
   *s = Slot();
   attached_--;
@@ -125,7 +128,7 @@ void Session::setBacking(int32_t slot, int64_t nodeid, int32_t fd, bool writable
     if (fd < 0) return;
     s->nodes.resize(std::max(index + 1, s->nodes.size() * 2));
   }
-  s->nodes[index] = Backing{fd, writable, false};
+  s->nodes[index] = Backing{fd, writable, false, false};
 }
 
 bool Session::backingUsed(int32_t slot, int64_t nodeid) {
@@ -193,6 +196,10 @@ void Session::settle() {
 }
 
 int32_t Session::await(Alive alive, void* context) {
+  if (draining_ > 0) {
+    const int32_t got = drained();
+    if (got != kNothing) return got;
+  }
   if (++streak_ >= kStreak) {
     streak_ = 0;
     const int32_t got = look(0);
@@ -257,6 +264,7 @@ int32_t Session::look(int timeoutMs) {
     uint64_t wakes;
     // EAGAIN cannot be (only this thread reads); any other error only repeats the wake-up.
     if (::read(wake_, &wakes, sizeof wakes) < 0) readError_ = errno;
+    foldFinished();
     return kNextWake;
   }
   std::sort(events, events + count, [this](const epoll_event& a, const epoll_event& b) {
@@ -304,6 +312,12 @@ int32_t Session::end(int32_t slot, int error) {
   epoll_ctl(epoll_, EPOLL_CTL_DEL, slots_[slot].fd, nullptr);
   slots_[slot].ended = true;
   if (hot_ == slot) hot_ = -1;
+  if (pool_ && pool_->close(slot)) {
+    // The engine may only give up what the slot's jobs work on when they have ended.
+    slots_[slot].draining = true;
+    draining_++;
+    return kNothing;
+  }
   return kNextEnded - slot;
 }
 

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "placement.h"
+#include "pool.h"
 #include "tally.h"
 
 namespace stratafs {
@@ -36,6 +38,18 @@ class Session {
   // connection: its id (above 0), or -errno. The descriptor stays the caller's.
   int32_t passthroughOpen(int32_t slot, int32_t fd);
   int32_t passthroughClose(int32_t slot, int32_t id);
+  // The I/O pool; README.md. The first two answer the request in IN; 0, or -errno when they cannot.
+  int32_t poolSync(int32_t slot, int32_t fd, bool dataOnly);
+  int32_t poolRange(int32_t slot, int32_t in, int64_t inAt, int32_t out, int64_t outAt,
+                    uint32_t size);
+  // The number of the job (above 0), or -errno. The descriptors stay the caller's, until it is
+  // done.
+  int32_t poolCopy(int32_t slot, int32_t in, int32_t out, int64_t size, bool sync, bool keepSize);
+  void poolCancel(int32_t number);
+  bool poolDone(int32_t& number, int32_t& result);
+  // The request in IN is answered later, by send(): when it was read, for resumed().
+  double park();
+  void resumed(int32_t slot, uint32_t opcode, double begun);
   // The last error of a reply's write or of a device's read, and forgets it; 0 = none.
   int32_t takeSendError();
   int32_t takeReadError();
@@ -48,10 +62,12 @@ class Session {
     int32_t fd = -1;
     bool writable = false;
     bool used = false;
+    bool cannotTell = false;  // Whether its pages are cached (RWF_NOWAIT).
   };
   struct Slot {
     int32_t fd = -1;
     bool ended = false;
+    bool draining = false;  // Ended, but jobs are under way.
     double* counters = nullptr;
     std::vector<Backing> nodes;  // Indexed by node id: they are small and dense.
   };
@@ -59,6 +75,7 @@ class Session {
   Slot* at(int32_t slot);
   Backing* backing(int32_t slot, uint64_t nodeid);
 
+  static constexpr int32_t kNothing = INT32_MIN;
   // Each returns a slot whose request is in IN, kNextWake, an ended slot's number, or kNothing.
   int32_t await(Alive alive, void* context);
   int32_t tryRead(int32_t slot);
@@ -70,10 +87,18 @@ class Session {
 
   // The fast path: true when the request in IN was answered here.
   bool serve(int32_t slot);
-  bool serveRead(Slot& slot, const Backing& node);
-  bool serveWrite(Slot& slot, const Backing& node);
+  bool serveRead(int32_t slot, Backing& node);
+  bool serveWrite(int32_t slot, const Backing& node);
 
-  int32_t post(const Slot& slot, const uint8_t* message, uint32_t length);
+  // session_pool.cc
+  std::unique_ptr<Job> requestJob(Job::Kind kind, int32_t slot) const;
+  bool submit(std::unique_ptr<Job> job);
+  bool poolRead(int32_t slot, int fd, uint32_t size, int64_t offset);
+  bool poolWrite(int32_t slot, int fd, const uint8_t* data, uint32_t size, int64_t offset,
+                 bool cached);
+  void foldFinished();
+  int32_t drained();
+
   void reply(Slot& slot, uint32_t length);
   void replyError(Slot& slot, uint64_t unique, int error);
 
@@ -93,6 +118,10 @@ class Session {
   int64_t begun_ = 0;     // When it was read.
   int64_t clock_ = 0;     // The last time known.
   Placement placement_;
+  std::unique_ptr<Pool> pool_;
+  int64_t slowUntil_ = 0;  // Until then large WRITEs go to the pool.
+  int32_t nextJob_ = 0;
+  uint32_t draining_ = 0;  // Slots that are.
   int32_t sendError_ = 0;
   int32_t readError_ = 0;
 };

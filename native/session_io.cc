@@ -1,4 +1,5 @@
 // Replies, and the requests that the session answers itself.
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -6,32 +7,49 @@
 
 #include "fuse_abi.h"
 #include "memory.h"
+#include "requests.h"
 #include "session.h"
 
 namespace stratafs {
 
-int32_t Session::post(const Slot& slot, const uint8_t* message, uint32_t length) {
-  ssize_t done;
-  do {
-    done = ::write(slot.fd, message, length);
-  } while (done < 0 && errno == EINTR);
-  return done < 0 ? -errno : 0;
+namespace {
+
+// Of a READ this large the pool takes what would have to wait for the disk. A smaller one waits for
+// one block at most, which costs about as much as handing it over.
+constexpr uint32_t kLargeRead = 32 << 10;
+// A WRITE only waits when the kernel has too many dirty pages (balance_dirty_pages) or the disk is
+// written through, so those of this size go to the pool after one that took long, for a while.
+constexpr uint32_t kLargeWrite = 32 << 10;
+constexpr int64_t kSlowWriteNs = 5'000'000;
+constexpr int64_t kWriteApartNs = 1'000'000'000;
+
+enum class Kept { kAll, kNotAll, kUnknown };
+
+// Reads what is in the page cache, if that is all there is to be read; `got` bytes.
+Kept readKept(int fd, uint8_t* to, uint32_t size, int64_t offset, uint32_t& got) {
+  got = 0;
+  while (got < size) {
+    const iovec part = {to + got, size - got};
+    const ssize_t done = ::preadv2(fd, &part, 1, offset + got, RWF_NOWAIT);
+    if (done == 0) break;
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) return errno == EAGAIN ? Kept::kNotAll : Kept::kUnknown;
+    got += done;
+  }
+  return Kept::kAll;
 }
 
+}  // namespace
+
 void Session::replyError(Slot& slot, uint64_t unique, int error) {
-  fuse_out_header header = {};
-  header.len = sizeof header;
-  header.error = -error;
-  header.unique = unique;
-  const int32_t done = post(slot, reinterpret_cast<const uint8_t*>(&header), sizeof header);
-  // ENOENT: the request is gone; aborted, or ended by the kernel over the reply that failed first.
-  if (done < 0 && done != -ENOENT) sendError_ = -done;
+  const int32_t failed = postCode(slot.fd, unique, error);
+  if (failed != 0) sendError_ = failed;
 }
 
 // A reply that the kernel refuses must not leave its caller hanging: it gets EIO instead.
 void Session::reply(Slot& slot, uint32_t length) {
   const uint8_t* const out = memory_ + kOut;
-  const int32_t done = length <= kOutSize ? post(slot, out, length) : -EINVAL;
+  const int32_t done = length <= kOutSize ? post(slot.fd, out, length) : -EINVAL;
   if (done == 0 || done == -ENOENT) return;
   sendError_ = -done;
   replyError(slot, reinterpret_cast<const fuse_out_header*>(out)->unique, EIO);
@@ -40,7 +58,7 @@ void Session::reply(Slot& slot, uint32_t length) {
 int32_t Session::send(int32_t slot, const uint8_t* message, uint32_t length) {
   Slot* const s = at(slot);
   if (s == nullptr || s->ended) return -EBADF;
-  const int32_t done = post(*s, message, length);
+  const int32_t done = post(s->fd, message, length);
   fuse_out_header header;
   if (done == 0 || done == -ENOENT || length < sizeof header) return done;
   std::memcpy(&header, message, sizeof header);
@@ -53,42 +71,48 @@ bool Session::serve(int32_t index) {
   if (header->opcode != FUSE_READ && header->opcode != FUSE_WRITE) return false;
   Backing* const node = backing(index, header->nodeid);
   if (node == nullptr || node->fd < 0) return false;
-  Slot& slot = slots_[index];
-  const bool served = header->opcode == FUSE_READ ? serveRead(slot, *node)
-                                                  : node->writable && serveWrite(slot, *node);
+  const bool served = header->opcode == FUSE_READ ? serveRead(index, *node)
+                                                  : node->writable && serveWrite(index, *node);
   if (served) node->used = true;
   return served;
 }
 
-bool Session::serveRead(Slot& slot, const Backing& node) {
+bool Session::serveRead(int32_t index, Backing& node) {
+  Slot& slot = slots_[index];
   const auto* const header = reinterpret_cast<const fuse_in_header*>(memory_ + kIn);
   const auto* const in = reinterpret_cast<const fuse_read_in*>(header + 1);
   if (header->len < sizeof *header + sizeof *in || in->size > kMaxIo) return false;
+  const int64_t offset = static_cast<int64_t>(in->offset);
   uint8_t* const out = memory_ + kOut;
   uint8_t* const body = out + sizeof(fuse_out_header);
-  uint32_t got = 0;
-  // Until the end of the file: to the kernel a short reply means the end, and an I/O error behind
-  // the first part must not look like one.
-  while (got < in->size) {
-    const ssize_t done = ::pread(node.fd, body + got, in->size - got, in->offset + got);
-    if (done == 0) break;
-    if (done > 0) {
-      got += done;
-    } else if (errno != EINTR) {
-      replyError(slot, header->unique, errno);
-      return true;
+  uint32_t kept = 0;
+  int64_t got = -1;
+  if (in->size >= kLargeRead && !node.cannotTell) {
+    switch (readKept(node.fd, body, in->size, offset, kept)) {
+      case Kept::kAll:
+        got = kept;
+        break;
+      case Kept::kNotAll:
+        if (poolRead(index, node.fd, in->size, offset)) return true;
+        break;
+      case Kept::kUnknown:  // EOPNOTSUPP, or an error that the pread below meets again.
+        node.cannotTell = true;
     }
   }
-  auto* const head = reinterpret_cast<fuse_out_header*>(out);
-  head->len = sizeof *head + got;
-  head->error = 0;
-  head->unique = header->unique;
-  slot.counters[kBytesRead] += got;
-  reply(slot, head->len);
+  if (got < 0) got = readAll(node.fd, body, in->size, offset);
+  if (got < 0) {
+    replyError(slot, header->unique, static_cast<int>(-got));
+    return true;
+  }
+  slot.counters[kBytesRead] += static_cast<double>(got);
+  const uint32_t length = static_cast<uint32_t>(sizeof(fuse_out_header) + got);
+  const int32_t failed = postReply(slot.fd, out, length, header->unique);
+  if (failed != 0) sendError_ = failed;
   return true;
 }
 
-bool Session::serveWrite(Slot& slot, const Backing& node) {
+bool Session::serveWrite(int32_t index, const Backing& node) {
+  Slot& slot = slots_[index];
   const auto* const header = reinterpret_cast<const fuse_in_header*>(memory_ + kIn);
   const auto* const in = reinterpret_cast<const fuse_write_in*>(header + 1);
   if (header->len < sizeof *header + sizeof *in || (in->write_flags & FUSE_WRITE_KILL_SUIDGID) ||
@@ -96,29 +120,29 @@ bool Session::serveWrite(Slot& slot, const Backing& node) {
     return false;
   }
   const auto* const data = reinterpret_cast<const uint8_t*>(in + 1);
-  uint32_t put = 0;
-  while (put < in->size) {
-    const ssize_t done = ::pwrite(node.fd, data + put, in->size - put, in->offset + put);
-    if (done > 0) {
-      put += done;
-    } else if (done == 0 || errno != EINTR) {
-      const int error = done == 0 ? EIO : errno;
-      // A short count is honest to write(2), but write-back looks only at the error
-      // (fuse_writepage_end), so there a count would lose the rest without a word.
-      if (put > 0 && (in->write_flags & FUSE_WRITE_CACHE) == 0) break;
-      replyError(slot, header->unique, error);
-      return true;
-    }
+  const int64_t offset = static_cast<int64_t>(in->offset);
+  const bool cached = (in->write_flags & FUSE_WRITE_CACHE) != 0;
+  const bool large = in->size >= kLargeWrite;
+  if (large && begun_ < slowUntil_ && poolWrite(index, node.fd, data, in->size, offset, cached)) {
+    return true;
   }
-  auto* const head = reinterpret_cast<fuse_out_header*>(memory_ + kOut);
-  auto* const body = reinterpret_cast<fuse_write_out*>(head + 1);
-  head->len = sizeof *head + sizeof *body;
-  head->error = 0;
-  head->unique = header->unique;
-  body->size = put;
+  const int64_t put = writeAll(node.fd, data, in->size, offset, cached);
+  if (large) {
+    clock_ = monotonicNs();
+    if (clock_ - begun_ >= kSlowWriteNs) slowUntil_ = clock_ + kWriteApartNs;
+  }
+  if (put < 0) {
+    replyError(slot, header->unique, static_cast<int>(-put));
+    return true;
+  }
+  uint8_t* const out = memory_ + kOut;
+  auto* const body = reinterpret_cast<fuse_write_out*>(out + sizeof(fuse_out_header));
+  body->size = static_cast<uint32_t>(put);
   body->padding = 0;
-  slot.counters[kBytesWritten] += put;
-  reply(slot, head->len);
+  slot.counters[kBytesWritten] += static_cast<double>(put);
+  const uint32_t length = sizeof(fuse_out_header) + sizeof *body;
+  const int32_t failed = postReply(slot.fd, out, length, header->unique);
+  if (failed != 0) sendError_ = failed;
   return true;
 }
 

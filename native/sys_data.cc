@@ -1,4 +1,4 @@
-// System calls on the bytes of open files, and the copy of a whole file.
+// System calls on the bytes of open files.
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/file.h>
@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <memory>
 
+#include "copy.h"
 #include "sys.h"
 
 namespace stratafs::sys {
@@ -55,98 +55,10 @@ int32_t ficlone(Thread&, int32_t fdOut, int32_t fdIn) {
   return result(::ioctl(fdOut, FICLONE, fdIn));
 }
 
-namespace {
-
-constexpr size_t kBufferSize = size_t{1} << 18;
-constexpr size_t kRangeSize = size_t{1} << 30;
-
-// Copies ranges of one file to the same offsets of another, by the cheapest way that works.
-class Copier {
- public:
-  Copier(int in, int out) : in_(in), out_(out) {}
-
-  // [from, to); ends early, without an error, where the source ends. Returns 0 or -errno.
-  int32_t range(off64_t from, off64_t to) {
-    while (from < to && useRange_) {
-      off64_t in = from;
-      off64_t out = from;
-      const size_t most = std::min<off64_t>(to - from, kRangeSize);
-      const ssize_t done = ::copy_file_range(in_, &in, out_, &out, most, 0);
-      if (done > 0) {
-        from += done;
-      } else if (done == 0 || unsupported(errno)) {
-        useRange_ = false;  // 0: a file system that gives no size here (procfs), or the end.
-      } else if (errno != EINTR) {
-        return -errno;
-      }
-    }
-    return from < to ? byHand(from, to) : 0;
-  }
-
- private:
-  // copy_file_range(2): other file systems, no support, seccomp, swap or immutable corner cases;
-  // where it is a real error the plain write reports it again.
-  static bool unsupported(int error) {
-    return error == EXDEV || error == EOPNOTSUPP || error == ENOSYS || error == EINVAL ||
-           error == EPERM;
-  }
-
-  int32_t byHand(off64_t from, off64_t to) {
-    if (!buffer_) buffer_ = std::make_unique<uint8_t[]>(kBufferSize);
-    while (from < to) {
-      const size_t most = std::min<off64_t>(to - from, kBufferSize);
-      const ssize_t got = TEMP_FAILURE_RETRY(::pread(in_, buffer_.get(), most, from));
-      if (got < 0) return -errno;
-      if (got == 0) return 0;
-      for (ssize_t put = 0; put < got;) {
-        const ssize_t done =
-            TEMP_FAILURE_RETRY(::pwrite(out_, buffer_.get() + put, got - put, from + put));
-        if (done < 0) return -errno;
-        put += done;
-      }
-      from += got;
-    }
-    return 0;
-  }
-
-  int in_;
-  int out_;
-  bool useRange_ = true;
-  std::unique_ptr<uint8_t[]> buffer_;
-};
-
-int32_t copyRanges(int fdIn, int fdOut, off64_t size) {
-  Copier copier(fdIn, fdOut);
-  for (off64_t at = 0; at < size;) {
-    off64_t data = ::lseek(fdIn, at, SEEK_DATA);
-    off64_t hole = size;
-    if (data < 0) {
-      if (errno == ENXIO) return 0;  // Nothing but a hole from here to the end.
-      if (errno != EINVAL) return -errno;
-      data = at;  // No SEEK_DATA on this file system: all of it is data.
-    } else {
-      hole = ::lseek(fdIn, data, SEEK_HOLE);
-      if (hole < 0) return -errno;
-    }
-    if (data >= size) return 0;
-    const int32_t done = copier.range(data, std::min(hole, size));
-    if (done < 0) return done;
-    at = hole;
-  }
-  return 0;
-}
-
-}  // namespace
-
 int32_t copyData(Thread&, int32_t fdIn, int32_t fdOut, uint32_t sizeLo, uint32_t sizeHi) {
-  const off64_t size = join(sizeLo, sizeHi);
-  // Any refusal of a reflink (EXDEV, EOPNOTSUPP, EINVAL, ENOTTY ...) is no error: the copy below
-  // meets whatever is really wrong.
-  if (size > 0 && ::ioctl(fdOut, FICLONE, fdIn) < 0) {
-    const int32_t done = copyRanges(fdIn, fdOut, size);
-    if (done < 0) return done;
-  }
-  return result(TEMP_FAILURE_RETRY(::ftruncate(fdOut, size)));
+  const int64_t size = join(sizeLo, sizeHi);
+  const int32_t done = copyBytes(fdIn, fdOut, size, nullptr);
+  return done < 0 ? done : result(TEMP_FAILURE_RETRY(::ftruncate(fdOut, size)));
 }
 
 int32_t fsync(Thread&, int32_t fd) {

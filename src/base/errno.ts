@@ -11,6 +11,14 @@ export const E = {
   ENOTSUPP: 524,
 } as const;
 
+/**
+ * Not errnos, but answered in the same way, so that a change stops where it is before its deciding
+ * step. PARKED: the request waits for data that is being copied, and is served from its beginning
+ * then. LATER: the I/O pool answers it.
+ */
+export const PARKED = -0x10000;
+export const LATER = -0x10001;
+
 const names = new Map<number, string>();
 for (const [code, [name]] of getSystemErrorMap()) names.set(-code, name);
 names.set(117, 'EUCLEAN');

@@ -16,6 +16,8 @@ import { STAT_C, type Sys, XATTR, XATTR_MAX } from '../sys/sys.js';
 const CAP_FSETID = 4;
 const CAP_SYS_ADMIN = 21;
 
+const SIGKILL_BIT = 8n;
+
 /** struct fuse_ext_header: u32 size, u32 type; struct fuse_supp_groups: u32 nr_groups, u32 groups[]. */
 const EXT_GROUPS = 32;
 const EXT_HEADER = 8;
@@ -86,17 +88,27 @@ export class RequestCaller implements Asker {
     return NO_ID;
   }
 
-  /** "" for a caller that cannot be seen from here (another pid namespace): it has no rights. */
   #status(): string {
-    const { sys } = this.#ov;
-    const pid = this.#pid;
-    if (pid === 0) return '';
-    const fd = sys.open(AT_FDCWD, `/proc/${pid}/status`, O_RDONLY, 0, 0);
-    if (fd < 0) return '';
-    const length = sys.native.pread(fd, XATTR, XATTR_MAX, 0, 0);
-    sys.native.close(fd);
-    return length < 0 ? '' : sys.text(XATTR, length);
+    return statusOf(this.#ov.sys, this.#pid);
   }
+}
+
+/** Process `pid` was told to end: SIGKILL, or another signal that ends it, is pending (complete_signal). */
+export function isKilled(sys: Sys, pid: number): boolean {
+  const status = statusOf(sys, pid);
+  return ['SigPnd', 'ShdPnd'].some(
+    (line) => ((BigInt(`0x${lineOf(status, line) || '0'}`) >> SIGKILL_BIT) & 1n) === 1n,
+  );
+}
+
+/** "" for a process that cannot be seen from here (another pid namespace), which has no rights. */
+function statusOf(sys: Sys, pid: number): string {
+  if (pid === 0) return '';
+  const fd = sys.open(AT_FDCWD, `/proc/${pid}/status`, O_RDONLY, 0, 0);
+  if (fd < 0) return '';
+  const length = sys.native.pread(fd, XATTR, XATTR_MAX, 0, 0);
+  sys.native.close(fd);
+  return length < 0 ? '' : sys.text(XATTR, length);
 }
 
 /** The values of one line, separated by single spaces. */

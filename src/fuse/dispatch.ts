@@ -2,7 +2,7 @@
  * From opcode to engine, and the only place that writes replies. A handler returns the length of
  * the body it left at REPLY, or -errno; exactly one reply leaves for each request that wants one.
  */
-import { E, errnoName } from '../base/errno.js';
+import { E, errnoName, LATER, PARKED } from '../base/errno.js';
 import { Op, OPCODES, opcodeName } from '../protocol/opcodes.js';
 import { INIT_OUT, IN_HEADER, OUT_HEADER } from '../protocol/layout.js';
 import { log } from '../sys/log.js';
@@ -12,6 +12,7 @@ import { negotiate } from './init.js';
 import * as names from './nameOps.js';
 import * as nodes from './nodeOps.js';
 import * as opens from './openOps.js';
+import { onInterrupt, park } from './parked.js';
 import { BODY, REPLY, type Session } from './session.js';
 import { trace } from './trace.js';
 
@@ -68,8 +69,7 @@ const table: readonly (readonly [number, Handler])[] = [
   [Op.RELEASE, opens.onRelease],
   [Op.RELEASEDIR, nothing],
   [Op.DESTROY, nothing],
-  // Every request is answered before the next is read, so the one to be interrupted is done.
-  [Op.INTERRUPT, nothing],
+  [Op.INTERRUPT, onInterrupt],
 ];
 for (const [code, handler] of table) handlers[code] = handler;
 for (const code of [Op.FORGET, Op.BATCH_FORGET, Op.INTERRUPT]) silent[code] = 1;
@@ -93,7 +93,7 @@ function onInit(s: Session): number {
   return INIT_OUT.size;
 }
 
-/** Serves the request in IN; returns the length of the reply left in OUT, 0 for none. */
+/** Serves the request in IN; returns the length of the reply left in OUT, 0 for none (now, or at all). */
 export function dispatch(s: Session): number {
   const { u32 } = s.ov.sys;
   const opcode = u32[(IN + IN_HEADER.opcode) >> 2];
@@ -102,8 +102,12 @@ export function dispatch(s: Session): number {
   const [uniqueLo, uniqueHi] = [u32[unique], u32[unique + 1]];
   const described = s.ov.spec.debug ? trace(s, opcode, node) : '';
   const code = run(s, opcode, node);
-  if (described !== '') log(`${described} -> ${code < 0 ? errnoName(code) : code}`);
-  if (silent[opcode] === 1) return 0;
+  if (described !== '') log(`${described} -> ${outcome(code)}`);
+  if (silent[opcode] === 1 || code === LATER) return 0;
+  if (code === PARKED) {
+    park(s, opcode, dispatch);
+    return 0;
+  }
   const length = OUT_HEADER.size + Math.max(code, 0);
   const o = OUT >> 2;
   u32[o] = length;
@@ -111,6 +115,12 @@ export function dispatch(s: Session): number {
   u32[o + 2] = uniqueLo;
   u32[o + 3] = uniqueHi;
   return length;
+}
+
+function outcome(code: number): string | number {
+  if (code === PARKED) return 'waits';
+  if (code === LATER) return 'in the pool';
+  return code < 0 ? errnoName(code) : code;
 }
 
 function run(s: Session, opcode: number, node: number): number {

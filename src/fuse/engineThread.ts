@@ -10,10 +10,11 @@ import { openOverlay } from '../overlay/open.js';
 import { log } from '../sys/log.js';
 import { NEXT_ENDED, NEXT_WAKE } from '../sys/native.js';
 import { OUT } from '../sys/memory.js';
-import { Sys } from '../sys/sys.js';
+import { SMALL, Sys } from '../sys/sys.js';
 import { RequestCaller } from './caller.js';
 import { dispatch } from './dispatch.js';
 import type { FromEngine, ToEngine } from './messages.js';
+import { connectPool } from './parked.js';
 import { connectBackings, passthroughProblem } from './passthroughPort.js';
 import type { Session } from './session.js';
 import { statsOf } from './stats.js';
@@ -58,6 +59,7 @@ class EngineThread {
         if (session) length = this.#serve(session);
       } else if (next === NEXT_WAKE) {
         this.#takeMessages();
+        this.#takeCopies();
       } else if (next <= NEXT_ENDED) {
         this.#ended(NEXT_ENDED - next);
       } else {
@@ -102,6 +104,18 @@ class EngineThread {
     }
   }
 
+  /** Serves those who waited for copies that the pool has ended. */
+  #takeCopies(): void {
+    const { native, view } = this.#sys;
+    for (;;) {
+      const job = native.poolDone(SMALL);
+      if (job <= 0) return;
+      const result = view.getInt32(SMALL, true);
+      this.#bySlot.find((session) => session?.ov.bulk.done(job, result));
+      this.#fds.flush();
+    }
+  }
+
   #take(message: ToEngine): void {
     switch (message.kind) {
       case 'prepare':
@@ -130,7 +144,10 @@ class EngineThread {
     try {
       const ov = openOverlay(this.#sys, spec, this.#fds);
       const caller = new RequestCaller(ov);
-      this.#prepared.set(mount, { ov, caller, mount, slot: -1, setxattrExt: false, minor: 0 });
+      this.#prepared.set(mount, {
+        ...{ ov, caller, mount, slot: -1, setxattrExt: false, minor: 0 },
+        ...{ parked: new Map(), begun: undefined },
+      });
       const devices = [...ov.layers].map((layer) => layer.dev.toString());
       this.#post({ kind: 'prepared', mount, devices });
     } catch (error) {
@@ -151,6 +168,7 @@ class EngineThread {
       return;
     }
     session.slot = slot;
+    connectPool(session.ov, slot);
     session.ov.setBacking = (node, fd, writable) => {
       native.setBacking(slot, node, fd, writable);
     };
@@ -165,6 +183,8 @@ class EngineThread {
   }
 
   #ended(slot: number): void {
+    // Copies for it that have just ended.
+    this.#takeCopies();
     const session = this.#bySlot[slot];
     this.#sys.native.detach(slot);
     this.#bySlot[slot] = undefined;

@@ -2,7 +2,7 @@
  * OPEN, CREATE, TMPFILE and RELEASE. Only the passthrough plane has them; the cached one answers
  * ENOSYS, which the kernel takes as "never ask again" (DESIGN.md, decision 1).
  */
-import { E } from '../base/errno.js';
+import { E, PARKED } from '../base/errno.js';
 import { S_IFREG } from '../base/mode.js';
 import { create, createTmpfile, type Make } from '../overlay/create.js';
 import { NO_BACKING, openFile, openNew } from '../overlay/passthrough.js';
@@ -41,6 +41,7 @@ export function onOpen(s: Session, node: number): number {
   if (refused.size > 0) refused.delete(thread);
   const id = openFile(ov, backings, node, { flags, kill, again });
   if (id >= 0) return opened(s, id, REPLY);
+  if (id === PARKED && again) refused.set(thread, node);
   // Thread 0 is one that our process ID namespace does not know.
   if (id === -E.ESTALE && !again && thread !== 0) {
     if (refused.size >= REFUSED_MAX) refused.clear();

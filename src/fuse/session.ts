@@ -12,10 +12,22 @@ export interface Session {
   readonly mount: number;
   slot: number;
   setxattrExt: boolean;
+  /** Requests that wait for a copy, by their number. */
+  readonly parked: Map<number, Parked>;
+  /** When the request that is served again was read (Native.park); undefined for a fresh one. */
+  begun: number | undefined;
   /** Protocol minor version; 0 before INIT, and after one that failed. */
   minor: number;
   /** Why INIT failed: a sentence. */
   failure?: string | undefined;
+}
+
+export interface Parked {
+  readonly opcode: number;
+  readonly begun: number;
+  readonly pid: number;
+  /** Waits no longer. */
+  readonly leave: () => void;
 }
 
 /** Where a request's own struct begins, and where a reply's body goes. */

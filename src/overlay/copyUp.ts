@@ -4,7 +4,7 @@
  * publishes it, then the inode table). A failure before the rename leaves nothing but a removed
  * temporary file. (fs/overlayfs/copy_up.c)
  */
-import { E } from '../base/errno.js';
+import { E, PARKED } from '../base/errno.js';
 import { isDir, isLnk, isReg, S_IFMT } from '../base/mode.js';
 import { encodeOrigin } from '../layer/origin.js';
 import type { Layer } from '../layer/layer.js';
@@ -34,6 +34,7 @@ import {
   XATTR_LIST,
   XATTR_MAX,
 } from '../sys/sys.js';
+import { BULK_LEAST, type BulkCopy } from './bulk.js';
 import { isForeign } from './foreign.js';
 import { xinoHi } from './identity.js';
 import {
@@ -70,7 +71,8 @@ export function copyUp(ov: Overlay, node: number, limit: number = ALL): number {
 /** Makes sure that `node` is an upper object whose metadata can change; its data may stay below. */
 export function copyUpMeta(ov: Overlay, node: number): number {
   if (!ov.table.has(node, F_UPPER)) return raise(ov, node, ov.metacopies ? METADATA : ALL);
-  return linkNames(ov, node);
+  const busy = ov.bulk.check(node);
+  return busy < 0 ? busy : linkNames(ov, node);
 }
 
 function raise(ov: Overlay, node: number, limit: number): number {
@@ -112,15 +114,19 @@ interface Source {
 }
 
 function copyUpOne(ov: Overlay, node: number, limit: number): number {
+  const busy = ov.bulk.check(node);
+  if (busy < 0) return busy;
   const work = ov.workDir();
   const plan = planSource(ov, node, limit);
   if (typeof plan === 'number') return plan;
   const { native } = ov.sys;
-  const temp = ov.work?.tempName() ?? '';
   const copies = isReg(plan.mode) && plan.limit !== METADATA;
-  let code = makeTemp(ov, node, plan, work, temp);
+  const ready = copies ? bulkData(ov, node, plan, work) : undefined;
+  if (typeof ready === 'number') return ready;
+  const temp = ready?.temp ?? ov.work?.tempName() ?? '';
+  let code = ready ? 0 : makeTemp(ov, node, plan, work, temp);
   if (code >= 0) code = decorate(ov, node, plan, work, temp);
-  if (code >= 0 && ov.durable && copies) code = syncFile(ov.sys, work, temp);
+  if (code >= 0 && ov.durable && copies && !ready) code = syncFile(ov.sys, work, temp);
   if (code >= 0) code = native.statx(work, temp, AT_SYMLINK_NOFOLLOW, STATX_INO, STAT_B);
   if (code >= 0) code = publish(ov, node, plan, work, temp);
   if (code < 0) {
@@ -192,6 +198,40 @@ function makeFile(ov: Overlay, node: number, from: Source, work: number, temp: s
   return code;
 }
 
+/**
+ * Large data, copied to a file in the workdir and synced; the node's statx is at STAT_A. PARKED while
+ * the pool is at it; undefined when it is to be copied here. What is done to the file afterwards
+ * (owner, xattrs, times) needs no sync of its own: the rename that publishes it comes later in the
+ * upper's journal (ovl_copy_up_file syncs only here, too).
+ */
+function bulkData(
+  ov: Overlay,
+  node: number,
+  from: Source,
+  work: number,
+): BulkCopy | number | undefined {
+  const { bulk, sys } = ov;
+  const size = Math.min(from.limit, sys.u64(STAT_A + STATX.size_));
+  if (size < BULK_LEAST || !bulk.pool) return undefined;
+  const ready = bulk.take(node, size);
+  if (ready?.result !== undefined) {
+    if (ready.result < 0) return ready.result;
+    ov.copiedBytes += ready.size;
+    return ready;
+  }
+  const temp = ov.work?.tempName() ?? '';
+  const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+  const fdOut = sys.open(work, temp, flags, 0o600, RESOLVE_LAYER);
+  if (fdOut < 0) return fdOut;
+  const fdIn = ov.openFile(node, O_RDONLY);
+  const code = fdIn < 0 ? fdIn : bulk.start(node, { fdIn, fdOut, size, temp }, ov.durable);
+  if (code === PARKED) return code;
+  if (fdIn >= 0) sys.native.close(fdIn);
+  sys.native.close(fdOut);
+  sys.native.unlinkat(work, temp, 0);
+  return code < 0 ? code : undefined;
+}
+
 /** Copies a node's data to an empty file; the node's statx is at STAT_A. */
 function copyData(ov: Overlay, node: number, out: number, limit: number): number {
   const { native } = ov.sys;
@@ -211,16 +251,19 @@ function copyData(ov: Overlay, node: number, out: number, limit: number): number
  */
 function copyUpData(ov: Overlay, node: number, limit: number): number {
   const { native, u32 } = ov.sys;
-  const code = ov.stat(node, STAT_A);
+  const code = ov.bulk.check(node) || ov.bulk.checkStray() || ov.stat(node, STAT_A);
   if (code < 0) return code;
   const dir = ov.realDir(node);
   const name = ov.realName(node);
   const out = ov.sys.open(dir, name, O_WRONLY | O_NOFOLLOW, 0, RESOLVE_LAYER);
   if (out < 0) return out;
   const capability = native.getxattr(dir, name, CAPABILITY, XATTR, XATTR_MAX);
-  let done = native.ftruncate(out, 0, 0);
-  if (done >= 0) done = copyData(ov, node, out, limit);
-  if (done >= 0 && ov.durable) done = native.fsync(out);
+  // Capabilities would be gone while the pool writes, so such a file is copied here.
+  const bulk = capability > 0 ? undefined : bulkInPlace(ov, node, out, limit);
+  if (bulk === PARKED) return bulk;
+  let done = bulk ?? native.ftruncate(out, 0, 0);
+  if (done >= 0 && bulk === undefined) done = copyData(ov, node, out, limit);
+  if (done >= 0 && bulk === undefined && ov.durable) done = native.fsync(out);
   if (done >= 0 && capability > 0)
     done = native.setxattr(dir, name, CAPABILITY, XATTR, capability, 0);
   if (done >= 0) done = native.removexattr(dir, name, `${ov.markPrefix}metacopy`);
@@ -236,6 +279,34 @@ function copyUpData(ov: Overlay, node: number, limit: number): number {
   ov.dataMoved(node);
   ov.dropLower(node);
   return 0;
+}
+
+/**
+ * As bulkData, for the upper file `out` (the pool's, after PARKED). Its size is what is shown, so it
+ * keeps that until the data is there: then it is `limit`, as copyData leaves it.
+ */
+function bulkInPlace(ov: Overlay, node: number, out: number, limit: number): number | undefined {
+  const { bulk, sys } = ov;
+  const size = Math.min(limit, sys.u64(STAT_A + STATX.size_));
+  if (size < BULK_LEAST || !bulk.pool) return undefined;
+  const ready = bulk.take(node, size)?.result;
+  if (ready !== undefined) {
+    if (ready < 0) return ready;
+    ov.copiedBytes += size;
+    return sys.native.ftruncate(out, size >>> 0, Math.floor(size / 0x1_0000_0000));
+  }
+  const fdIn = ov.openFile(node, O_RDONLY);
+  if (fdIn < 0) return fdIn;
+  const w = STAT_A >> 2;
+  const stat = sys.u32.slice(w, w + STATX.size / 4);
+  let code = sys.native.ftruncate(out, 0, 0);
+  if (code >= 0) {
+    code = sys.native.ftruncate(out, stat[STATX.size_ >> 2], stat[(STATX.size_ >> 2) + 1]);
+  }
+  if (code >= 0) code = bulk.start(node, { fdIn, fdOut: out, size, temp: '' }, ov.durable, stat);
+  if (code === PARKED) return code;
+  sys.native.close(fdIn);
+  return code < 0 ? code : undefined;
 }
 
 /** Owner, xattrs, mode and times, in the order in which none undoes another (chown drops capabilities and set-id bits). */

@@ -1,6 +1,6 @@
 /** Data of regular files. Most READs and WRITEs never come here: the session answers them on the node's backing. */
-import { E, errnoName } from '../base/errno.js';
-import { isDir } from '../base/mode.js';
+import { E, errnoName, LATER } from '../base/errno.js';
+import { isDir, S_ISGID, S_ISUID } from '../base/mode.js';
 import { CAPABILITY } from '../layer/xattrs.js';
 import {
   FS_IOC_GETFLAGS,
@@ -11,6 +11,7 @@ import {
 } from '../sys/constants.js';
 import { log } from '../sys/log.js';
 import { XATTR } from '../sys/sys.js';
+import { BULK_LEAST } from './bulk.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
 import { type Asker, keepNoCapability, killSetIds, killSetIdsFor } from './attr.js';
 import { F_CAPABLE, F_UPPER } from './inodeTable.js';
@@ -144,6 +145,11 @@ export function copyFileRange(
   if (input < 0) return input;
   const step = Math.min(length, COPY_STEP);
   const { native } = ov.sys;
+  const { pool } = ov.bulk;
+  const setId = (ov.table.mode(to) & (S_ISUID | S_ISGID)) !== 0;
+  if (step >= BULK_LEAST && !setId && pool?.range(input, fromOff, out, toOff, step) === true) {
+    return LATER;
+  }
   const copied = native.copyFileRange(input, fromOff[0], fromOff[1], out, toOff[0], toOff[1], step);
   if (copied > 0) {
     ov.bytesRead += copied;
@@ -156,13 +162,16 @@ export function copyFileRange(
 /** fsync of a file or directory. What is only in a lower is on disk already. */
 export function fsync(ov: Overlay, node: number, dataOnly: boolean): number {
   if (!ov.durable || !ov.table.has(node, F_UPPER)) return 0;
-  const { native } = ov.sys;
   if (!isDir(ov.table.mode(node))) {
     const fd = ov.file(node);
-    if (fd < 0) return fd;
-    return dataOnly ? native.fdatasync(fd) : native.fsync(fd);
+    return fd < 0 ? fd : sync(ov, fd, dataOnly);
   }
-  return withDir(ov, node, (fd) => native.fsync(fd));
+  return withDir(ov, node, (fd) => sync(ov, fd, dataOnly));
+}
+
+function sync(ov: Overlay, fd: number, dataOnly: boolean): number {
+  if (ov.bulk.pool?.sync(fd, dataOnly) === true) return LATER;
+  return dataOnly ? ov.sys.native.fdatasync(fd) : ov.sys.native.fsync(fd);
 }
 
 /** Reads a file's flags (FS_IOC_GETFLAGS, FS_IOC_FSGETXATTR) to `at`. 0 or -errno. */

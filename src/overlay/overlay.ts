@@ -26,6 +26,7 @@ import { STATX } from '../protocol/layout.js';
 import { log } from '../sys/log.js';
 import { STAT_C, type Sys } from '../sys/sys.js';
 import type { Backings } from './backings.js';
+import { BulkCopies } from './bulk.js';
 import { DataLayers } from './dataLayers.js';
 import { overflowIds } from '../sys/userns.js';
 import { DirIndexes } from './dirIndex.js';
@@ -86,6 +87,8 @@ export class Overlay {
   /** Where the origins of copied-up objects are looked for. */
   readonly origins: readonly Layer[];
   readonly indexes = new DirIndexes();
+  /** Data that is being copied up. */
+  readonly bulk: BulkCopies;
   readonly hit = new Hit();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
   readonly xino: Xino | undefined;
@@ -127,6 +130,7 @@ export class Overlay {
     this.links = parts.links;
     this.table = new InodeTable(parts.sys.native);
     this.lowers = new LowerTable(this.table.arena);
+    this.bulk = new BulkCopies(this.sys, () => this.workDir());
     this.ids = parts.spec.ids && new IdMap(parts.spec.ids);
     const forced = this.work ? !this.work.trusted : this.overflow !== undefined;
     this.userxattr = parts.spec.userxattr ?? forced;
@@ -311,6 +315,7 @@ export class Overlay {
    */
   #addBlocks(node: number, at: number): number {
     const { native, u32 } = this.sys;
+    this.bulk.shadow(node, at);
     if (this.data?.pending(this.dataPlace(node)) === true) {
       const block = u32[(at + STATX.blksize) >> 2];
       u32[(at + STATX.blocks) >> 2] =
@@ -411,6 +416,7 @@ export class Overlay {
     const { table } = this;
     this.#fds.drop(this.#owner, FdKind.File, node);
     this.backings?.drop(node);
+    this.bulk.dropped(node);
     const dir = isDir(table.mode(node));
     if (dir) {
       this.#fds.drop(this.#owner, FdKind.UpperDir, node);

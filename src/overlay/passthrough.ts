@@ -57,6 +57,11 @@ export function openFile(ov: Overlay, backings: Backings, node: number, open: Op
   const object = table.current(node);
   const refusal = writes ? refusedOpen(ov, object, flags) : 0;
   if (refusal < 0) return refusal;
+  // Who waited for the copy takes it before looking at those who have opened the lower file meanwhile.
+  if (writes && ov.bulk.of(object)?.result !== undefined) {
+    const up = copyUp(ov, object, truncates ? 0 : Infinity);
+    if (up < 0) return up;
+  }
   if (backings.isOpen(node) && (backings.isStale(node) || (writes && isLower(ov, object)))) {
     if (again && !writes) return backings.hold(node);
     // No name leads to a successor of what has none.
@@ -158,6 +163,7 @@ function retire(ov: Overlay, backings: Backings, node: number): void {
   ov.table.set(node, F_ASK);
   ov.table.succeed(node);
   ov.retired++;
+  ov.bulk.moved(node, ov.table.current(node));
   backings.moved(node);
   backings.port.invalidate(node);
 }

@@ -173,6 +173,48 @@ export interface Native {
    * gone, which is fine.
    */
   send(slot: number, at: number, length: number): number;
+  // --- the I/O pool (native/README.md); threads start with the first job ------------------------
+  /**
+   * Answers the request in IN, an fsync of what `fd` is, later; the descriptor stays the caller's and
+   * may be closed at once. -EAGAIN: the pool takes no more, answer it here.
+   */
+  poolSync(slot: number, fd: number, dataOnly: boolean): number;
+  /** As poolSync, for a COPY_FILE_RANGE. */
+  poolRange(
+    slot: number,
+    fdIn: number,
+    inLo: number,
+    inHi: number,
+    fdOut: number,
+    outLo: number,
+    outHi: number,
+    size: number,
+  ): number;
+  /**
+   * `copyData` in the pool, then fsync with `sync`; `keepSize`: the target has its size already. Both
+   * descriptors stay open until it is done. Returns the job's number (> 0), -EAGAIN (copy here), or
+   * -ENOTCONN (the slot has ended).
+   */
+  poolCopy(
+    slot: number,
+    fdIn: number,
+    fdOut: number,
+    sizeLo: number,
+    sizeHi: number,
+    sync: boolean,
+    keepSize: boolean,
+  ): number;
+  /** Lets a copy end early, with -ECANCELED, unless it is done already. */
+  poolCancel(job: number): number;
+  /**
+   * The number of a copy that is done, its result (i32: 0 or -errno) at `at`; 0: none. `next` returns
+   * NEXT_WAKE when there is one; look also after NEXT_ENDED, which comes after all jobs of its slot.
+   */
+  poolDone(at: number): number;
+  /** The request in IN will be answered by `send`; returns when it was read, for `resumed`. */
+  park(): number;
+  /** A parked request of `opcode` has been answered. */
+  resumed(slot: number, opcode: number, begun: number): void;
   /**
    * The errno (> 0) of the last reply that could not be written, then forgets it; 0 = none. Its
    * caller got EIO instead. ENOENT (the request was aborted) does not count.

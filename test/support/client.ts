@@ -68,7 +68,7 @@ export function decodeWord(word: string): string {
 }
 
 /** "ok A B" as words, "err N" as an errno's name. */
-function parseLine(line: string): Result {
+export function parseLine(line: string): Result {
   if (line.startsWith('err ')) {
     const code = Number(line.slice(4));
     return { errno: errnoNames.get(code) ?? `errno ${code}` };

@@ -179,7 +179,16 @@ export class Engine {
     this.sys.reclaim = this.fds.shrink;
     this.ov = openOverlay(this.sys, specOf(top, parts), this.fds);
     const caller = new RequestCaller(this.ov);
-    this.session = { ov: this.ov, caller, mount: 1, slot: -1, setxattrExt: false, minor: 0 };
+    this.session = {
+      ov: this.ov,
+      caller,
+      mount: 1,
+      slot: -1,
+      setxattrExt: false,
+      minor: 0,
+      parked: new Map(),
+      begun: undefined,
+    };
     if (parts.noInit !== true) this.must(Op.INIT, 0, initBody(45));
   }
 

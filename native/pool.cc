@@ -1,0 +1,293 @@
+#include "pool.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "copy.h"
+#include "fuse_abi.h"
+#include "memory.h"
+#include "requests.h"
+#include "tally.h"
+
+namespace stratafs {
+
+namespace {
+
+// So that reads and writes, and syncs behind copies, always find a thread.
+constexpr uint32_t kMostCopies = 2;
+constexpr uint32_t kMostSlow = 3;
+// Then the loop does the work itself, which slows its clients down to what the disk can do.
+constexpr size_t kMostQuick = 64;
+// An unused buffer is given back.
+constexpr std::chrono::seconds kKeepBuffer{1};
+
+using Buffer = std::unique_ptr<uint8_t[]>;
+constexpr size_t kBufferSize = sizeof(fuse_out_header) + kMaxIo;
+
+void read(const Job& job, Buffer& buffer, Finished& finished) {
+  if (!buffer) buffer = std::make_unique_for_overwrite<uint8_t[]>(kBufferSize);
+  uint8_t* const body = buffer.get() + sizeof(fuse_out_header);
+  const int64_t got = readAll(job.in, body, static_cast<uint32_t>(job.size), job.inAt);
+  if (got < 0) {
+    finished.sendError = postCode(job.device, job.unique, static_cast<int>(-got));
+    return;
+  }
+  finished.bytesRead = static_cast<uint64_t>(got);
+  finished.sendError = postReply(job.device, buffer.get(),
+                                 static_cast<uint32_t>(sizeof(fuse_out_header) + got), job.unique);
+}
+
+// WRITE and COPY_FILE_RANGE answer with a count; that of COPY_FILE_RANGE_64 looks the same.
+void replyCount(const Job& job, int64_t count, Finished& finished) {
+  if (count < 0) {
+    finished.sendError = postCode(job.device, job.unique, static_cast<int>(-count));
+    return;
+  }
+  finished.bytesWritten = static_cast<uint64_t>(count);
+  struct {
+    fuse_out_header head;
+    fuse_write_out body;
+  } reply = {};
+  reply.body.size = static_cast<uint32_t>(count);
+  finished.sendError =
+      postReply(job.device, reinterpret_cast<uint8_t*>(&reply), sizeof reply, job.unique);
+}
+
+int64_t copyRange(const Job& job) {
+  off64_t in = job.inAt;
+  off64_t out = job.outAt;
+  const size_t size = static_cast<size_t>(job.size);
+  const ssize_t done = TEMP_FAILURE_RETRY(::copy_file_range(job.in, &in, job.out, &out, size, 0));
+  return done < 0 ? -errno : done;
+}
+
+int32_t copy(const Job& job) {
+  int32_t done = copyBytes(job.in, job.out, job.size, &job.cancelled);
+  if (done >= 0 && !job.keepSize) {
+    done = TEMP_FAILURE_RETRY(::ftruncate(job.out, job.size)) < 0 ? -errno : 0;
+  }
+  if (done >= 0 && job.cancelled) done = -ECANCELED;
+  if (done >= 0 && job.sync && TEMP_FAILURE_RETRY(::fsync(job.out)) < 0) done = -errno;
+  return done;
+}
+
+// Returns a copy's result.
+int32_t perform(const Job& job, Buffer& buffer, Finished& finished) {
+  switch (job.kind) {
+    case Job::Kind::kCopy:
+      return copy(job);
+    case Job::Kind::kSync: {
+      const int done =
+          TEMP_FAILURE_RETRY(job.dataOnly ? ::fdatasync(job.out) : ::fsync(job.out)) < 0 ? errno
+                                                                                         : 0;
+      finished.sendError = postCode(job.device, job.unique, done);
+      break;
+    }
+    case Job::Kind::kRange: {
+      const int64_t done = copyRange(job);
+      replyCount(job, done, finished);
+      finished.bytesRead = finished.bytesWritten;
+      break;
+    }
+    case Job::Kind::kRead:
+      read(job, buffer, finished);
+      break;
+    case Job::Kind::kWrite: {
+      const uint32_t size = static_cast<uint32_t>(job.size);
+      replyCount(job, writeAll(job.out, job.data.get(), size, job.outAt, job.cached), finished);
+      break;
+    }
+  }
+  return 0;
+}
+
+bool isSlow(const Job& job) {
+  return job.kind == Job::Kind::kCopy || job.kind == Job::Kind::kSync;
+}
+
+}  // namespace
+
+void Job::closeFiles() {
+  if (kind == Kind::kCopy) return;
+  if (in >= 0) ::close(in);
+  if (out >= 0) ::close(out);
+  in = out = -1;
+}
+
+Pool::~Pool() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+    for (Job* job : copies_)
+      job->cancelled = true;
+  }
+  ready_.notify_all();
+  for (uint32_t i = 0; i < started_; i++)
+    pthread_join(threads_[i], nullptr);
+}
+
+bool Pool::submit(std::unique_ptr<Job>& job) {
+  const std::lock_guard lock(mutex_);
+  const bool slow = isSlow(*job);
+  if (!slow && quick_.size() >= kMostQuick) return false;
+  if (idle_ <= slow_.size() + quick_.size() && started_ < kThreads && !startThread() &&
+      started_ == 0) {
+    return false;
+  }
+  const size_t slot = static_cast<size_t>(job->slot);
+  if (slot >= busy_.size()) {
+    busy_.resize(slot + 1);
+    closing_.resize(slot + 1);
+  }
+  busy_[slot]++;
+  closing_[slot] = false;
+  if (job->kind == Job::Kind::kCopy) copies_.push_back(job.get());
+  (slow ? slow_ : quick_).push_back(std::move(job));
+  ready_.notify_one();
+  return true;
+}
+
+void Pool::cancel(int32_t number) {
+  const std::lock_guard lock(mutex_);
+  for (Job* job : copies_) {
+    if (job->number == number) job->cancelled = true;
+  }
+}
+
+bool Pool::takeDone(int32_t& number, int32_t& result) {
+  const std::lock_guard lock(mutex_);
+  if (done_.empty()) return false;
+  number = done_.front().number;
+  result = done_.front().result;
+  done_.pop_front();
+  return true;
+}
+
+uint32_t Pool::busy(int32_t slot) {
+  const std::lock_guard lock(mutex_);
+  return static_cast<size_t>(slot) < busy_.size() ? busy_[static_cast<size_t>(slot)] : 0;
+}
+
+bool Pool::close(int32_t slot) {
+  const std::lock_guard lock(mutex_);
+  const size_t index = static_cast<size_t>(slot);
+  if (index >= busy_.size() || busy_[index] == 0) return false;
+  closing_[index] = true;
+  for (Job* job : copies_) {
+    if (job->slot == slot) job->cancelled = true;
+  }
+  return true;
+}
+
+void Pool::drain(int32_t slot) {
+  if (!close(slot)) return;
+  std::unique_lock lock(mutex_);
+  settled_.wait(lock, [this, slot] { return busy_[static_cast<size_t>(slot)] == 0; });
+}
+
+std::vector<Finished> Pool::takeFinished() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(finished_, {});
+}
+
+void* Pool::run(void* self) {
+  static_cast<Pool*>(self)->work();
+  return nullptr;
+}
+
+bool Pool::startThread() {
+  // Signals are the main thread's business.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const bool made = pthread_create(&threads_[started_], nullptr, run, this) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (made) started_++;
+  return made;
+}
+
+void Pool::work() {
+  prctl(PR_SET_NAME, "stratafs-io");
+  // The engine thread may just follow a client (placement.h), which its pool is not to do.
+  const sched_param none = {};
+  sched_setscheduler(0, SCHED_OTHER, &none);
+  cpu_set_t processors;
+  if (sched_getaffinity(getpid(), sizeof processors, &processors) == 0) {
+    sched_setaffinity(0, sizeof processors, &processors);
+  }
+  Buffer buffer;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    const std::unique_ptr<Job> job = take();
+    if (job) {
+      lock.unlock();
+      Finished finished;
+      finished.slot = job->slot;
+      finished.opcode = job->opcode;
+      const int32_t result = perform(*job, buffer, finished);
+      finished.ns = monotonicNs() - job->begun;
+      job->closeFiles();
+      lock.lock();
+      settle(*job, finished, result);
+      continue;
+    }
+    if (ending_) return;
+    idle_++;
+    if (!buffer) {
+      ready_.wait(lock);
+    } else if (ready_.wait_for(lock, kKeepBuffer) == std::cv_status::timeout) {
+      buffer.reset();
+    }
+    idle_--;
+  }
+}
+
+std::unique_ptr<Job> Pool::take() {
+  const auto first = [](std::deque<std::unique_ptr<Job>>& queue, auto at) {
+    std::unique_ptr<Job> job = std::move(*at);
+    queue.erase(at);
+    return job;
+  };
+  const auto allowed = std::find_if(slow_.begin(), slow_.end(), [this](const auto& job) {
+    return slowRunning_ < kMostSlow &&
+           (job->kind != Job::Kind::kCopy || copiesRunning_ < kMostCopies);
+  });
+  // One thread for the slow ones at least, however many of the others there are.
+  if (allowed != slow_.end() && (slowRunning_ == 0 || quick_.empty())) {
+    slowRunning_++;
+    if ((*allowed)->kind == Job::Kind::kCopy) copiesRunning_++;
+    return first(slow_, allowed);
+  }
+  return quick_.empty() ? nullptr : first(quick_, quick_.begin());
+}
+
+void Pool::settle(const Job& job, const Finished& finished, int32_t result) {
+  if (isSlow(job)) slowRunning_--;
+  if (job.kind == Job::Kind::kCopy) {
+    copiesRunning_--;
+    std::erase(copies_, &job);
+    done_.push_back({job.number, result});
+  } else {
+    finished_.push_back(finished);
+  }
+  const size_t slot = static_cast<size_t>(job.slot);
+  if (--busy_[slot] == 0) settled_.notify_all();
+  if (job.kind == Job::Kind::kCopy || (closing_[slot] && busy_[slot] == 0)) wake();
+}
+
+void Pool::wake() const {
+  const uint64_t one = 1;
+  // EAGAIN: the counter is full, so a wake-up is pending already; no other error can be.
+  if (::write(wakeFd_, &one, sizeof one) < 0) return;
+}
+
+}  // namespace stratafs

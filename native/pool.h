@@ -1,0 +1,116 @@
+// The I/O pool: a few threads for what may take long. A job works on descriptors alone and knows
+// nothing of nodes. README.md, "The I/O pool", has the rules.
+#pragma once
+
+#include <pthread.h>
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace stratafs {
+
+struct Job {
+  // A copy-up's data reports to the engine; the others answer their request by themselves.
+  enum class Kind : uint8_t { kCopy, kSync, kRange, kRead, kWrite };
+
+  Kind kind = Kind::kCopy;
+  int32_t slot = -1;
+  int device = -1;  // The slot's; it outlives the job.
+  uint64_t unique = 0;
+  uint32_t opcode = 0;
+  int64_t begun = 0;  // When the request was read (CLOCK_MONOTONIC, ns).
+  int in = -1;        // Descriptors are the job's own, but a copy's are its asker's.
+  int out = -1;
+  int64_t inAt = 0;
+  int64_t outAt = 0;
+  int64_t size = 0;
+  bool sync = false;      // kCopy: fsync `out` at the end.
+  bool keepSize = false;  // kCopy: `out` has its size already.
+  bool dataOnly = false;  // kSync: fdatasync.
+  bool cached = false;    // kWrite: FUSE_WRITE_CACHE.
+  std::unique_ptr<uint8_t[]> data;
+  int32_t number = 0;
+  std::atomic<bool> cancelled{false};
+
+  Job() = default;
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+  ~Job() { closeFiles(); }
+  void closeFiles();
+};
+
+// What became of a request that the pool answered.
+struct Finished {
+  int32_t slot = -1;
+  uint32_t opcode = 0;
+  int64_t ns = 0;
+  uint64_t bytesRead = 0;
+  uint64_t bytesWritten = 0;
+  int32_t sendError = 0;
+};
+
+// Used by its session's thread; `wakeFd` is written to when that has something to do.
+class Pool {
+ public:
+  explicit Pool(int wakeFd) : wakeFd_(wakeFd) {}
+  // Gives up the copies and waits for the rest.
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  // Takes the job; false, and leaves it, when there are too many or no thread can be made.
+  bool submit(std::unique_ptr<Job>& job);
+  void cancel(int32_t number);
+  // The next copy that has ended: its number and 0 or -errno; false when there is none.
+  bool takeDone(int32_t& number, int32_t& result);
+  // Jobs of a slot that have not ended.
+  uint32_t busy(int32_t slot);
+  // No further job comes from `slot`: its copies end early. True when it is busy still; wakeFd
+  // tells when it no longer is.
+  bool close(int32_t slot);
+  // Closes a slot and waits until it is not busy.
+  void drain(int32_t slot);
+  // What was answered since the last call.
+  std::vector<Finished> takeFinished();
+
+ private:
+  static void* run(void* self);
+  void work();
+  bool startThread();
+  // The next job that may run now, or null. All below with mutex_ held.
+  std::unique_ptr<Job> take();
+  void settle(const Job& job, const Finished& finished, int32_t result);
+  void wake() const;
+
+  static constexpr uint32_t kThreads = 4;
+
+  const int wakeFd_;
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::condition_variable settled_;
+  std::deque<std::unique_ptr<Job>> slow_;   // Copies and syncs.
+  std::deque<std::unique_ptr<Job>> quick_;  // Reads, writes, ranges.
+  std::vector<Job*> copies_;                // Queued or running.
+  struct Done {
+    int32_t number;
+    int32_t result;
+  };
+  std::deque<Done> done_;
+  std::vector<Finished> finished_;
+  std::vector<uint32_t> busy_;  // By slot.
+  std::vector<bool> closing_;   // By slot.
+  std::array<pthread_t, kThreads> threads_ = {};
+  uint32_t started_ = 0;
+  uint32_t idle_ = 0;
+  uint32_t slowRunning_ = 0;
+  uint32_t copiesRunning_ = 0;
+  bool ending_ = false;
+};
+
+}  // namespace stratafs

@@ -1,0 +1,75 @@
+/** Requests that wait for data which the I/O pool copies (overlay/bulk.ts): kept, served again, or given up. */
+import { E } from '../base/errno.js';
+import type { Overlay } from '../overlay/overlay.js';
+import { IN_HEADER, OUT_HEADER } from '../protocol/layout.js';
+import { IN, OUT } from '../sys/memory.js';
+import { SMALL } from '../sys/sys.js';
+import { isKilled } from './caller.js';
+import { BODY, type Session } from './session.js';
+
+const TMPFS = 0x0102_1994;
+
+/** Connects a mount's copies and syncs with the pool of its thread. */
+export function connectPool(ov: Overlay, slot: number): void {
+  const { native, u32 } = ov.sys;
+  const high = (value: number): number => Math.floor(value / 0x1_0000_0000);
+  const root = ov.upper?.root ?? -1;
+  // Syncing is nothing there; handing it over would be all of the work.
+  const inMemory = root >= 0 && native.fstatfs(root, SMALL) >= 0 && u32[SMALL >> 2] === TMPFS;
+  ov.bulk.pool = {
+    copy: (fdIn, fdOut, size, sync, keepSize) =>
+      native.poolCopy(slot, fdIn, fdOut, size >>> 0, high(size), sync, keepSize),
+    cancel: (job) => {
+      native.poolCancel(job);
+    },
+    sync: (fd, dataOnly) => !inMemory && native.poolSync(slot, fd, dataOnly) >= 0,
+    range: (fdIn, [inLo, inHi], fdOut, [outLo, outHi], size) =>
+      native.poolRange(slot, fdIn, inLo, inHi, fdOut, outLo, outHi, size) >= 0,
+  };
+}
+
+/** The number of the request whose u64 is at `at`. */
+const unique = (s: Session, at: number): number => s.ov.sys.u64(at);
+
+/** Keeps the request in IN until the copy it has stopped for ends. `serve` is what it is served with. */
+export function park(s: Session, opcode: number, serve: (s: Session) => number): void {
+  const { ov, slot } = s;
+  const { native, u8, u32 } = ov.sys;
+  const request = u8.slice(IN, IN + u32[(IN + IN_HEADER.len) >> 2]);
+  const key = unique(s, IN + IN_HEADER.unique);
+  const begun = s.begun ?? native.park();
+  const leave = ov.bulk.park(() => {
+    s.parked.delete(key);
+    u8.set(request, IN);
+    s.begun = begun;
+    const length = serve(s);
+    s.begun = undefined;
+    if (length === 0) return;
+    native.send(slot, OUT, length);
+    native.resumed(slot, opcode, begun);
+  });
+  const pid = u32[(IN + IN_HEADER.pid) >> 2];
+  s.parked.set(key, { opcode, begun, pid, leave });
+}
+
+/**
+ * INTERRUPT: whoever was killed need not wait. Other signals do not end it: neither do they end a
+ * change of a local file, and programs do not expect EINTR of one (ovl_copy_up_file looks for fatal
+ * signals, too).
+ */
+export function onInterrupt(s: Session): number {
+  const key = unique(s, BODY);
+  const parked = s.parked.get(key);
+  if (!parked || !isKilled(s.ov.sys, parked.pid)) return 0;
+  s.parked.delete(key);
+  parked.leave();
+  const { native, u32 } = s.ov.sys;
+  const o = OUT >> 2;
+  u32[o] = OUT_HEADER.size;
+  u32[o + 1] = -E.EINTR;
+  u32[o + 2] = u32[BODY >> 2];
+  u32[o + 3] = u32[(BODY >> 2) + 1];
+  native.send(s.slot, OUT, OUT_HEADER.size);
+  native.resumed(s.slot, parked.opcode, parked.begun);
+  return 0;
+}
