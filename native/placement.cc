@@ -28,6 +28,8 @@ constexpr uint32_t kSteady = 2;
 constexpr uint32_t kSlow = 2;
 // Ticks without a request until it is no longer followed.
 constexpr uint32_t kQuiet = 10;
+// An answer that took longer is about a client that has long been elsewhere.
+constexpr int64_t kFresh = 1 * kMs;
 // After so many requests it was right to follow: it may be tried again soon.
 constexpr uint32_t kWell = 2000;
 // Of the last 16 ticks, in more than so many a request lay unread: others have the core.
@@ -38,6 +40,22 @@ constexpr int64_t kLastPenalty = 4'096 * kMs;
 int schedule(pid_t thread, int policy) {
   const sched_param none = {};
   return sched_setscheduler(thread, policy, &none);
+}
+
+void ring(int bell) {
+  const uint64_t one = 1;
+  // EAGAIN: it rings already. Nothing else can be.
+  (void)!write(bell, &one, sizeof one);
+}
+
+bool startThread(pthread_t* thread, void* (*body)(void*), void* argument) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const bool started = pthread_create(thread, nullptr, body, argument) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return started;
 }
 
 bool readable(int fd) {
@@ -64,14 +82,21 @@ Placement::Placement() : thread_(gettid()) {
               sched_getaffinity(0, sizeof allowed_, &allowed_) == 0 && CPU_COUNT(&allowed_) > 1;
 }
 
+// The devices are closed by now, so nothing that the asker waits for can wait for the loop.
 Placement::~Placement() {
-  if (clientStat_ >= 0) close(clientStat_);
-  if (bell_ < 0) return;
   stop_ = true;
-  ring();
-  pthread_join(guard_, nullptr);
-  close(bell_);
-  leave(false);
+  if (guard_ != 0) {
+    ring(bell_);
+    pthread_join(guard_, nullptr);
+  }
+  if (asker_ != 0) {
+    ring(question_);
+    pthread_join(asker_, nullptr);
+  }
+  if (guard_ != 0) leave(false);
+  for (const int fd : {clientStat_, bell_, question_}) {
+    if (fd >= 0) close(fd);
+  }
 }
 
 // --- the loop's part ----------------------------------------------------------------------------
@@ -92,18 +117,89 @@ void Placement::consider(int64_t now) {
   } else if (steady_ >= kSteady && now >= notBefore_) {
     before_ = took;
     slow_ = 0;
-    follow(now);
+    follow();
+  }
+}
+
+void Placement::follow() {
+  if (bell_ < 0 && !start()) {
+    possible_ = false;
+    return;
+  }
+  // Not before the guard knows that it may schedule.
+  if (guardThread_.load(std::memory_order_relaxed) > 0) ask();
+}
+
+void Placement::ask() {
+  since_.store(monotonicNs(), std::memory_order_relaxed);
+  wanted_.store(client_);
+  ring(question_);
+}
+
+// By any thread. The scheduling first: who holds the lock may be starving. `away`: others want
+// that core, and with much to do on the whole machine the kernel would not look for another.
+void Placement::leave(bool away) {
+  schedule(thread_, SCHED_OTHER);
+  const Locked locked(lock_);
+  following_ = false;
+  schedule(thread_, SCHED_OTHER);
+  if (away) {
+    cpu_set_t others = {};
+    CPU_SET(cpu_, &others);
+    CPU_XOR(&others, &others, &allowed_);
+    sched_setaffinity(thread_, sizeof others, &others);
+  }
+  sched_setaffinity(thread_, sizeof allowed_, &allowed_);
+}
+
+// By the loop or the guard: it did not pay, so not again for a while, each time a longer one.
+void Placement::giveUp(int64_t now) {
+  const uint32_t served = requests_.load(std::memory_order_relaxed) - followed_;
+  leave(true);
+  penalty_ = std::clamp(served < kWell ? penalty_ * 2 : 0, kFirstPenalty, kLastPenalty);
+  notBefore_ = now + penalty_;
+}
+
+// --- the asker ----------------------------------------------------------------------------------
+
+bool Placement::start() {
+  bell_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  question_ = eventfd(0, EFD_CLOEXEC);
+  if (bell_ < 0 || question_ < 0) return false;
+  if (!startThread(&guard_, guard, this)) guard_ = 0;
+  if (guard_ != 0 && !startThread(&asker_, asker, this)) asker_ = 0;
+  return asker_ != 0;
+}
+
+void* Placement::asker(void* self) {
+  pthread_setname_np(pthread_self(), "asker");
+  auto* const placement = static_cast<Placement*>(self);
+  uint64_t count;
+  while (read(placement->question_, &count, sizeof count) == sizeof count && !placement->stop_)
+    placement->answer();
+  return nullptr;
+}
+
+void Placement::answer() {
+  const uint32_t client = wanted_.exchange(0);
+  if (client == 0) return;
+  const int cpu = clientCore(client);
+  if (monotonicNs() - since_.load(std::memory_order_relaxed) > kFresh) return;
+  if (!following()) {
+    begin(cpu);
+  } else if (cpu != cpu_ && !bindTo(cpu)) {
+    leave(false);
   }
 }
 
 // The core the client last ran on (proc(5), "processor" of /proc/PID/stat), or -1.
-int Placement::clientCore() {
-  if (client_ != seenClient_) {
+int Placement::clientCore(uint32_t client) {
+  if (client != seenClient_) {
     if (clientStat_ >= 0) close(clientStat_);
     char path[32];
-    std::snprintf(path, sizeof path, "/proc/%u/stat", client_);
+    std::snprintf(path, sizeof path, "/proc/%u/stat", client);
     clientStat_ = open(path, O_RDONLY | O_CLOEXEC);
-    seenClient_ = client_;
+    seenClient_ = client;
   }
   char text[1024];
   const ssize_t got = clientStat_ < 0 ? -1 : pread(clientStat_, text, sizeof text - 1, 0);
@@ -117,10 +213,20 @@ int Placement::clientCore() {
   return at == nullptr ? -1 : static_cast<int>(std::strtol(at + 1, nullptr, 10));
 }
 
-void Placement::catchUp() {
-  const int cpu = clientCore();
-  if (cpu == cpu_) return;
-  if (!bindTo(cpu)) leave(false);
+void Placement::begin(int cpu) {
+  if (cpu < 0) return;
+  {
+    const Locked locked(lock_);
+    if (schedule(thread_, SCHED_IDLE) != 0) return;
+    following_ = true;
+    followed_ = requests_.load(std::memory_order_relaxed);
+  }
+  if (bindTo(cpu)) {
+    ring(bell_);
+  } else {
+    leave(false);
+    notBefore_ = monotonicNs() + kFirstPenalty;
+  }
 }
 
 // Binds the loop's thread to the client's core, and the guard to the others: were it to wake on
@@ -140,75 +246,7 @@ bool Placement::bindTo(int cpu) {
   return true;
 }
 
-void Placement::follow(int64_t now) {
-  const int cpu = clientCore();
-  if (cpu < 0) return;
-  if (bell_ < 0 && !startGuard()) {
-    possible_ = false;
-    return;
-  }
-  // Not before the guard knows that it may schedule.
-  if (guardThread_.load(std::memory_order_relaxed) <= 0) return;
-  {
-    const Locked locked(lock_);
-    if (schedule(thread_, SCHED_IDLE) != 0) return;
-    following_ = true;
-    followed_ = requests_.load(std::memory_order_relaxed);
-  }
-  if (bindTo(cpu)) {
-    ring();
-  } else {
-    leave(false);
-    notBefore_ = now + kFirstPenalty;
-  }
-}
-
-// By either thread. The scheduling first: who holds the lock may be starving. `away`: others want
-// that core, and with much to do on the whole machine the kernel would not look for another.
-void Placement::leave(bool away) {
-  schedule(thread_, SCHED_OTHER);
-  const Locked locked(lock_);
-  following_ = false;
-  schedule(thread_, SCHED_OTHER);
-  if (away) {
-    cpu_set_t others = {};
-    CPU_SET(cpu_, &others);
-    CPU_XOR(&others, &others, &allowed_);
-    sched_setaffinity(thread_, sizeof others, &others);
-  }
-  sched_setaffinity(thread_, sizeof allowed_, &allowed_);
-}
-
-// By either thread: it did not pay, so not again for a while, each time a longer one.
-void Placement::giveUp(int64_t now) {
-  const uint32_t served = requests_.load(std::memory_order_relaxed) - followed_;
-  leave(true);
-  penalty_ = std::clamp(served < kWell ? penalty_ * 2 : 0, kFirstPenalty, kLastPenalty);
-  notBefore_ = now + penalty_;
-}
-
 // --- the guard ----------------------------------------------------------------------------------
-
-void Placement::ring() {
-  const uint64_t one = 1;
-  // EAGAIN: it rings already. Nothing else can be.
-  (void)!write(bell_, &one, sizeof one);
-}
-
-bool Placement::startGuard() {
-  bell_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (bell_ < 0) return false;
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const bool started = pthread_create(&guard_, nullptr, guard, this) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (started) return true;
-  close(bell_);
-  bell_ = -1;
-  return false;
-}
 
 void* Placement::guard(void* self) {
   pthread_setname_np(pthread_self(), "placement");

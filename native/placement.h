@@ -3,6 +3,10 @@
 // reply is delivered by a plain switch. So while one client asks, the loop's thread is bound to
 // that client's core and scheduled as SCHED_IDLE ("following"). Such a thread starves when others
 // want that core; a guard looks every millisecond and ends it then. README.md has the figures.
+//
+// Where the client is, only /proc tells, and reading it can wait for the client: since 6.18 it takes
+// exec_update_lock (do_task_stat), which an execve holds while it closes files, and that asks *us*
+// to write back what is dirty. So the loop never looks itself; a third thread, the asker, does.
 #pragma once
 
 #include <pthread.h>
@@ -40,7 +44,7 @@ class Placement {
   // Nothing more to do at the moment. Were the client on this core, it would have asked again
   // before the reply to it was done.
   void onEmpty() {
-    if (following()) catchUp();
+    if (following()) ask();
   }
 
   // The loop had better not spin: that would take the core from the client it waits for.
@@ -50,14 +54,18 @@ class Placement {
   static constexpr uint32_t kEvery = 32;
 
   void consider(int64_t now);
-  int clientCore();
-  void catchUp();
-  bool startGuard();
-  void follow(int64_t now);
-  bool bindTo(int cpu);
+  void follow();
   void leave(bool away);
   void giveUp(int64_t now);
-  void ring();
+
+  bool start();
+  void ask();
+  static void* asker(void* self);
+  void answer();
+  int clientCore(uint32_t client);
+  void begin(int cpu);
+  bool bindTo(int cpu);
+
   static void* guard(void* self);
   void watch();
   bool starved();
@@ -75,8 +83,6 @@ class Placement {
   uint32_t slow_ = 0;     // Spans in a row that took longer than
   int64_t before_ = 0;    // the last before the client was followed.
   uint32_t client_ = 0;
-  uint32_t seenClient_ = 0;  // Whose /proc file is open.
-  int clientStat_ = -1;
 
   // Shared. The lock is for who binds and schedules the loop's thread; cpu_ is where to.
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
@@ -88,9 +94,18 @@ class Placement {
   std::atomic<int64_t> penalty_ = 0;
   std::atomic<int64_t> notBefore_ = 0;
   std::atomic<bool> stop_ = false;
+  std::atomic<uint32_t> wanted_ = 0;  // The client to look for,
+  std::atomic<int64_t> since_ = 0;    // and when the loop wanted that.
   pthread_t guard_ = 0;
+  pthread_t asker_ = 0;
   std::atomic<pid_t> guardThread_ = 0;
-  int bell_ = -1;  // Wakes the guard.
+  // Wake the guard and the asker.
+  int bell_ = -1;
+  int question_ = -1;
+
+  // The asker's own.
+  uint32_t seenClient_ = 0;  // Whose /proc file is open.
+  int clientStat_ = -1;
 
   // The guard's own.
   uint32_t lastRequests_ = 0;
