@@ -4,9 +4,10 @@
 // that client's core and scheduled as SCHED_IDLE ("following"). Such a thread starves when others
 // want that core; a guard looks every millisecond and ends it then. README.md has the figures.
 //
-// Where the client is, only /proc tells, and reading it can wait for the client: since 6.18 it takes
-// exec_update_lock (do_task_stat), which an execve holds while it closes files, and that asks *us*
-// to write back what is dirty. So the loop never looks itself; a third thread, the asker, does.
+// Where the client is, only /proc tells, and reading it can wait for the client: since 6.18 it
+// takes exec_update_lock (do_task_stat), which an execve holds while it closes files, and that asks
+// *us* to write back what is dirty. So the loop never looks itself; a third thread, the asker,
+// does.
 #pragma once
 
 #include <pthread.h>
