@@ -25,6 +25,8 @@ export class DirIndex {
   readonly #inoHi: number[] = [];
   #names: string[] | undefined;
   #cookies: Float64Array = new Float64Array(0);
+  /** Entries it had when room was made for it; it may have twice as many before more is made. */
+  counted = 1;
 
   get size(): number {
     return this.#slots.size;
@@ -136,14 +138,17 @@ export class DirIndex {
   }
 }
 
-/** The indexes of one mount, least recently used ones given up. */
+/**
+ * The indexes of one mount, least recently used ones given up. Of the directories with more entries
+ * than all may have together the last one is kept besides: a listing takes hundreds of requests, and
+ * without it each would read the whole directory.
+ */
 export class DirIndexes {
   readonly #cache = new LRUCache<number, DirIndex>({
     maxSize: MAX_ENTRIES,
-    sizeCalculation: (index) => index.size + 1,
-    // A larger directory than the bound is listed without being kept.
-    maxEntrySize: MAX_ENTRIES,
+    sizeCalculation: (index) => index.counted,
   });
+  #large: { readonly node: number; readonly index: DirIndex } | undefined;
 
   /** Questions that a kept index answered, and those that had to be asked of the layers. */
   hits = 0;
@@ -151,21 +156,32 @@ export class DirIndexes {
 
   /** To be told of a change. */
   get(node: number): DirIndex | undefined {
-    return this.#cache.get(node);
+    const index = this.#kept(node);
+    if (index && index.size > 2 * index.counted) this.keep(node, index);
+    return index;
   }
 
   /** To answer from. */
   ask(node: number): DirIndex | undefined {
-    const index = this.#cache.get(node);
+    const index = this.#kept(node);
     if (index) this.hits++;
     else this.misses++;
     return index;
   }
 
-  keep(node: number, index: DirIndex): void {
-    this.#cache.set(node, index);
+  #kept(node: number): DirIndex | undefined {
+    return this.#large?.node === node ? this.#large.index : this.#cache.get(node);
   }
+
+  keep(node: number, index: DirIndex): void {
+    this.drop(node);
+    index.counted = index.size + 1;
+    if (index.counted > MAX_ENTRIES) this.#large = { node, index };
+    else this.#cache.set(node, index);
+  }
+
   drop(node: number): void {
+    if (this.#large?.node === node) this.#large = undefined;
     this.#cache.delete(node);
   }
 }
