@@ -81,6 +81,19 @@ async function change(client: Client): Promise<void> {
 const ignored = (_: string, field: string): boolean =>
   ['d_ino', 'ino', 'blocks'].includes(field) || isPrivateXattr(field);
 
+/** What somebody without rights of their own meets, and the ACL that the kernel asks for then. */
+async function othersMeet(client: Client): Promise<string[]> {
+  await client.must('ident', 1000, 1000);
+  const met = [
+    await client.errno('access', 'renamed/in', 4),
+    await client.errno('access', 'renamed/in', 2),
+    await client.errno('open', 0, 'big', 0, 0),
+    await client.errno('open', 1, 'f', 0, 0),
+  ];
+  await client.must('ident', 0, 0);
+  return [...met, await client.errno('getxattr', 'renamed/in', 'system.posix_acl_access')];
+}
+
 let base = '';
 
 beforeEach(() => {
@@ -145,8 +158,12 @@ async function changeAndCompare(stack: Stack): Promise<void> {
     ['.', 'away', 'big', 'f', 'f2', 'l', 'renamed', 'renamed/in', 'renamed/l'].toSorted(),
   );
   for (const driver of ['stratafs', 'kernel'] as const) {
-    const seen = await on(driver, stack, (client) => manifest(client));
+    const [seen, met] = await on(driver, stack, async (client) => [
+      await manifest(client),
+      await othersMeet(client),
+    ]);
     expect([driver, ...differences(changed, seen, ignored)]).toEqual([driver]);
+    expect([driver, ...met]).toEqual([driver, 'ok', 'EACCES', 'ok', 'EACCES', 'ENODATA']);
   }
   expect(await Promise.all(stack.lowers.map(manifestOf))).toEqual(before);
 }
