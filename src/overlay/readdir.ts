@@ -14,11 +14,11 @@ import type { Overlay } from './overlay.js';
 
 /** Lookups in a directory before it is read, and how many times more before that is tried again. */
 const FIRST_TURN = 4;
-const NEXT_TURN = 8;
+const NEXT_TURN = 4;
 /** With fewer lowers a lookup asks so little of them that a listing does not pay. */
 const LEAST_LOWERS = 3;
 /** Entries that may be read in the time in which a lookup asks one lower. */
-const ENTRIES_EACH = 4;
+const ENTRIES_EACH = 8;
 
 /** The listing has more entries than it may have; no errno. */
 const TOO_MANY = -0x1_0000;
