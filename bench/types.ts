@@ -44,6 +44,7 @@ export const GROUPS = [
   'Data',
   'Scale',
   'Mounts and memory',
+  'Wake-ups',
 ] as const;
 export type Group = (typeof GROUPS)[number];
 

@@ -181,7 +181,7 @@ void resetSignals() {
   for (const std::string& entry : kept)
     env.push_back(const_cast<char*>(entry.c_str()));
   env.push_back(nullptr);
-  const int error = execNode("dist/mount/hostMain.js", {place.socket}, env.data());
+  const int error = execNode("dist/mount/hostStart.cjs", {place.socket}, env.data());
   const std::string text =
       "cannot start node (" + errorText(error) + "): install Node 20 or set STRATAFS_NODE\n";
   (void)!write(STDERR_FILENO, text.data(), text.size());

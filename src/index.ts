@@ -24,6 +24,11 @@ const MAX_OUTPUT = 1 << 30;
 export interface MountOptions {
   /** Lower layers, topmost first; at least one. They must not change while mounted. */
   readonly lower: readonly string[];
+  /**
+   * Data-only layers, which are not merged: an absolute redirect of a metadata-only copy in `lower`
+   * leads to its data there, in the first of them that has it. Default: none.
+   */
+  readonly dataOnly?: readonly string[];
   /** Where changes go. Without it the mount is read-only. */
   readonly upper?: string;
   /** An empty directory on the file system of `upper`; required with it. */
@@ -68,7 +73,8 @@ export interface Mount {
 const escape = (path: string): string => resolvePath(path).replace(/[\\,:]/g, '\\$&');
 
 function optionList(options: MountOptions): string {
-  const words = [`lowerdir=${options.lower.map(escape).join(':')}`];
+  const dataOnly = (options.dataOnly ?? []).map((path) => `::${escape(path)}`);
+  const words = [`lowerdir=${options.lower.map(escape).join(':')}${dataOnly.join('')}`];
   if (options.upper !== undefined) words.push(`upperdir=${escape(options.upper)}`);
   if (options.work !== undefined) words.push(`workdir=${escape(options.work)}`);
   if (options.readOnly === true) words.push('ro');

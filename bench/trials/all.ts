@@ -9,6 +9,7 @@ import { programTrials } from './programs.js';
 import { readingTrials } from './reading.js';
 import { requestTrials } from './requests.js';
 import { servingTrials } from './serving.js';
+import { wakeupTrials } from './wakeups.js';
 
 export const trials: readonly Trial[] = [
   ...readingTrials,
@@ -20,4 +21,5 @@ export const trials: readonly Trial[] = [
   ...layerTrials,
   ...servingTrials,
   ...requestTrials,
+  ...wakeupTrials,
 ];

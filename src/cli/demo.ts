@@ -78,10 +78,13 @@ async function tour(stop: AbortSignal): Promise<void> {
     report.line('  stratafs -o lowerdir=changes:config:base,upperdir=upper,workdir=work root');
     showOrigins(report, sys, layers);
     showHidden(report, sys, layers);
-    await showScript(report, union.mountpoint, stop);
+    const failed = await showScript(report, union.mountpoint, stop);
     await showUpper(report, sys, layers, union, stop);
     report.heading('Unmounted', await unmountUnion(dir));
     report.line('  The layers are as they were; all changes were in the upper.');
+    if (failed > 0) {
+      throw new UserError(`${failed} of the steps inside the union failed: see their output above`);
+    }
   });
 }
 

@@ -59,17 +59,20 @@ export function showHidden(report: Report, sys: Sys, layers: readonly NamedLayer
   report.table(rows);
 }
 
-/** Runs the script inside, step by step. */
+/** Runs the script inside, step by step; how many steps failed. */
 export async function showScript(
   report: Report,
   mountpoint: string,
   stop: AbortSignal,
-): Promise<void> {
+): Promise<number> {
+  let failed = 0;
   for (const [title, script] of STEPS) {
     const { code, output, ms } = await inRoot(mountpoint, `set -e\n${script}`, stop);
     report.heading(title, ms);
     report.session(script, code === 0 ? output : `${output}(exit code ${code})`);
+    if (code !== 0) failed++;
   }
+  return failed;
 }
 
 /** What the script left in the upper: copied up, deleted, new; and the diff as the command prints it. */

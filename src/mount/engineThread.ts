@@ -2,8 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import type { FromEngine, ToEngine } from '../fuse/messages.js';
 import type { Native } from '../sys/native.js';
-
-const ENTRY = new URL('../fuse/engineThread.js', import.meta.url);
+import { ENGINE_ENTRY } from './engineEntry.js';
 
 type Answer = Extract<FromEngine, { readonly mount: number }>;
 
@@ -28,7 +27,7 @@ export class EngineThread {
     onDeath: (thread: EngineThread, reason: Error) => void,
   ) {
     this.#native = native;
-    this.#worker = new Worker(ENTRY);
+    this.#worker = new Worker(ENGINE_ENTRY);
     this.ready = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: FromEngine) => {
         if (message.kind === 'ready') {

@@ -1,6 +1,6 @@
 /**
  * The resident host: serves all mounts of its place (runtime.ts) and ends a grace time after the
- * last. Started by the launcher as `node hostMain.js SOCKET`, with standard streams on /dev/null
+ * last. Started by the launcher as `node hostStart.cjs SOCKET`, with standard streams on /dev/null
  * and the log, descriptor 3 listening on SOCKET and descriptor 4 holding the host's lock: the lock
  * goes with the process, so there is never more than one host.
  */

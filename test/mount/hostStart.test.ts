@@ -1,0 +1,118 @@
+/** How the host is started: from its bundles with their compiled form, or from the modules. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { has } from '../support/needs.js';
+import { REPOSITORY } from '../support/root.js';
+import { mustRun, run, scratch } from '../support/run.js';
+
+const BUNDLES = ['host.bundle', 'engine.bundle'];
+
+/** Mounts, reads, changes, unmounts, and ends the host; $1 is the directory of all. */
+const SCRIPT = `
+set -eu
+cd "$1"; mkdir -p low up work mnt; echo hello > low/hello
+S=build/Release/stratafs
+"$S" -o lowerdir=low,upperdir=up,workdir=work mnt
+cat mnt/hello; echo more >> mnt/hello; "$S" unmount mnt; cat up/hello; rm -rf low up work
+`;
+
+describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the start of the host', () => {
+  let base: string;
+  let installs = 0;
+
+  beforeAll(() => {
+    base = scratch('start');
+    for (const name of BUNDLES) {
+      const file = join(REPOSITORY, 'dist/mount', name);
+      if (!existsSync(file)) throw new Error(`there is no ${file}: run npm run build`);
+    }
+  });
+
+  afterAll(() => {
+    rmSync(base, { recursive: true, force: true });
+  });
+
+  /** A copy of what is installed, to be damaged. */
+  function install(): string {
+    const root = join(base, String(++installs));
+    mkdirSync(join(root, 'build/Release'), { recursive: true });
+    for (const name of ['stratafs', 'stratafs_native.node']) {
+      cpSync(join(REPOSITORY, 'build/Release', name), join(root, 'build/Release', name));
+    }
+    const kept = { recursive: true, preserveTimestamps: true };
+    cpSync(join(REPOSITORY, 'dist'), join(root, 'dist'), kept);
+    cpSync(join(REPOSITORY, 'package.json'), join(root, 'package.json'));
+    symlinkSync(join(REPOSITORY, 'node_modules'), join(root, 'node_modules'));
+    // Fresh, whatever was built last in the repository.
+    for (const name of BUNDLES) date(root, name, 0);
+    return root;
+  }
+
+  /** Dates a bundle `seconds` after now. */
+  function date(root: string, name: string, seconds: number): void {
+    const time = Date.now() / 1000 + seconds;
+    utimesSync(join(root, 'dist/mount', name), time, time);
+  }
+
+  async function works(root: string): Promise<string> {
+    const command = ['-m', '--propagation', 'private', 'sh', '-c', SCRIPT, 'sh', root];
+    const env = { ...process.env, STRATAFS_GRACE: '0' };
+    const { stdout, stderr } = await run('unshare', command, { env, timeoutMs: 60_000 });
+    return stdout + stderr;
+  }
+
+  it('needs no modules', async () => {
+    const root = install();
+    for (const ring of ['base', 'fuse', 'layer', 'overlay', 'protocol', 'sys']) {
+      rmSync(join(root, 'dist', ring), { recursive: true });
+    }
+    expect(await works(root)).toBe('hello\nhello\nmore\n');
+  });
+
+  it('takes the modules where they are newer than the bundles, or these are missing', async () => {
+    const root = install();
+    for (const name of BUNDLES) {
+      writeFileSync(join(root, 'dist/mount', name), 'throw new Error("old");');
+      date(root, name, -1_000_000);
+    }
+    expect(await works(root)).toBe('hello\nhello\nmore\n');
+    for (const name of BUNDLES) rmSync(join(root, 'dist/mount', name));
+    expect(await works(root)).toBe('hello\nhello\nmore\n');
+  });
+
+  it('does without a cache that is of something else', async () => {
+    const root = install();
+    for (const name of BUNDLES) {
+      const file = join(root, 'dist/mount', `${name}.cache`);
+      const cache = readFileSync(file);
+      // Another version of V8 wrote it; and one of another bundle.
+      if (name === 'host.bundle') cache.fill(0xa5, 36, 48);
+      else cache.write('another', 0);
+      writeFileSync(file, cache);
+    }
+    expect(await works(root)).toBe('hello\nhello\nmore\n');
+  });
+
+  it.each(BUNDLES)('has %s compiled for this Node', async (name) => {
+    const script = `
+      const { readFileSync } = require('node:fs');
+      const source = readFileSync(process.argv[1], 'latin1');
+      const cache = readFileSync(process.argv[1] + '.cache');
+      const options = { filename: process.argv[1], cachedData: cache.subarray(32) };
+      const { cachedDataRejected } = new (require('node:vm').Script)(source, options);
+      console.log(cachedDataRejected, source.endsWith(cache.latin1Slice(0, 32)));`;
+    const file = join(REPOSITORY, 'dist/mount', name);
+    const { stdout } = await mustRun(process.execPath, ['--v8-pool-size=1', '-e', script, file]);
+    expect(stdout).toBe('false true\n');
+  });
+});
