@@ -38,8 +38,10 @@
       'cflags!': ['-O3', '-Wno-unused-parameter'],
       'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti'],
       'cflags_cc!': ['-std=gnu++17'],
-      # It runs on every mount, before anything else of ours: nothing to resolve at start.
-      'ldflags': ['-static-libstdc++', '-static-libgcc'],
+      # It runs on every mount, before anything else of ours: nothing to load and resolve at start.
+      # Where the C library cannot be linked in (no libc.a), the rest is.
+      'ldflags': ['-static-libstdc++', '-static-libgcc',
+                  '<!@(echo "int main() {}" | ${CXX:-c++} -static -x c++ -o /dev/null - 2>/dev/null && echo -static || true)'],
     },
   ],
 }

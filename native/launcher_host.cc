@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -161,10 +162,22 @@ void resetSignals() {
   signal(SIGHUP, SIG_IGN);
 }
 
+// A limit on what the caller may use is not one on what all mounts may: with `ulimit -f` the host
+// could write no large file and hold no table, with `ulimit -t` it would be killed.
+void liftLimits() {
+  for (const auto which : {RLIMIT_FSIZE, RLIMIT_CPU, RLIMIT_AS, RLIMIT_DATA}) {
+    rlimit limit{RLIM_INFINITY, RLIM_INFINITY};
+    if (setrlimit(which, &limit) == 0 || getrlimit(which, &limit) != 0) continue;
+    limit.rlim_cur = limit.rlim_max;  // As far as one may without privilege.
+    setrlimit(which, &limit);
+  }
+}
+
 // In the child: nothing of the caller may stay (an engine waits for the end of our stderr), then
 // node.
 [[noreturn]] void becomeHost(int listener, int lock, int log, const Place& place) {
   resetSignals();
+  liftLimits();
   umask(0);
   if (chdir("/") != 0) _exit(126);
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -5,7 +5,7 @@
 import { E, errnoName, LATER, PARKED } from '../base/errno.js';
 import { Op, OPCODES, opcodeName } from '../protocol/opcodes.js';
 import { INIT_OUT, IN_HEADER, OUT_HEADER } from '../protocol/layout.js';
-import { log } from '../sys/log.js';
+import { log, writeLine } from '../sys/log.js';
 import { IN, OUT } from '../sys/memory.js';
 import { onReaddir, onReaddirplus } from './dirOps.js';
 import { negotiate } from './init.js';
@@ -102,7 +102,7 @@ export function dispatch(s: Session): number {
   const [uniqueLo, uniqueHi] = [u32[unique], u32[unique + 1]];
   const described = s.ov.spec.debug ? trace(s, opcode, node) : '';
   const code = run(s, opcode, node);
-  if (described !== '') log(`${described} -> ${outcome(code)}`);
+  if (described !== '') writeLine(`stratafs: ${described} -> ${outcome(code)}`);
   if (silent[opcode] === 1 || code === LATER) return 0;
   if (code === PARKED) {
     park(s, opcode, dispatch);

@@ -12,13 +12,12 @@ const TMPFS = 0x0102_1994;
 /** Connects a mount's copies and syncs with the pool of its thread. */
 export function connectPool(ov: Overlay, slot: number): void {
   const { native, u32 } = ov.sys;
-  const high = (value: number): number => Math.floor(value / 0x1_0000_0000);
   const root = ov.upper?.root ?? -1;
   // Syncing is nothing there; handing it over would be all of the work.
   const inMemory = root >= 0 && native.fstatfs(root, SMALL) >= 0 && u32[SMALL >> 2] === TMPFS;
   ov.bulk.pool = {
-    copy: (fdIn, fdOut, size, sync, keepSize) =>
-      native.poolCopy(slot, fdIn, fdOut, size >>> 0, high(size), sync, keepSize),
+    copy: (fdIn, fdOut, [lo, hi], sync, keepSize) =>
+      native.poolCopy(slot, fdIn, fdOut, lo, hi, sync, keepSize),
     cancel: (job) => {
       native.poolCancel(job);
     },

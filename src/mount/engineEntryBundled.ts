@@ -1,4 +1,6 @@
-/** What an engine thread of the bundled host runs: in a worker, hostStart.cts takes its bundle. */
-import { join } from 'node:path';
+/** How an engine thread of the bundled host is started: hostStart.cts runs it, and began the first. */
+import type { Worker } from 'node:worker_threads';
 
-export const ENGINE_ENTRY = join(import.meta.dirname, 'hostStart.cjs');
+declare const module: { readonly startEngine: () => Worker };
+
+export const startEngine = (): Worker => module.startEngine();

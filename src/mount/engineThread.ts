@@ -1,8 +1,8 @@
 /** One engine thread as the host's main thread sees it: a worker and the mounts it serves. */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { FromEngine, ToEngine } from '../fuse/messages.js';
 import type { Native } from '../sys/native.js';
-import { ENGINE_ENTRY } from './engineEntry.js';
+import { startEngine } from './engineEntry.js';
 
 type Answer = Extract<FromEngine, { readonly mount: number }>;
 
@@ -27,7 +27,7 @@ export class EngineThread {
     onDeath: (thread: EngineThread, reason: Error) => void,
   ) {
     this.#native = native;
-    this.#worker = new Worker(ENGINE_ENTRY);
+    this.#worker = startEngine();
     this.ready = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: FromEngine) => {
         if (message.kind === 'ready') {

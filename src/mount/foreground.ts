@@ -1,7 +1,8 @@
 /** `--foreground`: serves one mount in this process, until it is unmounted or told to end. */
-import { unlinkSync, writeSync } from 'node:fs';
+import { unlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { E, UserError } from '../base/errno.js';
+import { writeLine } from '../sys/log.js';
 import { loadNative } from '../sys/native.js';
 import { deferred } from './deferred.js';
 import { Mounts } from './mounts.js';
@@ -17,7 +18,7 @@ export async function serveForeground(plan: MountPlan): Promise<never> {
   const native = loadNative();
   native.raiseNofile();
   const log = (line: string): void => {
-    writeSync(2, `stratafs: ${line}\n`);
+    writeLine(`stratafs: ${line}`);
   };
   const done = deferred();
   const mounts = new Mounts(

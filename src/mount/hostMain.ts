@@ -4,9 +4,10 @@
  * and the log, descriptor 3 listening on SOCKET and descriptor 4 holding the host's lock: the lock
  * goes with the process, so there is never more than one host.
  */
-import { statSync, unlinkSync, writeSync } from 'node:fs';
+import { statSync, unlinkSync } from 'node:fs';
 import { E, errnoName } from '../base/errno.js';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { writeLine } from '../sys/log.js';
 import { loadNative } from '../sys/native.js';
 import { Mounts } from './mounts.js';
 import { errnoOf } from './paths.js';
@@ -19,12 +20,12 @@ const STOP_MS = 1000;
 
 const path = process.argv[2];
 if (!path) {
-  writeSync(2, 'stratafs: the launcher starts this program: run stratafs instead\n');
+  writeLine('stratafs: the launcher starts this program: run stratafs instead');
   process.exit(1);
 }
 
 const log = (line: string): void => {
-  writeSync(2, `${new Date().toISOString()} ${line}\n`);
+  writeLine(`${new Date().toISOString()} ${line}`);
 };
 
 const graceMs = ((): number => {

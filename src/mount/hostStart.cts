@@ -5,30 +5,30 @@
  */
 const fs = process.getBuiltinModule('node:fs');
 const { Script } = process.getBuiltinModule('node:vm');
-const { isMainThread } = process.getBuiltinModule('node:worker_threads');
+const { Worker, isMainThread } = process.getBuiltinModule('node:worker_threads');
 
 /** Characters of the name that a bundle and its cache share. */
 const ID = 32;
 
 type Program = (
   require: NodeJS.Require,
-  module: { exports: object },
+  module: { readonly exports: object; readonly startEngine: () => InstanceType<typeof Worker> },
   exports: object,
   __filename: string,
   __dirname: string,
 ) => void;
 
-/** The program in `file`; undefined when there is none, or an older one than the modules. */
-function load(file: string): Program | undefined {
-  let source: string;
-  let cache: Buffer;
-  try {
-    if (fs.statSync(file).mtimeMs < fs.statSync(__filename).mtimeMs) return undefined;
-    source = fs.readFileSync(file, 'latin1');
-    cache = fs.readFileSync(`${file}.cache`);
-  } catch {
-    return undefined;
-  }
+/** There is a bundle, and not an older one than the modules. */
+function usable(file: string): boolean {
+  const bundle = fs.statSync(file, { throwIfNoEntry: false });
+  const cache = fs.statSync(`${file}.cache`, { throwIfNoEntry: false });
+  const modules = fs.statSync(__filename);
+  return bundle !== undefined && cache !== undefined && bundle.mtimeMs >= modules.mtimeMs;
+}
+
+function load(file: string): Program {
+  const source = fs.readFileSync(file, 'latin1');
+  const cache = fs.readFileSync(`${file}.cache`);
   const own = source.endsWith(cache.latin1Slice(0, ID));
   const script = new Script(source, {
     filename: file,
@@ -38,12 +38,19 @@ function load(file: string): Program | undefined {
   return script.runInThisContext() as Program;
 }
 
-const name = isMainThread ? 'host' : 'engine';
-const program = load(`${__dirname}/${name}.bundle`);
-if (program) {
+function run(file: string): void {
+  // A host needs an engine thread at once: it comes up while the host loads. What it says before it
+  // is listened to waits for the event loop.
+  let first = isMainThread ? new Worker(__filename) : undefined;
+  const startEngine = (): InstanceType<typeof Worker> => {
+    const engine = first ?? new Worker(__filename);
+    first = undefined;
+    return engine;
+  };
   const exports = {};
-  program(require, { exports }, exports, __filename, __dirname);
-} else {
-  const entry = isMainThread ? './hostMain.js' : '../fuse/engineThread.js';
-  void import(entry);
+  load(file)(require, { exports, startEngine }, exports, __filename, __dirname);
 }
+
+const bundle = `${__dirname}/${isMainThread ? 'host' : 'engine'}.bundle`;
+if (usable(bundle)) run(bundle);
+else void import(isMainThread ? './hostMain.js' : '../fuse/engineThread.js');

@@ -14,35 +14,58 @@ export interface MountRow {
 const unescape = (field: string): string =>
   field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
 
-/** All rows, lowest of a stack first. */
-export function mountTable(
-  text: string = readFileSync('/proc/self/mountinfo', 'latin1'),
-): MountRow[] {
+/** As the kernel writes a mount point (show_mountinfo). */
+const escape = (path: string): string =>
+  path.replace(
+    /[ \t\n\\]/g,
+    (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, '0')}`,
+  );
+
+const readTable = (): string => readFileSync('/proc/self/mountinfo', 'latin1');
+
+function parse(line: string): MountRow {
+  const fields = line.split(' ');
+  const separator = fields.indexOf('-', 6);
+  return {
+    device: fields[2],
+    mountpoint: unescape(fields[4]),
+    type: fields[separator + 1],
+    options: unescape(fields[separator + 3] ?? ''),
+  };
+}
+
+/**
+ * The rows whose line holds one of `parts`, each framed by blanks, or all; lowest of a stack first.
+ * A table may have thousands of rows, and of most nothing is asked.
+ */
+export function mountTable(text: string = readTable(), parts: readonly string[] = []): MountRow[] {
+  const framed = parts.map((part) => ` ${part} `);
   return text
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => {
-      const fields = line.split(' ');
-      return {
-        device: fields[2],
-        mountpoint: unescape(fields[4]),
-        type: fields[fields.indexOf('-', 6) + 1],
-        options: unescape(fields[fields.indexOf('-', 6) + 3] ?? ''),
-      };
-    });
+    .filter((line) => framed.length === 0 || framed.some((part) => line.includes(part)))
+    .map(parse);
 }
+
+/** All mounts of a file system type. */
+export const mountsOfTypes = (types: readonly string[]): MountRow[] =>
+  mountTable(
+    readTable(),
+    types.map((type) => `- ${type}`),
+  ).filter((row) => types.includes(row.type));
 
 /** Where the file system `device` ("major:minor") is mounted, the latest place first. */
 export function placesOf(device: string): string[] {
-  return mountTable()
+  return mountTable(readTable(), [device])
     .filter((row) => row.device === device)
     .map((row) => row.mountpoint)
     .reverse();
 }
 
 /** The file system on top at `mountpoint` (a resolved path), as "major:minor". */
-export function deviceAt(mountpoint: string): string | undefined {
-  return mountTable().findLast((row) => row.mountpoint === mountpoint)?.device;
+export function deviceAt(mountpoint: string, text: string = readTable()): string | undefined {
+  const rows = mountTable(text, [escape(mountpoint)]);
+  return rows.findLast((row) => row.mountpoint === mountpoint)?.device;
 }
 
 /** st_dev of stat(2) for "major:minor" (gnu_dev_makedev of glibc), as a decimal string. */

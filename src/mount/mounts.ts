@@ -25,6 +25,8 @@ type Answer = Extract<FromEngine, { readonly mount: number }>;
 
 /** The layers may be on a disk that has to spin up first; INIT itself takes microseconds. */
 const STEP_TIMEOUT_MS = 90_000;
+/** A thread takes a core to start: not while whoever asked for a mount begins to use it, or asks for more. */
+const SPARE_AFTER_MS = 100;
 /** How long mounts on their way may hold up the end of the process. */
 const PENDING_MS = 5000;
 
@@ -63,6 +65,8 @@ export class Mounts {
   readonly #onEnd: () => void;
   readonly #log: (line: string) => void;
   #counter = 0;
+  #spare: NodeJS.Timeout | undefined;
+  #stopping = false;
 
   /** `onEnd` is called after each mount that ends; `log` takes one line for the operator. */
   constructor(native: Native, onEnd: () => void, log: (line: string) => void) {
@@ -112,7 +116,7 @@ export class Mounts {
     } finally {
       this.#pending.delete(up);
     }
-    this.#pool.provide();
+    this.#provideSoon();
     const info = this.list().find(({ device }) => device === mount.device);
     if (!info) throw new UserError(`${display(checked.mountpoint)} was unmounted at once`);
     return info;
@@ -158,6 +162,7 @@ export class Mounts {
 
   /** Ends the idle threads; resolves when they are gone. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     const idle = [...this.#pool.threads].filter((thread) => thread.mounts.size === 0);
     await Promise.all(
       idle.map(async (thread) => {
@@ -306,6 +311,13 @@ export class Mounts {
   }
 
   // --- the threads ---------------------------------------------------------------------------
+
+  #provideSoon(): void {
+    this.#spare ??= setTimeout(() => {
+      this.#spare = undefined;
+      if (!this.#stopping) this.#pool.provide();
+    }, SPARE_AFTER_MS).unref();
+  }
 
   #startThread(): EngineThread {
     return new EngineThread(

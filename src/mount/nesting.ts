@@ -4,11 +4,12 @@
  * ourselves.
  */
 import { MOUNT_TYPE } from './device.js';
-import { type MountRow, mountTable, statDevice } from './mountTable.js';
+import { type MountRow, mountsOfTypes, statDevice } from './mountTable.js';
 import { splitOptions, splitLayers } from './options.js';
 import { look } from './paths.js';
 
 export const MAX_DEPTH = 2;
+const UNIONS = ['overlay', MOUNT_TYPE];
 
 /** st_dev of the layers of a mount that this process serves; undefined for any other mount. */
 export type LayersOf = (device: string) => ReadonlySet<string> | undefined;
@@ -18,12 +19,10 @@ export class Nesting {
   readonly #unions = new Map<string, MountRow>();
   readonly #layersOf: LayersOf;
 
-  constructor(layersOf: LayersOf, rows: readonly MountRow[] = mountTable()) {
+  constructor(layersOf: LayersOf, rows: readonly MountRow[] = mountsOfTypes(UNIONS)) {
     this.#layersOf = layersOf;
     for (const row of rows) {
-      if (row.type === 'overlay' || row.type === MOUNT_TYPE) {
-        this.#unions.set(statDevice(row.device), row);
-      }
+      if (UNIONS.includes(row.type)) this.#unions.set(statDevice(row.device), row);
     }
   }
 

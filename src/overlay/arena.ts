@@ -5,7 +5,8 @@
  * Blocks are counted in units of 16 bytes; a block's reference is its unit number, 0 is "none".
  * Small blocks come from pages that hold one size class each, so a 64-byte record is 64-byte
  * aligned and its record number is unit / 4. Freed blocks go to the class's free list; whole runs
- * of pages serve large blocks.
+ * of pages serve large blocks (the stack of a directory in 600 layers, a long redirect), and come
+ * back as runs for the next of that length; where pages run out, a run is cut up.
  *
  * Growing replaces the views: never keep `u32` or `u8` across a call that may allocate.
  */
@@ -28,6 +29,9 @@ const H_USED = 3;
 /** Eight words for the owner of the arena (table roots and sizes). */
 export const H_OWNER = 32;
 const H_CLASS_FREE = 40;
+/** Free runs of 2 to RUN_MAX pages, by their length; a longer one comes back as pages. */
+const H_RUN_FREE = 64;
+const RUN_MAX = 16;
 const MAGIC = 0x31415453;
 
 const classOf: number[] = [];
@@ -82,7 +86,7 @@ export class Arena {
     if (units > LARGEST) {
       const pages = Math.ceil(units / UNITS_PER_PAGE);
       u32[H_USED] -= pages * UNITS_PER_PAGE;
-      for (let i = 0; i < pages; i++) this.#freePage(unit / UNITS_PER_PAGE + i);
+      this.#freePages(unit / UNITS_PER_PAGE, pages);
       return;
     }
     const k = classOf[units];
@@ -135,21 +139,43 @@ export class Arena {
   }
 
   #takePage(): number {
-    const free = this.u32[H_FREE_PAGES];
-    if (free === 0) return this.#bump(1);
-    this.u32[H_FREE_PAGES] = this.u32[free * (PAGE / 4)];
-    return free;
+    if (this.u32[H_FREE_PAGES] === 0) this.#cutRun();
+    return this.#pop(H_FREE_PAGES) || this.#bump(1);
   }
 
-  #freePage(page: number): void {
-    this.u32[page * (PAGE / 4)] = this.u32[H_FREE_PAGES];
-    this.u32[H_FREE_PAGES] = page;
+  /** The shortest free run becomes single pages. */
+  #cutRun(): void {
+    for (let pages = 2; pages <= RUN_MAX; pages++) {
+      const page = this.#pop(H_RUN_FREE + pages);
+      if (page === 0) continue;
+      for (let i = 0; i < pages; i++) this.#push(H_FREE_PAGES, page + i);
+      return;
+    }
   }
 
   #allocPages(pages: number): number {
-    const page = this.#bump(pages);
+    const free =
+      pages === 1 ? this.#takePage() : pages > RUN_MAX ? 0 : this.#pop(H_RUN_FREE + pages);
+    const page = free || this.#bump(pages);
     this.u32[H_USED] += pages * UNITS_PER_PAGE;
     return page * UNITS_PER_PAGE;
+  }
+
+  #freePages(page: number, pages: number): void {
+    if (pages > 1 && pages <= RUN_MAX) this.#push(H_RUN_FREE + pages, page);
+    else for (let i = 0; i < pages; i++) this.#push(H_FREE_PAGES, page + i);
+  }
+
+  /** The first of a list of pages or runs, or 0. */
+  #pop(head: number): number {
+    const page = this.u32[head];
+    if (page !== 0) this.u32[head] = this.u32[page * (PAGE / 4)];
+    return page;
+  }
+
+  #push(head: number, page: number): void {
+    this.u32[page * (PAGE / 4)] = this.u32[head];
+    this.u32[head] = page;
   }
 
   #bump(pages: number): number {

@@ -15,7 +15,13 @@ import { setTimes } from './times.js';
 /** The pool of the thread that serves a mount; absent where requests are not the kernel's (tests). */
 export interface Pool {
   /** See Native.poolCopy. */
-  copy(fdIn: number, fdOut: number, size: number, sync: boolean, keepSize: boolean): number;
+  copy(
+    fdIn: number,
+    fdOut: number,
+    size: readonly [number, number],
+    sync: boolean,
+    keepSize: boolean,
+  ): number;
   cancel(job: number): void;
   /** Answers the request that is being served; false: it must be done here. */
   sync(fd: number, dataOnly: boolean): boolean;
@@ -42,8 +48,9 @@ export interface BulkCopy {
   node: number;
   readonly fdIn: number;
   readonly fdOut: number;
-  /** Bytes copied from the beginning of the file. */
+  /** Bytes copied from the beginning of the file, also as the words of a u64: above 2^53 `size` is rounded. */
   readonly size: number;
+  readonly words: readonly [number, number];
   /** Its name in the workdir; "": the upper file of a metadata-only copy gets its data in place. */
   readonly temp: string;
   /** In place: what statx told of the file, whose times must not be seen to change. */
@@ -102,15 +109,16 @@ export class BulkCopies {
    */
   start(
     node: number,
-    what: Pick<BulkCopy, 'fdIn' | 'fdOut' | 'size' | 'temp'>,
+    what: Pick<BulkCopy, 'fdIn' | 'fdOut' | 'size' | 'words' | 'temp'>,
     sync: boolean,
     stat?: Uint32Array,
   ): number {
-    const { fdIn, fdOut, size, temp } = what;
-    const job = this.pool?.copy(fdIn, fdOut, size, sync, temp === '') ?? -E.EAGAIN;
+    const { fdIn, fdOut, words, temp } = what;
+    const job = this.pool?.copy(fdIn, fdOut, words, sync, temp === '') ?? -E.EAGAIN;
     if (job < 0) return job === -E.EAGAIN ? 0 : job;
     const copy: BulkCopy = {
-      ...{ job, node, fdIn, fdOut, size, temp, stat },
+      ...what,
+      ...{ job, node, stat },
       waiting: new Set(),
       result: undefined,
       taken: false,

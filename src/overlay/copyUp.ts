@@ -211,7 +211,7 @@ function bulkData(
   work: number,
 ): BulkCopy | number | undefined {
   const { bulk, sys } = ov;
-  const size = Math.min(from.limit, sys.u64(STAT_A + STATX.size_));
+  const { size, words } = extentOf(ov, from.limit);
   if (size < BULK_LEAST || !bulk.pool) return undefined;
   const ready = bulk.take(node, size);
   if (ready?.result !== undefined) {
@@ -224,7 +224,7 @@ function bulkData(
   const fdOut = sys.open(work, temp, flags, 0o600, RESOLVE_LAYER);
   if (fdOut < 0) return fdOut;
   const fdIn = ov.openFile(node, O_RDONLY);
-  const code = fdIn < 0 ? fdIn : bulk.start(node, { fdIn, fdOut, size, temp }, ov.durable);
+  const code = fdIn < 0 ? fdIn : bulk.start(node, { fdIn, fdOut, size, words, temp }, ov.durable);
   if (code === PARKED) return code;
   if (fdIn >= 0) sys.native.close(fdIn);
   sys.native.close(fdOut);
@@ -232,14 +232,26 @@ function bulkData(
   return code < 0 ? code : undefined;
 }
 
+/** How much is copied: a number that is near enough to compare, and exactly, in words: sparse files may have more than 2^53 bytes. */
+function extentOf(ov: Overlay, limit: number): Pick<BulkCopy, 'size' | 'words'> {
+  const { sys } = ov;
+  const w = (STAT_A + STATX.size_) >> 2;
+  const size = sys.u64(STAT_A + STATX.size_);
+  // A limit that is not exact is none: the truncation that follows is.
+  if (limit >= size || limit > Number.MAX_SAFE_INTEGER) {
+    return { size, words: [sys.u32[w], sys.u32[w + 1]] };
+  }
+  return { size: limit, words: [limit >>> 0, Math.floor(limit / 0x1_0000_0000)] };
+}
+
 /** Copies a node's data to an empty file; the node's statx is at STAT_A. */
 function copyData(ov: Overlay, node: number, out: number, limit: number): number {
   const { native } = ov.sys;
-  const size = Math.min(limit, ov.sys.u64(STAT_A + STATX.size_));
+  const { size, words } = extentOf(ov, limit);
   if (size === 0) return 0;
   const data = ov.openFile(node, O_RDONLY);
   if (data < 0) return data;
-  const code = native.copyData(data, out, size >>> 0, Math.floor(size / 0x1_0000_0000));
+  const code = native.copyData(data, out, words[0], words[1]);
   native.close(data);
   if (code >= 0) ov.copiedBytes += size;
   return code;
@@ -287,13 +299,13 @@ function copyUpData(ov: Overlay, node: number, limit: number): number {
  */
 function bulkInPlace(ov: Overlay, node: number, out: number, limit: number): number | undefined {
   const { bulk, sys } = ov;
-  const size = Math.min(limit, sys.u64(STAT_A + STATX.size_));
+  const { size, words } = extentOf(ov, limit);
   if (size < BULK_LEAST || !bulk.pool) return undefined;
   const ready = bulk.take(node, size)?.result;
   if (ready !== undefined) {
     if (ready < 0) return ready;
     ov.copiedBytes += size;
-    return sys.native.ftruncate(out, size >>> 0, Math.floor(size / 0x1_0000_0000));
+    return sys.native.ftruncate(out, words[0], words[1]);
   }
   const fdIn = ov.openFile(node, O_RDONLY);
   if (fdIn < 0) return fdIn;
@@ -303,7 +315,8 @@ function bulkInPlace(ov: Overlay, node: number, out: number, limit: number): num
   if (code >= 0) {
     code = sys.native.ftruncate(out, stat[STATX.size_ >> 2], stat[(STATX.size_ >> 2) + 1]);
   }
-  if (code >= 0) code = bulk.start(node, { fdIn, fdOut: out, size, temp: '' }, ov.durable, stat);
+  const what = { fdIn, fdOut: out, size, words, temp: '' };
+  if (code >= 0) code = bulk.start(node, what, ov.durable, stat);
   if (code === PARKED) return code;
   sys.native.close(fdIn);
   return code < 0 ? code : undefined;

@@ -30,6 +30,8 @@ export class DirIndex {
   /** A name was put that the lowers do not have. */
   #more = false;
   #order: Order | undefined;
+  /** Entries it had when room was made for it; it may have twice as many before more is made. */
+  counted = 1;
 
   constructor(base?: Listing) {
     this.base = base;
@@ -158,15 +160,18 @@ export class DirIndex {
   }
 }
 
-/** The indexes of one mount, least recently used ones given up. */
+/**
+ * The indexes of one mount, least recently used ones given up. Of the directories with more entries
+ * than all may have together the last one is kept besides: a listing takes hundreds of requests, and
+ * without it each would read the whole directory.
+ */
 export class DirIndexes {
   readonly #cache = new LRUCache<number, DirIndex>({
     maxSize: MAX_ENTRIES,
-    sizeCalculation: (index) => index.size + 1,
-    // A larger directory than the bound is listed without being kept.
-    maxEntrySize: MAX_ENTRIES,
+    sizeCalculation: (index) => index.counted,
     dispose: (index) => index.base?.release(),
   });
+  #large: { readonly node: number; readonly index: DirIndex } | undefined;
   /** Pairs of a directory's node and the lookups in it that no index answered. */
   readonly #asked = new Uint32Array(2 * COUNTERS);
 
@@ -179,12 +184,14 @@ export class DirIndexes {
 
   /** To be told of a change. */
   get(node: number): DirIndex | undefined {
-    return this.#cache.get(node);
+    const index = this.#kept(node);
+    if (index && index.size > 2 * index.counted) this.keep(node, index);
+    return index;
   }
 
   /** To answer from. */
   ask(node: number): DirIndex | undefined {
-    const index = this.#cache.get(node);
+    const index = this.#kept(node);
     if (index) this.hits++;
     else this.misses++;
     return index;
@@ -201,17 +208,31 @@ export class DirIndexes {
     return ++asked[at + 1];
   }
 
-  keep(node: number, index: DirIndex): void {
-    this.#cache.set(node, index);
-    // Too large a one is not taken.
-    if (this.#cache.peek(node) === index) index.base?.hold();
+  #kept(node: number): DirIndex | undefined {
+    return this.#large?.node === node ? this.#large.index : this.#cache.get(node);
   }
+
+  keep(node: number, index: DirIndex): void {
+    index.base?.hold();
+    this.drop(node);
+    index.counted = index.size + 1;
+    if (index.counted > MAX_ENTRIES) this.#setLarge({ node, index });
+    else this.#cache.set(node, index);
+  }
+
   drop(node: number): void {
+    if (this.#large?.node === node) this.#setLarge(undefined);
     this.#cache.delete(node);
+  }
+
+  #setLarge(large: { readonly node: number; readonly index: DirIndex } | undefined): void {
+    this.#large?.index.base?.release();
+    this.#large = large;
   }
 
   /** The mount has ended. */
   clear(): void {
+    this.#setLarge(undefined);
     this.#cache.clear();
   }
 }

@@ -14,7 +14,7 @@ import { XATTR } from '../sys/sys.js';
 import { BULK_LEAST } from './bulk.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
 import { type Asker, keepNoCapability, killSetIds, killSetIdsFor } from './attr.js';
-import { F_CAPABLE, F_UPPER } from './inodeTable.js';
+import { F_CAPABLE, F_METACOPY, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 import { APPEND, FLAG_BITS, guardOf, IMMUTABLE, refused, setGuard, XFLAG_BITS } from './protect.js';
 
@@ -159,14 +159,20 @@ export function copyFileRange(
   return killed < 0 ? killed : copied;
 }
 
-/** fsync of a file or directory. What is only in a lower is on disk already. */
+/**
+ * fsync of a file or directory. What is only in a lower is on disk already, and must not be asked:
+ * file systems that are never written to may have no fsync (squashfs answers EINVAL). Of a
+ * metadata-only copy that goes for the data (ovl_fsync).
+ */
 export function fsync(ov: Overlay, node: number, dataOnly: boolean): number {
-  if (!ov.durable || !ov.table.has(node, F_UPPER)) return 0;
-  if (!isDir(ov.table.mode(node))) {
-    const fd = ov.file(node);
-    return fd < 0 ? fd : sync(ov, fd, dataOnly);
+  const { table } = ov;
+  if (!ov.durable || !table.has(node, F_UPPER)) return 0;
+  if (isDir(table.mode(node))) return withDir(ov, node, (fd) => sync(ov, fd, dataOnly));
+  if (table.has(node, F_METACOPY)) {
+    return dataOnly ? 0 : withObject(ov, node, (fd) => sync(ov, fd, false));
   }
-  return withDir(ov, node, (fd) => sync(ov, fd, dataOnly));
+  const fd = ov.file(node);
+  return fd < 0 ? fd : sync(ov, fd, dataOnly);
 }
 
 function sync(ov: Overlay, fd: number, dataOnly: boolean): number {
@@ -204,12 +210,19 @@ export function setFlags(ov: Overlay, node: number, request: number, at: number)
 function realIoctl(ov: Overlay, node: number, request: number, at: number): number {
   const { native } = ov.sys;
   if (isDir(ov.table.mode(node))) return withDir(ov, node, (fd) => native.ioctl(fd, request, at));
-  // Not the file that holds the data: flags are metadata.
+  // Flags are metadata.
+  return withObject(ov, node, (fd) => Math.min(native.ioctl(fd, request, at), 0));
+}
+
+/** With the file itself, which in a metadata-only copy is not the one that holds the data. */
+function withObject(ov: Overlay, node: number, use: (fd: number) => number): number {
   const fd = ov.openObject(node, O_RDONLY);
   if (fd < 0) return fd;
-  const code = native.ioctl(fd, request, at);
-  native.close(fd);
-  return Math.min(code, 0);
+  try {
+    return use(fd);
+  } finally {
+    ov.sys.native.close(fd);
+  }
 }
 
 function withDir(ov: Overlay, node: number, use: (fd: number) => number): number {

@@ -22,8 +22,19 @@ function objectDir(ov: Overlay, node: number): number {
 const objectName = (ov: Overlay, node: number): string =>
   isDir(ov.table.mode(node)) ? '.' : ov.realName(node);
 
-/** The value lands at `at`; returns its length (`size` 0: only that) or -errno. */
+/**
+ * The value lands at `at`; returns its length (`size` 0: only that) or -errno. On a file system without
+ * ACLs (squashfs) nothing has one (do_get_acl in overlayfs): with EOPNOTSUPP the kernel would keep out
+ * everybody but the owner.
+ */
 export function getxattr(ov: Overlay, node: number, key: string, at: number, size: number): number {
+  const length = read(ov, node, key, at, size);
+  const absent = length === -E.EOPNOTSUPP && isAcl(key) && hasAcl(ov, key);
+  return absent ? -E.ENODATA : length;
+}
+
+/** The same, with what the object's file system says. */
+function read(ov: Overlay, node: number, key: string, at: number, size: number): number {
   if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
@@ -42,9 +53,10 @@ function diskName(ov: Overlay, node: number, key: string): string | number {
   return ov.overrides?.toDisk(ov.objectLayer(node), stored) ?? stored;
 }
 
+const isAcl = (key: string): boolean => key === ACCESS_ACL || key === DEFAULT_ACL;
+
 /** False for an ACL in a mount without ACLs. */
-const hasAcl = (ov: Overlay, key: string): boolean =>
-  ov.spec.acl !== false || (key !== ACCESS_ACL && key !== DEFAULT_ACL);
+const hasAcl = (ov: Overlay, key: string): boolean => ov.spec.acl !== false || !isAcl(key);
 
 /** The names a client sees, each followed by NUL; trusted.* only for who may (ovl_can_list). */
 export function listxattr(ov: Overlay, node: number, caller: Asker): string | number {
@@ -102,9 +114,8 @@ export function removexattr(ov: Overlay, node: number, key: string, caller: Aske
   if (guarded < 0) return guarded;
   // A name that is not there copies nothing up (ovl_xattr_set). The upper's file system itself says
   // what removing an absent ACL is: most call it done (ovl_set_or_remove_acl).
-  const isAcl = key === ACCESS_ACL || key === DEFAULT_ACL;
-  if (!isAcl || !ov.table.has(node, F_UPPER)) {
-    const present = getxattr(ov, node, key, 0, 0);
+  if (!isAcl(key) || !ov.table.has(node, F_UPPER)) {
+    const present = read(ov, node, key, 0, 0);
     if (present < 0) return present;
   }
   const up = copyUpMeta(ov, node);

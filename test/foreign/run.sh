@@ -6,7 +6,8 @@
 #     sh run.sh stress DRIVER DIR                DIR: has xfstests' ltp/fsstress and ltp/fsx
 #
 # DRIVER: stratafs, kernel or fuse-overlayfs. As root. Everything is mounted in a mount namespace of
-# its own and nothing stays.
+# its own and nothing stays. UNIONMOUNT_MNTOPTIONS: further options; without them stratafs runs
+# --verify twice, also with data=passthrough, where a file is copied up by the open.
 set -eu
 suite=$1 driver=$2 dir=$(realpath "$3")
 shift 3
@@ -71,7 +72,8 @@ unionmount() {
       tail -n 3 "$top/log" >&2
     fi
   done
-  echo "unionmount $driver $mode $*: $passed passed, failed:${failed:- none}"
+  local options=${UNIONMOUNT_MNTOPTIONS:+ ($UNIONMOUNT_MNTOPTIONS)}
+  echo "unionmount $driver $mode $*$options: $passed passed, failed:${failed:- none}"
 }
 
 pjdfstest() {
@@ -121,3 +123,9 @@ stress() {
 }
 
 "$suite" "$@"
+case "$suite $driver ${UNIONMOUNT_MNTOPTIONS:-} $*" in
+  'unionmount stratafs  '*--verify*)
+    export UNIONMOUNT_MNTOPTIONS=data=passthrough
+    unionmount "$@"
+    ;;
+esac

@@ -59,6 +59,11 @@ const LOWER: readonly Entry[] = [
 
 async function change(client: Client): Promise<void> {
   await client.must('chmod', 'f', 0o600);
+  // Its data is still in the lower, whose file system may know of no fsync.
+  await client.must('open', 0, 'f', 0, 0);
+  await client.must('fsync', 0);
+  await client.must('fdatasync', 0);
+  await client.must('close', 0);
   await client.must('unlink', 'gone');
   await client.must('open', 0, 'big', 2, 0);
   await client.must('write', 0, 5, 'changed');
@@ -75,6 +80,19 @@ async function change(client: Client): Promise<void> {
 
 const ignored = (_: string, field: string): boolean =>
   ['d_ino', 'ino', 'blocks'].includes(field) || isPrivateXattr(field);
+
+/** What somebody without rights of their own meets, and the ACL that the kernel asks for then. */
+async function othersMeet(client: Client): Promise<string[]> {
+  await client.must('ident', 1000, 1000);
+  const met = [
+    await client.errno('access', 'renamed/in', 4),
+    await client.errno('access', 'renamed/in', 2),
+    await client.errno('open', 0, 'big', 0, 0),
+    await client.errno('open', 1, 'f', 0, 0),
+  ];
+  await client.must('ident', 0, 0);
+  return [...met, await client.errno('getxattr', 'renamed/in', 'system.posix_acl_access')];
+}
 
 let base = '';
 
@@ -140,8 +158,12 @@ async function changeAndCompare(stack: Stack): Promise<void> {
     ['.', 'away', 'big', 'f', 'f2', 'l', 'renamed', 'renamed/in', 'renamed/l'].toSorted(),
   );
   for (const driver of ['stratafs', 'kernel'] as const) {
-    const seen = await on(driver, stack, (client) => manifest(client));
+    const [seen, met] = await on(driver, stack, async (client) => [
+      await manifest(client),
+      await othersMeet(client),
+    ]);
     expect([driver, ...differences(changed, seen, ignored)]).toEqual([driver]);
+    expect([driver, ...met]).toEqual([driver, 'ok', 'EACCES', 'ok', 'EACCES', 'ENODATA']);
   }
   expect(await Promise.all(stack.lowers.map(manifestOf))).toEqual(before);
 }
@@ -161,6 +183,56 @@ for (const fileSystem of FILE_SYSTEMS) {
     });
   });
 }
+
+/** Writes the second byte of a file, and tells its size before and after, and its last byte. */
+const CHANGE_HUGE = `
+import os, sys
+for path in sys.argv[1:]:
+    size = os.stat(path).st_size
+    fd = os.open(path, os.O_RDWR)
+    os.pwrite(fd, b"X", 1)
+    os.fsync(fd)
+    print(size, os.fstat(fd).st_size, os.pread(fd, 1, size - 1))
+`;
+describe.skipIf(!has({ ...NEEDS, fileSystems: ['tmpfs'], programs: ['gcc', 'python3'] }))(
+  'files of more bytes than a number counts exactly',
+  () => {
+    test.each([['metacopy=on'], ['metacopy=off']])(
+      'are copied up whole, with %s',
+      async (option) => {
+        const stack = await stackOn(
+          await mountNew({ name: 'tmpfs', needs: NEEDS, size: 64 * MIB }),
+        );
+        const sizes = [2n ** 53n + 1n, 2n ** 63n - 1n].map(String);
+        for (const size of sizes) {
+          const path = join(stack.lowers[0] ?? '', size);
+          writeFileSync(path, Buffer.alloc(2 * MIB, 'd'));
+          await mustRun('truncate', ['-s', size, path]);
+        }
+        const paths = sizes.map((size) => join(base, 'mnt', size));
+        await withMount(
+          'stratafs',
+          stack,
+          join(base, 'mnt'),
+          async (client) => {
+            for (const size of option === 'metacopy=on' ? sizes : [])
+              await client.must('chmod', size, 0o600);
+            const { stdout } = await mustRun('python3', ['-c', CHANGE_HUGE, ...paths]);
+            const told = sizes.map((size) => `${size} ${size} b'\\x00'`);
+            expect(stdout.trimEnd().split('\n')).toEqual(told);
+          },
+          [option],
+        );
+        for (const size of sizes) {
+          const { stdout } = await mustRun('stat', ['-c', '%s', join(stack.upper, size)]);
+          expect(stdout.trimEnd()).toBe(size);
+          const bytes = (await mustRun('head', ['-c', '3', join(stack.upper, size)])).stdout;
+          expect(bytes).toBe('dXd');
+        }
+      },
+    );
+  },
+);
 
 const IMAGES: readonly (readonly [name: string, program: string, args: readonly string[]])[] = [
   ['squashfs', 'mksquashfs', ['SOURCE', 'IMAGE', '-quiet', '-no-progress']],

@@ -59,22 +59,24 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the host', ()
     expect(output).toBe('8\n1\nhello\n0\n');
   });
 
-  it('drops what it inherits: descriptors, directory, session, umask', async () => {
+  it('drops what it inherits: descriptors, directory, session, umask, limits', async () => {
     const output = await script(`
       exec 9<low/hello; umask 077
-      "$S" -o lowerdir=low m1
+      (ulimit -S -f 100; ulimit -S -t 60; ulimit -S -v 9000000; "$S" -o lowerdir=low m1)
       p=$(host)
       ls -l /proc/$p/fd | grep -c low/hello || true
       readlink /proc/$p/cwd /proc/$p/fd/0 /proc/$p/fd/1
       awk '/^(Umask|PPid)/ { print $2 }' /proc/$p/status
+      grep -cE '^Max (cpu time|file size|address space) +unlimited +unlimited' /proc/$p/limits
       "$S" unmount m1`);
-    const [files, cwd, stdin, stdout, umask] = output.split('\n');
-    expect([files, cwd, stdin, stdout, umask]).toEqual([
+    const [files, cwd, stdin, stdout, umask, , limits] = output.split('\n');
+    expect([files, cwd, stdin, stdout, umask, limits]).toEqual([
       '0',
       '/',
       '/dev/null',
       '/dev/null',
       '0000',
+      '3',
     ]);
   });
 
@@ -194,6 +196,30 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the host', ()
     const [mounts, hosts, kib] = output.split('\n').map(Number);
     expect([mounts, hosts]).toEqual([101, 1]);
     expect(kib).toBeLessThan(1024);
+  });
+
+  it('outlives a log that cannot be written', async () => {
+    const output = await script(`
+      d=/run/stratafs; mkdir -p $d; mount -t tmpfs -o size=64k,mode=700 none $d
+      "$S" -o lowerdir=low m1; p=$(host)
+      head -c 1000000 /dev/zero > $d/fill 2>/dev/null || echo full
+      for i in 1 2 3; do
+        node -e 'const c = require("net").connect(process.argv[1], () => c.write("no request\\n"));
+          c.on("error", () => {}); c.on("data", (t) => console.log(JSON.parse(t).code));' $d/*.sock
+      done
+      cat m1/hello; kill -0 $p && "$S" unmount m1; gone $p && umount $d`);
+    expect(output).toBe('full\n1\n1\n1\nhello\n');
+  });
+
+  it('does not fill the disk with complaints about a layer', async () => {
+    const output = await script(`
+      d=/run/stratafs; mkdir -p $d; mount -t tmpfs -o mode=700 none $d
+      mkdir bad; : > bad/f; setfattr -n trusted.overlay.metacopy bad/f
+      "$S" -o lowerdir=bad:low m1; p=$(host)
+      for i in $(seq 300); do stat -c %n m1/f 2>/dev/null; done
+      grep -c 'no data found' $d/*.log; grep -c 'left out' $d/*.log; cat m1/hello
+      "$S" unmount m1; gone $p && umount $d; rm -r bad`);
+    expect(output).toBe('100\n1\nhello\n');
   });
 
   it('says why it cannot start', async () => {

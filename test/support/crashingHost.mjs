@@ -4,6 +4,7 @@
  * { mount: "OPTIONS", at: MNT } -> { thread } or { error }; { fail: thread, how: "throw" | "leave" }
  * -> { mounts: [mountpoint ...] } once the host has noticed.
  */
+import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -34,7 +35,8 @@ const mounts = new Mounts(
 const context = { cwd: '/', privileged: true };
 
 async function mount(options, mountpoint) {
-  // A thread that is still starting would be passed over.
+  // A spare thread is started a while after a mount; one that is still starting would be passed over.
+  while (threads.length <= mounts.size && mounts.size < availableParallelism()) await sleep(10);
   while (threads.some(({ wakeFd }) => wakeFd < 0)) await sleep(10);
   await mounts.mount(planMount([options], { ...context, mountpoint }));
   return { thread: latest };

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { mountTable, statDevice } from '../../../src/mount/mountTable.js';
+import { deviceAt, mountTable, statDevice } from '../../../src/mount/mountTable.js';
 
 const TEXT = `42 27 0:39 / /tmp/a\\040b\\012c rw,relatime shared:1 master:2 - fuse.stratafs stratafs rw
 43 27 0:40 / /tmp/x rw - ext4 /dev/vda rw
@@ -12,6 +12,16 @@ describe('the mount table', () => {
       { device: '0:39', mountpoint: '/tmp/a b\nc', type: 'fuse.stratafs', options: 'rw' },
       { device: '0:40', mountpoint: '/tmp/x', type: 'ext4', options: 'rw' },
     ]);
+  });
+
+  it('finds what is on top at a mount point', () => {
+    const over = '44 42 0:41 / /tmp/a\\040b\\012c rw - fuse.stratafs /tmp/x rw\n';
+    expect(deviceAt('/tmp/a b\nc', TEXT)).toBe('0:39');
+    expect(deviceAt('/tmp/a b\nc', TEXT + over)).toBe('0:41');
+    expect(deviceAt('/tmp/x', TEXT + over)).toBe('0:40');
+    expect(deviceAt('/tmp', TEXT)).toBe(undefined);
+    const odd = '45 42 0:42 / /\\134\\011\xff rw - ext4 x rw\n';
+    expect(deviceAt('/\\\t\xff', odd)).toBe('0:42');
   });
 
   it('knows the st_dev of a device as stat reports it', () => {

@@ -81,6 +81,32 @@ describe('blocks', () => {
     expect(size()).toBe(after);
   });
 
+  it.each([
+    ['2 KiB to 4 KiB', 2049, 4096],
+    ['up to 40 KB', 2049, 40_000],
+    ['all sizes', 1, 65_536],
+  ])('are used again when they are of whole pages, too: %s', (_, least, most) => {
+    const random = new Random(1);
+    const sizes = Array.from({ length: 50 }, () => least + random.below(most - least));
+    const round = (): void => {
+      const units = sizes.map((bytes) => arena.alloc(bytes));
+      for (const [i, unit] of units.entries()) arena.free(unit, sizes[i]);
+    };
+    round();
+    round();
+    const after = arena.u8.byteLength;
+    for (let i = 0; i < 500; i++) round();
+    expect(arena.u8.byteLength).toBe(after);
+  });
+
+  it('of several pages serve small ones when they are free', () => {
+    const large = Array.from({ length: 200 }, () => arena.alloc(40_000));
+    for (const unit of large) arena.free(unit, 40_000);
+    const after = arena.u8.byteLength;
+    for (let i = 0; i < 200 * 9 * 256; i++) arena.alloc(16);
+    expect(arena.u8.byteLength).toBe(after);
+  });
+
   it('grow the arena over several doublings', () => {
     const first = arena.alloc(64);
     arena.u32[first * 4] = 0x1234abcd;

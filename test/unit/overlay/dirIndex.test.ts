@@ -147,4 +147,30 @@ describe('the indexes of a mount', () => {
     indexes.drop(101);
     expect(indexes.get(101)).toBeUndefined();
   });
+
+  it('keep the last of those that are too large besides: its listing goes on', () => {
+    const indexes = new DirIndexes();
+    const small = indexWith(names(10));
+    const large = indexWith(names(500_001));
+    indexes.keep(2, small);
+    indexes.keep(3, large);
+    expect([indexes.get(2), indexes.ask(3)]).toEqual([small, large]);
+    expect([indexes.hits, indexes.misses]).toEqual([1, 0]);
+    indexes.keep(4, large);
+    expect([indexes.get(2), indexes.get(3), indexes.get(4)]).toEqual([small, undefined, large]);
+    indexes.drop(4);
+    expect(indexes.get(4)).toBeUndefined();
+  });
+
+  it('make room for what grows while it is kept', () => {
+    const indexes = new DirIndexes();
+    const more = names(20_000);
+    for (let node = 2; node < 102; node++) indexes.keep(node, new DirIndex());
+    for (let node = 2; node < 102; node++) {
+      for (const name of more) indexes.get(node)?.put(name, REG, FROM_UPPER, 1, 0);
+    }
+    const kept = Array.from({ length: 100 }, (_, i) => indexes.get(i + 2)?.size ?? 0);
+    expect(Math.max(...kept)).toBe(20_000);
+    expect(kept.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(1_000_000);
+  });
 });
