@@ -19,7 +19,7 @@ export function forPeople(stats: MountStats): string {
     ...passedThrough(stats),
     ['copy-ups', `${count(copyUps)}, ${size(stats.copiedBytes)} of data`],
     ['inodes', `${count(inodes)}, ${stats.arenaPerInode} bytes each, ${size(stats.arena)}`],
-    ['listings', answered(indexCache)],
+    ['listings', `${listed(stats)}, ${answered(indexCache)}`],
     ['descriptors', `${count(fds)} open in the engine thread, ${answered(fdCache)}`],
   ];
   const requests = Object.entries(stats.requests)
@@ -54,6 +54,10 @@ function table(rows: readonly (readonly string[])[], right: number): string {
 }
 
 const count = (value: number): string => value.toLocaleString('en-US');
+
+function listed({ listings: { read, shared } }: MountStats): string {
+  return `${count(read)} read, ${count(shared)} shared`;
+}
 
 function answered({ hits, misses }: Hits): string {
   const asked = hits + misses;

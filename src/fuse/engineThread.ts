@@ -6,6 +6,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { UserError } from '../base/errno.js';
 import { FdCache } from '../overlay/fdCache.js';
+import { Listings } from '../overlay/listings.js';
 import { openOverlay } from '../overlay/open.js';
 import { log } from '../sys/log.js';
 import { NEXT_ENDED, NEXT_WAKE } from '../sys/native.js';
@@ -27,6 +28,7 @@ class EngineThread {
   readonly #sys = new Sys();
   readonly #port: MessagePort;
   readonly #fds: FdCache;
+  readonly #listings = new Listings();
   readonly #prepared = new Map<number, Session>();
   readonly #bySlot: (Session | undefined)[] = [];
   readonly #byMount = new Map<number, Session>();
@@ -143,7 +145,7 @@ class EngineThread {
 
   #prepare(mount: number, { spec }: Extract<ToEngine, { kind: 'prepare' }>): void {
     try {
-      const ov = openOverlay(this.#sys, spec, this.#fds);
+      const ov = openOverlay(this.#sys, spec, this.#fds, this.#listings);
       const caller = new RequestCaller(ov);
       this.#prepared.set(mount, {
         ...{ ov, caller, mount, slot: -1, setxattrExt: false, minor: 0 },

@@ -40,6 +40,7 @@ export function statsOf(session: Session, fds: FdCache): MountStats {
     arena: table.arena.used,
     arenaPerInode: Math.round(table.arena.used / table.size),
     indexCache: { hits: ov.indexes.hits, misses: ov.indexes.misses },
+    listings: { read: ov.indexes.read, shared: ov.indexes.shared },
     fdCache: { hits: fds.hits, misses: fds.misses },
   };
 }

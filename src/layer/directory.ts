@@ -14,13 +14,14 @@ const D_RECLEN = 16;
 const D_TYPE = 18;
 const D_NAME = 19;
 
-export type EntryVisitor = (name: string, type: number, inoLo: number, inoHi: number) => void;
+/** False ends the reading. */
+export type EntryVisitor = (name: string, type: number, inoLo: number, inoHi: number) => unknown;
 
 /**
  * Calls `visit` for every entry of the directory behind `dirfd` (O_PATH is enough) but "." and "..",
  * with its d_type (asked by statx where the file system does not tell) and d_ino. The visitor may
  * make system calls, but none that reads a directory. `blocks`: no more than so many times DENTS_SIZE
- * bytes. Returns 0 or -errno.
+ * bytes. Returns 0, also when the visitor has ended it, or -errno.
  */
 export function readEntries(
   sys: Sys,
@@ -35,7 +36,7 @@ export function readEntries(
     for (let block = 0; block < blocks; block++) {
       const bytes = native.getdents64(fd, DENTS, DENTS_SIZE);
       if (bytes <= 0) return bytes;
-      visitBlock(sys, dirfd, bytes, visit);
+      if (!visitBlock(sys, dirfd, bytes, visit)) return 0;
     }
     return 0;
   } finally {
@@ -43,7 +44,8 @@ export function readEntries(
   }
 }
 
-function visitBlock(sys: Sys, dirfd: number, bytes: number, visit: EntryVisitor): void {
+/** False when the visitor has enough. */
+function visitBlock(sys: Sys, dirfd: number, bytes: number, visit: EntryVisitor): boolean {
   const { u8, u16, u32 } = sys;
   for (let at = DENTS; at < DENTS + bytes; at += u16[(at + D_RECLEN) >> 1]) {
     const name = sys.cstring(at + D_NAME);
@@ -54,6 +56,7 @@ function visitBlock(sys: Sys, dirfd: number, bytes: number, visit: EntryVisitor)
       if (known < 0) continue; // removed meanwhile: it is not an entry any more
       type = dtype(sys.statMode(STAT_C));
     }
-    visit(name, type, u32[at >> 2], u32[(at >> 2) + 1]);
+    if (visit(name, type, u32[at >> 2], u32[(at >> 2) + 1]) === false) return false;
   }
+  return true;
 }

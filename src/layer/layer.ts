@@ -28,6 +28,12 @@ import { SMALL, STAT_A, type Sys } from '../sys/sys.js';
 /** struct btrfs_ioctl_fs_info_args, 1024 bytes: u64 max_id, u64 num_devices, u8 fsid[16]. */
 const BTRFS_FSID = 16;
 
+const W_INO = STATX.ino >> 2;
+/** Seconds, two words; then the nanoseconds. */
+const W_CTIME = STATX.ctime >> 2;
+/** Major and minor. */
+const W_DEV = STATX.dev_major >> 2;
+
 export interface Layer {
   /** Names the layer in the inode table; never a position. Above 0. */
   readonly id: number;
@@ -43,6 +49,8 @@ export interface Layer {
   /** Inode number of the root. */
   readonly inoLo: number;
   readonly inoHi: number;
+  /** `stampOf` the root. */
+  readonly stamp: number;
   /** The file system's UUID, 16 bytes as latin1; zeros where there is none, or none told (before 6.9). */
   readonly uuid: string;
   /** Equal for layers on one file system, also in several volumes of it, each of which has a `dev`. */
@@ -58,8 +66,9 @@ export function openLayer(sys: Sys, path: string, id: number, writable: boolean)
     if (!isDir(sys.statMode(STAT_A))) {
       throw new UserError(`layer ${display(path)} is not a directory; give a directory`);
     }
-    const w = (STAT_A + STATX.ino) >> 2;
-    const stat = { dev: sys.statDev(STAT_A), inoLo: sys.u32[w], inoHi: sys.u32[w + 1] };
+    const w = (STAT_A >> 2) + W_INO;
+    const ino = { inoLo: sys.u32[w], inoHi: sys.u32[w + 1] };
+    const stat = { dev: sys.statDev(STAT_A), ...ino, stamp: stampOf(sys, STAT_A) };
     const anchor = sys.open(root, '.', O_RDONLY | O_DIRECTORY, 0, 0);
     if (anchor < 0) throw refused(path, anchor);
     const { uuid, volumes } = fsUuid(sys, anchor);
@@ -69,6 +78,29 @@ export function openLayer(sys: Sys, path: string, id: number, writable: boolean)
     sys.native.close(root);
     throw error;
   }
+}
+
+/**
+ * A hash of what tells one state of a directory from the next, of its statx at `at`: upper half of the
+ * inode number, device and time of change. With the lower half of the number two directories of one
+ * layer never share it.
+ */
+export function stampOf(sys: Sys, at: number): number {
+  const { u32 } = sys;
+  const w = at >> 2;
+  let h = u32[w + W_INO + 1];
+  h = mix(h, u32[w + W_DEV] ^ Math.imul(u32[w + W_DEV + 1], 0x9e37_79b1));
+  h = mix(h, u32[w + W_CTIME]);
+  h = mix(h, u32[w + W_CTIME + 1]);
+  return mix(h, u32[w + W_CTIME + 2]) >>> 0;
+}
+
+/** One round of murmur3. */
+function mix(h: number, word: number): number {
+  let k = Math.imul(word, 0xcc9e_2d51);
+  k = Math.imul((k << 15) | (k >>> 17), 0x1b87_3593);
+  const x = h ^ k;
+  return (Math.imul((x << 13) | (x >>> 19), 5) + 0xe654_6b64) | 0;
 }
 
 export function closeLayer(sys: Sys, layer: Layer): void {

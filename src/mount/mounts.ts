@@ -184,7 +184,7 @@ export class Mounts {
         layerThreads.add(other.thread);
       }
     }
-    const thread = this.#pool.place(number, layerThreads);
+    const thread = this.#pool.place(number, layerThreads, plan.spec.lowers.join('\0'));
     const { promise: ended, resolve: end } = deferred();
     const mount: LiveMount = {
       number,

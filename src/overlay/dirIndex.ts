@@ -1,140 +1,162 @@
 /**
- * The merged listing of a directory, kept while it is in use: names with their type, where the
- * topmost object lies and its inode number. It answers readdir in cookie order and, once it is
- * there, lookups of names that do not exist. Changes made through the mount are applied to it.
+ * The merged listing of a directory, kept while it is in use: what its lowers have, which mounts of
+ * the same lowers share (listings.ts), and what the mount's upper has over it. It answers readdir in
+ * cookie order and, once it is there, lookups of names that do not exist. Changes made through the
+ * mount are applied to it, and never reach what is shared.
  */
 import { LRUCache } from 'lru-cache';
-import { cookieOf } from '../base/hash.js';
+import { Entries, FROM_UPPER, type Order } from './entries.js';
+import type { Listing } from './listings.js';
+
+export { FROM_UPPER };
 
 /** Entries kept over all directories of a mount, about 100 bytes each. */
 const MAX_ENTRIES = 500_000;
 
-/** Where an entry's topmost object is: 0 the upper, i + 1 the i-th lower of the directory's stack. */
-export const FROM_UPPER = 0;
+/** Directories whose lookups are counted at a time; a number of nodes shares one counter by turns. */
+const COUNTERS = 512;
 
 export class DirIndex {
-  readonly #slots = new Map<string, number>();
-  /** Slots of removed names. */
-  readonly #free: number[] = [];
-  readonly #types: number[] = [];
-  readonly #sources: number[] = [];
-  /** Of a directory: the lowest source that counts. */
-  readonly #lasts: number[] = [];
-  /** Inode numbers as shown; -1 in `lo` when a lookup must tell. */
-  readonly #inoLo: number[] = [];
-  readonly #inoHi: number[] = [];
-  #names: string[] | undefined;
-  #cookies: Float64Array = new Float64Array(0);
+  /** Of the lowers; slots up to `#own0` are its own. */
+  readonly base: Listing | undefined;
+  readonly #below: Entries | undefined;
+  readonly #own0: number;
+  /** What the mount has put over it. */
+  #own: Entries | undefined;
+  /** Names of the lowers that are gone. */
+  #gone: Set<string> | undefined;
+  /** Names of the lowers that are gone or have an entry over them. */
+  #covered = 0;
+  /** A name was put that the lowers do not have. */
+  #more = false;
+  #order: Order | undefined;
   /** Entries it had when room was made for it; it may have twice as many before more is made. */
   counted = 1;
 
+  constructor(base?: Listing) {
+    this.base = base;
+    this.#below = base?.entries;
+    this.#own0 = this.#below?.slots ?? 0;
+  }
+
   get size(): number {
-    return this.#slots.size;
+    return (this.#below?.size ?? 0) - this.#covered + (this.#own?.size ?? 0);
   }
 
   slot(name: string): number | undefined {
-    return this.#slots.get(name);
+    const own = this.#own?.slot(name);
+    if (own !== undefined) return own + this.#own0;
+    return this.#gone?.has(name) === true ? undefined : this.#below?.slot(name);
   }
+
+  /** Whose entry a slot is; the slot there is `#at`. */
+  #of(slot: number): Entries {
+    const entries = slot < this.#own0 ? this.#below : this.#own;
+    if (!entries) throw new Error(`no entry ${slot}`);
+    return entries;
+  }
+  #at(slot: number): number {
+    return slot < this.#own0 ? slot : slot - this.#own0;
+  }
+
   type(slot: number): number {
-    return this.#types[slot];
+    return this.#of(slot).type(this.#at(slot));
   }
   source(slot: number): number {
-    return this.#sources[slot];
+    return this.#of(slot).source(this.#at(slot));
   }
   /** Where the lowest directory of this name lies that is merged into it. */
   last(slot: number): number {
-    return this.#lasts[slot];
+    return this.#of(slot).last(this.#at(slot));
   }
   inoLo(slot: number): number {
-    return this.#inoLo[slot];
+    return this.#of(slot).inoLo(this.#at(slot));
   }
   inoHi(slot: number): number {
-    return this.#inoHi[slot];
+    return this.#of(slot).inoHi(this.#at(slot));
   }
   /** False: only a lookup tells the inode number this entry is shown with. */
   inoKnown(slot: number): boolean {
-    return this.#inoLo[slot] >= 0;
-  }
-  names(): IterableIterator<string> {
-    return this.#slots.keys();
+    return this.inoLo(slot) >= 0;
   }
 
-  put(name: string, type: number, source: number, inoLo: number, inoHi: number): void {
-    let slot = this.#slots.get(name);
-    if (slot === undefined) {
-      slot = this.#free.pop() ?? this.#types.length;
-      this.#slots.set(name, slot);
-      this.#names = undefined;
+  *names(): Generator<string> {
+    if (this.#own) yield* this.#own.names();
+    for (const name of this.#below?.names() ?? []) if (this.#shows(name)) yield name;
+  }
+
+  /** The lowers' entry of this name is what is shown, if they have one. */
+  #shows(name: string): boolean {
+    return this.#own?.slot(name) === undefined && this.#gone?.has(name) !== true;
+  }
+
+  /** `last`: the lowest source of a directory. */
+  put(
+    name: string,
+    type: number,
+    source: number,
+    inoLo: number,
+    inoHi: number,
+    last = source,
+  ): void {
+    if (this.#own?.slot(name) === undefined) {
+      const below = this.#below?.slot(name) !== undefined;
+      if (below && this.#gone?.delete(name) !== true) this.#covered++;
+      if (!below) {
+        this.#more = true;
+        this.#order = undefined;
+      }
     }
-    this.#types[slot] = type;
-    this.#sources[slot] = source;
-    this.#lasts[slot] = source;
-    this.#inoLo[slot] = inoLo;
-    this.#inoHi[slot] = inoHi;
+    this.#own ??= new Entries();
+    this.#own.put(name, type, source, last, inoLo, inoHi);
   }
 
-  /** One more source of a directory, below the others. */
-  merge(slot: number, source: number): void {
-    this.#lasts[slot] = source;
-  }
-
-  /** A lookup has told the number an entry is shown with. */
+  /** A lookup has told the number an entry is shown with; those of lowers are known. */
   setIno(slot: number, inoLo: number, inoHi: number): void {
-    this.#inoLo[slot] = inoLo;
-    this.#inoHi[slot] = inoHi;
+    if (slot >= this.#own0) this.#own?.setIno(slot - this.#own0, inoLo, inoHi);
   }
 
   /** The entry has an upper object now; a directory keeps its lowers below it. */
   copiedUp(name: string, inoLo: number, inoHi: number): void {
-    const slot = this.#slots.get(name);
+    const slot = this.slot(name);
     if (slot === undefined) return;
-    this.#sources[slot] = FROM_UPPER;
-    this.#inoLo[slot] = inoLo;
-    this.#inoHi[slot] = inoHi;
+    this.put(name, this.type(slot), FROM_UPPER, inoLo, inoHi, this.last(slot));
   }
 
   /** The name stays in the order until that is built anew: a listing under way skips it. */
   remove(name: string): void {
-    const slot = this.#slots.get(name);
-    if (slot === undefined) return;
-    this.#slots.delete(name);
-    this.#free.push(slot);
+    const own = this.#own?.remove(name) === true;
+    if (this.#below?.slot(name) === undefined) return;
+    this.#gone ??= new Set();
+    if (!own && !this.#gone.has(name)) this.#covered++;
+    this.#gone.add(name);
   }
 
   /** Names in cookie order; some may have been removed. */
   order(): readonly string[] {
-    if (!this.#names) this.#sort();
-    return this.#names ?? [];
+    return this.#ordered().names;
   }
 
   /** Cookie of the `i`-th name of `order`: after it, a listing goes on with the next. */
   cookie(i: number): number {
-    return this.#cookies[i];
+    return this.#ordered().cookies[i];
   }
 
   /** First position in `order` with a cookie above `cookie`. */
   after(cookie: number): number {
-    let low = 0;
-    let high = this.order().length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#cookies[middle] <= cookie) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return this.#ordered().after(cookie);
   }
 
-  #sort(): void {
-    const names = [...this.#slots.keys()];
-    const keys = Float64Array.from(names, cookieOf);
-    const at = Uint32Array.from(names, (_, i) => i);
-    at.sort((a, b) => keys[a] - keys[b] || (names[a] < names[b] ? -1 : 1));
-    this.#names = Array.from(at, (i) => names[i]);
-    this.#cookies = Float64Array.from(at, (i) => keys[i]);
-    // Equal hashes: each following name takes the next number, in the order of the names.
-    for (let i = 1; i < this.#cookies.length; i++) {
-      if (this.#cookies[i] <= this.#cookies[i - 1]) this.#cookies[i] = this.#cookies[i - 1] + 1;
-    }
+  #ordered(): Order {
+    return (this.#order ??= this.#sort());
+  }
+
+  #sort(): Order {
+    const below = this.#below;
+    if (!below) return (this.#own ??= new Entries()).order();
+    if (!this.#more || !this.#own) return below.order();
+    const more = [...this.#own.names()].filter((name) => below.slot(name) === undefined);
+    return below.order().with(more);
   }
 }
 
@@ -147,12 +169,18 @@ export class DirIndexes {
   readonly #cache = new LRUCache<number, DirIndex>({
     maxSize: MAX_ENTRIES,
     sizeCalculation: (index) => index.counted,
+    dispose: (index) => index.base?.release(),
   });
   #large: { readonly node: number; readonly index: DirIndex } | undefined;
+  /** Pairs of a directory's node and the lookups in it that no index answered. */
+  readonly #asked = new Uint32Array(2 * COUNTERS);
 
   /** Questions that a kept index answered, and those that had to be asked of the layers. */
   hits = 0;
   misses = 0;
+  /** Listings of lowers that were read for this mount, and those that were there. */
+  read = 0;
+  shared = 0;
 
   /** To be told of a change. */
   get(node: number): DirIndex | undefined {
@@ -169,19 +197,42 @@ export class DirIndexes {
     return index;
   }
 
+  /** How many lookups in a directory, with this one, no index answered; forgets it for another now and then. */
+  count(node: number): number {
+    const at = (Math.imul(node, 0x9e37_79b1) >>> 23) << 1;
+    const asked = this.#asked;
+    if (asked[at] !== node) {
+      asked[at] = node;
+      asked[at + 1] = 0;
+    }
+    return ++asked[at + 1];
+  }
+
   #kept(node: number): DirIndex | undefined {
     return this.#large?.node === node ? this.#large.index : this.#cache.get(node);
   }
 
   keep(node: number, index: DirIndex): void {
+    index.base?.hold();
     this.drop(node);
     index.counted = index.size + 1;
-    if (index.counted > MAX_ENTRIES) this.#large = { node, index };
+    if (index.counted > MAX_ENTRIES) this.#setLarge({ node, index });
     else this.#cache.set(node, index);
   }
 
   drop(node: number): void {
-    if (this.#large?.node === node) this.#large = undefined;
+    if (this.#large?.node === node) this.#setLarge(undefined);
     this.#cache.delete(node);
+  }
+
+  #setLarge(large: { readonly node: number; readonly index: DirIndex } | undefined): void {
+    this.#large?.index.base?.release();
+    this.#large = large;
+  }
+
+  /** The mount has ended. */
+  clear(): void {
+    this.#setLarge(undefined);
+    this.#cache.clear();
   }
 }

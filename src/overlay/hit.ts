@@ -19,6 +19,9 @@ export interface LowerFile {
 /** A directory in a lower, with its marks as PLACE_*. */
 export interface LowerDir extends LowerFile {
   readonly flags: number;
+  /** What it is now (`stampOf`): another when an entry has come or gone. */
+  readonly ino: number;
+  readonly stamp: number;
 }
 
 export class Hit {

@@ -39,6 +39,7 @@ import {
   walkLowers,
 } from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
+import { indexAfterMany } from './readdir.js';
 import { mayBeGuarded } from './protect.js';
 import { isUpperWhiteout } from './whiteouts.js';
 
@@ -53,7 +54,7 @@ export function resolve(ov: Overlay, parent: number, name: string): number {
 }
 
 function resolveLayers(ov: Overlay, parent: number, name: string): number {
-  const index = ov.indexes.ask(parent);
+  const index = ov.indexes.ask(parent) ?? indexAfterMany(ov, parent);
   let range = EVERYWHERE;
   if (index) {
     const slot = index.slot(name);
@@ -254,8 +255,8 @@ export function dataStack(ov: Overlay, data: LowerFile, place: number): number {
 
 function stackOfHit(ov: Overlay): number {
   const { hit, lowers } = ov;
-  const places = hit.dirs.map(({ parent, name, flags }) =>
-    lowers.addPlace(lowers.layerOf(parent), parent, name, flags),
+  const places = hit.dirs.map(({ parent, name, flags, ino, stamp }) =>
+    lowers.addPlace(lowers.layerOf(parent), parent, name, flags, ino, stamp),
   );
   return lowers.addStack(places);
 }

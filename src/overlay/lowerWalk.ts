@@ -29,6 +29,7 @@ import { log } from '../sys/log.js';
 import { STAT_A, STAT_B } from '../sys/sys.js';
 import { Found } from './hit.js';
 import { PLACE_TOUCHED, PLACE_XWHITEOUTS } from './lowers.js';
+import { stampOf } from '../layer/layer.js';
 import { foundLower, isSparse, showIno } from './identity.js';
 import type { Overlay } from './overlay.js';
 
@@ -240,6 +241,12 @@ function numberCopy(walk: Walk, place: number, at: number): void {
   if (ov.hit.index === '' && alone) showIno(ov, ov.lowers.layerOf(place), at);
 }
 
+function addPlaceOf(ov: Overlay, q: Question, at: number, flags: number): void {
+  const ino = ov.sys.u32[(at + STATX.ino) >> 2];
+  const stamp = stampOf(ov.sys, at);
+  ov.hit.dirs.push({ parent: q.place, name: q.path, flags, ino, stamp });
+}
+
 function addDirectory(walk: Walk, q: Question, at: number): number {
   const { ov } = walk;
   const { hit } = ov;
@@ -248,7 +255,7 @@ function addDirectory(walk: Walk, q: Question, at: number): number {
   // Marks matter for what lies below, and for xwhiteouts, which the parent's mark announces.
   const inRoot = ov.lowers.parentOf(q.place) === 0;
   if (isBottom(walk) && !inRoot && !ov.lowers.marked(q.place, PLACE_XWHITEOUTS | PLACE_TOUCHED)) {
-    hit.dirs.push({ parent: q.place, name: q.path, flags: 0 });
+    addPlaceOf(ov, q, at, 0);
     return 0;
   }
   const more = walk.at < walk.range.last;
@@ -256,7 +263,7 @@ function addDirectory(walk: Walk, q: Question, at: number): number {
   if (typeof marks === 'number') return marks;
   const inherited = ov.lowers.marked(q.place, PLACE_TOUCHED) || q.prefix !== undefined;
   const flags = placeFlags(marks) | (inherited ? PLACE_TOUCHED : 0);
-  hit.dirs.push({ parent: q.place, name: q.path, flags: flags >>> 0 });
+  addPlaceOf(ov, q, at, flags >>> 0);
   // A `.wh.` file beside the directory hides what is below it (OCI image specification).
   const asks = !marks.opaque && !walk.range.indexed;
   const covered = asks ? dotWhiteout(ov.sys, q.dir, q.name) : 0;

@@ -1,5 +1,6 @@
 /**
- * Where lower objects lie. A place is one directory of one layer: (layer id, parent place, name). A
+ * Where lower objects lie. A place is one directory of one layer: (layer id, parent place, name), with
+ * what it was when it was found (its inode number, and a hash of that and the time of its change). A
  * directory node has a stack of places, topmost first; another lower node has the place of the
  * directory that holds it. Places are counted, because a node can move away from the parent it was
  * found under. All in the arena.
@@ -10,7 +11,9 @@ const P_LAYER = 0;
 const P_PARENT = 1;
 const P_NAME = 2;
 const P_REFS = 3;
-const PLACE_BYTES = 16;
+const P_INO = 4;
+const P_STAMP = 5;
+const PLACE_BYTES = 24;
 /** Flags of a place, above the layer id. */
 export const PLACE_XWHITEOUTS = 0x8000_0000;
 /** A union has written to the directory, or to one above it: files may be metadata-only copies. */
@@ -29,9 +32,10 @@ export class LowerTable {
   // --- places ------------------------------------------------------------------------------
   /**
    * A new place with one reference; `parent` 0 and no name for a layer's root. Below a root the name
-   * may be a path (an absolute redirect). `flags`: PLACE_*.
+   * may be a path (an absolute redirect). `flags`: PLACE_*. `ino` and `stamp` tell two states of a
+   * directory apart (`stampOf`); without them it is no directory that is listed.
    */
-  addPlace(layer: number, parent: number, name: string, flags: number): number {
+  addPlace(layer: number, parent: number, name: string, flags: number, ino = 0, stamp = 0): number {
     const nameUnit = parent === 0 ? 0 : this.#arena.putName(name);
     const unit = this.#arena.alloc(PLACE_BYTES);
     const at = unit << 2;
@@ -40,6 +44,8 @@ export class LowerTable {
     u32[at + P_PARENT] = parent;
     u32[at + P_NAME] = nameUnit;
     u32[at + P_REFS] = 1;
+    u32[at + P_INO] = ino;
+    u32[at + P_STAMP] = stamp;
     if (parent !== 0) this.hold(parent);
     return unit;
   }
@@ -79,6 +85,16 @@ export class LowerTable {
   /** True when the directory carries one of the marks `flags` (PLACE_*). */
   marked(place: number, flags: number): boolean {
     return (this.#arena.u32[(place << 2) + P_LAYER] & flags) !== 0;
+  }
+
+  /** Low half of the directory's inode number when it was found. */
+  inoOf(place: number): number {
+    return this.#arena.u32[(place << 2) + P_INO];
+  }
+
+  /** `stampOf` the directory when it was found. */
+  stampOf(place: number): number {
+    return this.#arena.u32[(place << 2) + P_STAMP];
   }
 
   parentOf(place: number): number {

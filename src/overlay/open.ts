@@ -12,6 +12,7 @@ import type { FdCache } from './fdCache.js';
 import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodeTable.js';
 import { xinoHi } from './identity.js';
 import { type LinkIndex, openIndex } from './linkIndex.js';
+import { Listings } from './listings.js';
 import { placeFlags } from './lowerWalk.js';
 import { Overlay } from './overlay.js';
 import { passesThrough } from './plane.js';
@@ -19,13 +20,19 @@ import type { OverlaySpec } from './spec.js';
 import { openWorkdir, type Workdir } from './workdir.js';
 
 /** Throws a UserError with one sentence. */
-export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay {
+export function openOverlay(
+  sys: Sys,
+  spec: OverlaySpec,
+  fds: FdCache,
+  listings = new Listings(),
+): Overlay {
   const layers: Layer[] = [];
   const dataLayers: Layer[] = [];
   let upper: Layer | undefined;
   let work: Workdir | undefined;
   let links: LinkIndex | undefined;
   let index: Layer | undefined;
+  let overlay: Overlay | undefined;
   try {
     let id = 1;
     if (spec.upper !== undefined) {
@@ -45,14 +52,15 @@ export function openOverlay(sys: Sys, spec: OverlaySpec, fds: FdCache): Overlay 
       links = openFrozenIndex(sys, spec, layers);
     }
     if (links && !upper) index = links.asLayer(id);
-    const overlay = new Overlay({
-      ...{ sys, spec, layers, dataLayers, upper, work, fds, links },
+    overlay = new Overlay({
+      ...{ sys, spec, layers, dataLayers, upper, work, fds, links, listings },
       ...(index ? { frozen: { index, upper: layers[0] } } : {}),
     });
     addRoot(overlay, layers);
     overlay.passthrough = passesThrough(sys, spec, overlay.allLayers(), layers);
     return overlay;
   } catch (error) {
+    overlay?.listings.leave();
     if (index) closeLayer(sys, index);
     links?.close();
     work?.close();
@@ -107,7 +115,8 @@ function addRoot(ov: Overlay, layers: readonly Layer[]): void {
     if (typeof marks === 'number') throw new UserError(`cannot read the marks of ${layer.path}`);
     opaque = marks.opaque;
     if (layer === ov.upper) top = marks;
-    else places.push(ov.lowers.addPlace(layer.id, 0, '', placeFlags(marks)));
+    else
+      places.push(ov.lowers.addPlace(layer.id, 0, '', placeFlags(marks), layer.inoLo, layer.stamp));
   }
   const { table } = ov;
   table.setLower(ROOT, ov.lowers.addStack(places));

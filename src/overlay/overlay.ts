@@ -43,6 +43,7 @@ import {
 import { Hit } from './hit.js';
 import type { LinkIndex } from './linkIndex.js';
 import { IdMap } from './ids.js';
+import type { Listings, SharedListings } from './listings.js';
 import { LowerTable } from './lowers.js';
 import { Overrides } from './overrides.js';
 import { guardOf } from './protect.js';
@@ -66,6 +67,8 @@ export interface OverlayParts {
   readonly upper: Layer | undefined;
   readonly work: Workdir | undefined;
   readonly fds: FdCache;
+  /** What the mounts of this thread share. */
+  readonly listings: Listings;
   /** Absent: hard links of a lower part at copy-up. */
   readonly links: LinkIndex | undefined;
   /** Of a read-only mount with an index: it, as one more lower, and the upper that lies on top. */
@@ -87,6 +90,8 @@ export class Overlay {
   /** Where the origins of copied-up objects are looked for. */
   readonly origins: readonly Layer[];
   readonly indexes = new DirIndexes();
+  /** What is known of directories of the lowers, also by other mounts. */
+  readonly listings: SharedListings;
   /** Data that is being copied up. */
   readonly bulk: BulkCopies;
   readonly hit = new Hit();
@@ -121,6 +126,7 @@ export class Overlay {
   readonly #keyLayers = new Map<number, number>();
   readonly #fds: FdCache;
   readonly #owner: number;
+  readonly #firstLower: number;
 
   constructor(parts: OverlayParts) {
     this.sys = parts.sys;
@@ -157,6 +163,11 @@ export class Overlay {
     });
     const level = parts.spec.xattrPermissions;
     if (level) this.overrides = new Overrides(parts.sys, level, parts.layers, parts.upper);
+    // Numbers as shown are part of a listing, and what is a whiteout depends on the marks' prefix.
+    const meaning = `${this.markPrefix} ${xino?.key(parts.layers) ?? ''}`;
+    const lowers = parts.layers.filter((layer) => layer !== parts.upper);
+    this.listings = parts.listings.join(lowers, meaning);
+    this.#firstLower = lowers[0]?.id ?? 0;
     this.xino = parts.frozen ? xino?.share(parts.frozen.upper.id, parts.frozen.index.id) : xino;
     if (!parts.frozen) return;
     const { index, upper } = parts.frozen;
@@ -201,6 +212,9 @@ export class Overlay {
   allLayers(): Iterable<Layer> {
     return this.#layers.values();
   }
+
+  /** Position of a lower among the lowers, which mounts that share them agree on. */
+  readonly positionOf = (layer: number): number => layer - this.#firstLower;
 
   /** The layer that keys of a lower's linked files are counted in: the topmost on its file system. */
   keyLayer(id: number): number {
@@ -455,6 +469,8 @@ export class Overlay {
 
   close(): void {
     this.#fds.unregister(this.#owner);
+    this.indexes.clear();
+    this.listings.leave();
     this.links?.close();
     this.work?.close();
     this.table.arena.close();

@@ -73,6 +73,11 @@ export class Xino {
     this.#tooBig = tooBig;
   }
 
+  /** What numbers shown for objects of the lowers among `layers` depend on. */
+  key(layers: readonly Layer[]): string {
+    return `${this.#bits} ${layers.map(({ id }) => this.#byLayer.get(id)).join(',')}`;
+  }
+
   /** The file system of another layer is that of `layer`. */
   share(layer: number, twin: number): Xino {
     return new Xino(

@@ -16,6 +16,7 @@ it('says in plain words what a mount did, the most frequent request first', () =
     arena: 200_000,
     arenaPerInode: 200,
     indexCache: { hits: 0, misses: 0 },
+    listings: { read: 0, shared: 0 },
     fdCache: { hits: 999, misses: 1 },
     data: 'cached',
   };
@@ -23,7 +24,7 @@ it('says in plain words what a mount did, the most frequent request first', () =
 data         cached; 1.5 KiB read, 0 B written
 copy-ups     2, 3.0 GiB of data
 inodes       1,000, 200 bytes each, 195.3 KiB
-listings     never asked for
+listings     0 read, 0 shared, never asked for
 descriptors  7 open in the engine thread, 99.9 % of 1,000 answered from what is kept
 
 request   count   mean    p50     p99

@@ -108,7 +108,7 @@ describe('entries', () => {
     const slot = index.slot('d') ?? -1;
     expect([index.type(slot), index.source(slot), index.last(slot)]).toEqual([DIR, 2, 2]);
     expect([index.inoLo(slot), index.inoHi(slot), index.inoKnown(slot)]).toEqual([7, 9, true]);
-    index.merge(slot, 5);
+    index.put('d', DIR, 2, 7, 9, 5);
     expect([index.source(slot), index.last(slot)]).toEqual([2, 5]);
     index.put('d', REG, FROM_UPPER, -1, 0);
     expect([index.type(slot), index.source(slot), index.last(slot)]).toEqual([REG, 0, 0]);
