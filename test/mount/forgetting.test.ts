@@ -1,0 +1,76 @@
+/** A `find` that runs for a week must not make the host grow: what the kernel forgets is given back. */
+import { describe, expect, test } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { DRIVER, makeFixture, mounting } from '../support/fixture.js';
+import { has, stratafsBinary } from '../support/needs.js';
+import { mustRun } from '../support/run.js';
+import { dir, type Entry, file } from '../support/tree.js';
+
+const DIRECTORIES = 40;
+const FILES_EACH = 50;
+const BATCHES = 6;
+const ROUNDS = 50;
+/** V8 lets its heap grow by a step of 16 MiB and then stay. A hundred bytes kept of each file looked up are more. */
+const SLACK = 32 << 20;
+
+const TIME = { timeout: 180_000 };
+
+function tree(layer: number): Entry[] {
+  return Array.from({ length: DIRECTORIES }, (_, d) => [
+    dir(`d${d}`),
+    ...Array.from({ length: FILES_EACH / 2 }, (_unused, f) => file(`d${d}/file-${layer}-${f}`, '')),
+  ]).flat();
+}
+
+interface Kept {
+  readonly inodes: number;
+  readonly arena: number;
+  readonly fds: number;
+  /** Open files and resident memory of the host; not of the stats. */
+  readonly files: number;
+  readonly memory: number;
+}
+
+async function kept(path: string): Promise<Kept> {
+  const stats = await mustRun(stratafsBinary(), ['stats', path, '--json']);
+  const mounts = await mustRun(stratafsBinary(), ['mounts', '--json']);
+  const all = JSON.parse(mounts.stdout) as { mountpoint: string; pid: number }[];
+  const pid = all.find(({ mountpoint }) => mountpoint === path)?.pid ?? -1;
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  const files = (await mustRun('ls', [`/proc/${pid}/fd`])).stdout.split('\n').length;
+  const memory = Number(/VmRSS:\s*(\d+)/.exec(status)?.[1]) * 1024;
+  return { ...(JSON.parse(stats.stdout) as Kept), files, memory };
+}
+
+describe.skipIf(!has({ root: true, fuse: true, stratafs: true }) || DRIVER !== 'stratafs')(
+  'what the kernel has forgotten',
+  () => {
+    test(
+      `does not stay: ${BATCHES * ROUNDS} times find over ${DIRECTORIES * FILES_EACH} files`,
+      TIME,
+      async () => {
+        const fixture = await makeFixture('forgetting', { lowers: [tree(0), tree(1)] });
+        await mounting(fixture, async (client, { path }) => {
+          const loop = `n=0; while [ $n -lt ${ROUNDS} ]; do n=$((n + 1))
+          find . -size +1000 -o -name missing; test ! -e d$((n % 40))/none$n
+          echo 2 >/proc/sys/vm/drop_caches; done; true`;
+          const batch = async (): Promise<Kept> => {
+            await mustRun('sh', ['-ec', loop], { cwd: path, timeoutMs: 60_000 });
+            await client.must('forget');
+            return kept(path);
+          };
+          await batch();
+          const early = await batch();
+          let late = early;
+          for (let i = 2; i < BATCHES; i++) late = await batch();
+          // The root, and directories that hold a process.
+          expect(late.inodes).toBeLessThan(10);
+          expect(late.arena).toBeLessThanOrEqual(early.arena + 4096);
+          expect(late.fds).toBeLessThanOrEqual(early.fds + 10);
+          expect(late.files).toBeLessThanOrEqual(early.files + 10);
+          expect(late.memory).toBeLessThan(early.memory + SLACK);
+        });
+      },
+    );
+  },
+);
