@@ -163,8 +163,8 @@ export class Overlay {
     });
     const level = parts.spec.xattrPermissions;
     if (level) this.overrides = new Overrides(parts.sys, level, parts.layers, parts.upper);
-    // Numbers as shown are part of a listing, and what is a whiteout depends on the marks' prefix.
-    const meaning = `${this.markPrefix} ${xino?.key(parts.layers) ?? ''}`;
+    // Numbers and types as shown are part of a listing, and what is a whiteout depends on the marks' prefix.
+    const meaning = `${this.markPrefix} ${xino?.key(parts.layers) ?? ''} ${level ?? 0}`;
     const lowers = parts.layers.filter((layer) => layer !== parts.upper);
     this.listings = parts.listings.join(lowers, meaning);
     this.#firstLower = lowers[0]?.id ?? 0;
