@@ -104,6 +104,10 @@ int32_t wakeFd(Thread& thread) {
   return thread.session->wakeFd();
 }
 
+int32_t wakeAfter(Thread& thread, uint32_t ms) {
+  return thread.session->wakeAfter(ms);
+}
+
 int32_t wake(Thread&, int32_t fd) {
   return Session::wake(fd);
 }
@@ -205,6 +209,7 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
       method<lastReadError>("lastReadError", t),
       method<wakeFd>("wakeFd", t),
       method<wake>("wake", t),
+      method<wakeAfter>("wakeAfter", t),
   };
   napi_define_properties(env, exports, std::size(table), table);
 }

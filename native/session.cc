@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,7 @@ namespace {
 
 constexpr uint32_t kWakeTag = UINT32_MAX;
 constexpr uint32_t kLoopTag = UINT32_MAX - 1;
+constexpr uint32_t kTimerTag = UINT32_MAX - 2;
 constexpr size_t kMaxSlots = 65536;
 constexpr uint64_t kMaxNodeid = UINT32_MAX;
 
@@ -66,6 +68,7 @@ Session::~Session() {
   for (const Slot& slot : slots_) {
     if (slot.fd >= 0) ::close(slot.fd);
   }
+  if (timer_ >= 0) ::close(timer_);
   if (wake_ >= 0) ::close(wake_);
   if (epoll_ >= 0) ::close(epoll_);
 }
@@ -168,6 +171,25 @@ int32_t Session::wake(int32_t fd) {
   return ::write(fd, &one, sizeof one) < 0 && errno != EAGAIN ? -errno : 0;
 }
 
+int32_t Session::wakeAfter(uint32_t ms) {
+  if (timer_ < 0) {
+    timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    epoll_event event = {};
+    event.events = EPOLLIN;
+    event.data.u32 = kTimerTag;
+    if (timer_ < 0 || epoll_ctl(epoll_, EPOLL_CTL_ADD, timer_, &event) < 0) {
+      const int error = errno;
+      if (timer_ >= 0) ::close(timer_);
+      timer_ = -1;
+      return -error;
+    }
+  }
+  itimerspec once = {};
+  once.it_value.tv_sec = ms / 1000;
+  once.it_value.tv_nsec = static_cast<long>(ms % 1000) * 1'000'000;
+  return timerfd_settime(timer_, 0, &once, nullptr) < 0 ? -errno : 0;
+}
+
 int32_t Session::next(int32_t slot, uint32_t length, Alive alive, void* context) {
   if (length != 0) {
     Slot* const s = at(slot);
@@ -259,11 +281,19 @@ int32_t Session::look(int timeoutMs) {
   for (const epoll_event* event = events; event < end; event++) {
     if (event->data.u32 == kLoopTag) stirred_ = true;
   }
-  if (std::any_of(events, static_cast<epoll_event*>(events) + count,
-                  [](const epoll_event& event) { return event.data.u32 == kWakeTag; })) {
-    uint64_t wakes;
+  const auto has = [&](uint32_t tag) {
+    return std::any_of(events, static_cast<epoll_event*>(events) + count,
+                       [tag](const epoll_event& event) { return event.data.u32 == tag; });
+  };
+  uint64_t times;
+  if (has(kTimerTag)) {
+    // EAGAIN: it was set anew meanwhile.
+    if (::read(timer_, &times, sizeof times) < 0 && errno != EAGAIN) readError_ = errno;
+    return kNextWake;
+  }
+  if (has(kWakeTag)) {
     // EAGAIN cannot be (only this thread reads); any other error only repeats the wake-up.
-    if (::read(wake_, &wakes, sizeof wakes) < 0) readError_ = errno;
+    if (::read(wake_, &times, sizeof times) < 0) readError_ = errno;
     foldFinished();
     return kNextWake;
   }

@@ -55,6 +55,8 @@ class Session {
   int32_t takeReadError();
 
   int32_t wakeFd() const { return wake_; }
+  // next() returns kNextWake after `ms`, if not before, once. 0 or -errno.
+  int32_t wakeAfter(uint32_t ms);
   static int32_t wake(int32_t fd);
 
  private:
@@ -106,6 +108,7 @@ class Session {
   int32_t broken_ = 0;
   int32_t epoll_ = -1;
   int32_t wake_ = -1;
+  int32_t timer_ = -1;  // Made when it is first asked for.
   std::vector<Slot> slots_;
   uint32_t attached_ = 0;
   int32_t hot_ = -1;      // The slot of the most recent request.

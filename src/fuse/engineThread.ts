@@ -15,7 +15,7 @@ import { SMALL, Sys } from '../sys/sys.js';
 import { RequestCaller } from './caller.js';
 import { dispatch } from './dispatch.js';
 import type { FromEngine, ToEngine } from './messages.js';
-import { connectPool } from './parked.js';
+import { connectPool, releaseKilled } from './parked.js';
 import { connectBackings, passthroughProblem } from './passthroughPort.js';
 import type { Session } from './session.js';
 import { statsOf } from './stats.js';
@@ -62,6 +62,7 @@ class EngineThread {
       } else if (next === NEXT_WAKE) {
         this.#takeMessages();
         this.#takeCopies();
+        for (const session of this.#bySlot) if (session) releaseKilled(session);
       } else if (next <= NEXT_ENDED) {
         this.#ended(NEXT_ENDED - next);
       } else {
@@ -148,7 +149,7 @@ class EngineThread {
       const caller = new RequestCaller(ov);
       this.#prepared.set(mount, {
         ...{ ov, caller, mount, slot: -1, setxattrExt: false, minor: 0 },
-        ...{ parked: new Map(), begun: undefined },
+        ...{ parked: new Map(), interrupted: new Set(), begun: undefined },
       });
       const devices = [...ov.layers].map((layer) => layer.dev.toString());
       this.#post({ kind: 'prepared', mount, devices });

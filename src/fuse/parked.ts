@@ -5,9 +5,11 @@ import { IN_HEADER, OUT_HEADER } from '../protocol/layout.js';
 import { IN, OUT } from '../sys/memory.js';
 import { SMALL } from '../sys/sys.js';
 import { isKilled } from './caller.js';
-import { BODY, type Session } from './session.js';
+import { BODY, type Parked, type Session } from './session.js';
 
 const TMPFS = 0x0102_1994;
+/** Between two looks at whether a caller is being killed. */
+const LOOK_MS = 100;
 
 /** Connects a mount's copies and syncs with the pool of its thread. */
 export function connectPool(ov: Overlay, slot: number): void {
@@ -43,6 +45,7 @@ export function park(s: Session, opcode: number, serve: (s: Session) => number):
     s.begun = begun;
     const length = serve(s);
     s.begun = undefined;
+    if (!s.parked.has(key)) s.interrupted.delete(key);
     if (length === 0) return;
     native.send(slot, OUT, length);
     native.resumed(slot, opcode, begun);
@@ -54,21 +57,38 @@ export function park(s: Session, opcode: number, serve: (s: Session) => number):
 /**
  * INTERRUPT: whoever was killed need not wait. Other signals do not end it: neither do they end a
  * change of a local file, and programs do not expect EINTR of one (ovl_copy_up_file looks for fatal
- * signals, too).
+ * signals, too). But the kernel sends only one INTERRUPT for a request, so from then on it is looked
+ * whether the caller is killed later.
  */
 export function onInterrupt(s: Session): number {
   const key = unique(s, BODY);
-  const parked = s.parked.get(key);
-  if (!parked || !isKilled(s.ov.sys, parked.pid)) return 0;
+  if (!s.parked.has(key)) return 0;
+  s.interrupted.add(key);
+  releaseKilled(s);
+  return 0;
+}
+
+/** Answers the requests whose callers were interrupted and are being killed by now. */
+export function releaseKilled(s: Session): void {
+  if (s.interrupted.size === 0) return;
+  for (const key of s.interrupted) {
+    const parked = s.parked.get(key);
+    if (parked && !isKilled(s.ov.sys, parked.pid)) continue;
+    s.interrupted.delete(key);
+    if (parked) release(s, key, parked);
+  }
+  if (s.interrupted.size > 0) s.ov.sys.native.wakeAfter(LOOK_MS);
+}
+
+function release(s: Session, key: number, parked: Parked): void {
   s.parked.delete(key);
   parked.leave();
   const { native, u32 } = s.ov.sys;
   const o = OUT >> 2;
   u32[o] = OUT_HEADER.size;
   u32[o + 1] = -E.EINTR;
-  u32[o + 2] = u32[BODY >> 2];
-  u32[o + 3] = u32[(BODY >> 2) + 1];
+  u32[o + 2] = key >>> 0;
+  u32[o + 3] = Math.floor(key / 0x1_0000_0000);
   native.send(s.slot, OUT, OUT_HEADER.size);
   native.resumed(s.slot, parked.opcode, parked.begun);
-  return 0;
 }

@@ -14,6 +14,8 @@ export interface Session {
   setxattrExt: boolean;
   /** Requests that wait for a copy, by their number. */
   readonly parked: Map<number, Parked>;
+  /** Those of them whose caller got a signal that did not end it. */
+  readonly interrupted: Set<number>;
   /** When the request that is served again was read (Native.park); undefined for a fresh one. */
   begun: number | undefined;
   /** Protocol minor version; 0 before INIT, and after one that failed. */

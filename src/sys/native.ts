@@ -245,6 +245,8 @@ export interface Native {
   wakeFd(): number;
   /** Writes to a wake eventfd; any thread may call it. */
   wake(fd: number): number;
+  /** Makes `next` return NEXT_WAKE after `ms` milliseconds, once; a further call sets the time anew. */
+  wakeAfter(ms: number): number;
 
   // --- arena -------------------------------------------------------------------------------
   /**

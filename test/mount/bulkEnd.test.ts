@@ -82,6 +82,19 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a copy under 
     expect(statSync(mount.upperFile).size).toBe(layer.size - 1);
   });
 
+  it('is given up when its caller is killed after a signal that ended nobody', async () => {
+    mount = await layer.mount(SYNC_WRITES);
+    const { pid, ended } = change();
+    await mount.copying();
+    // dd prints how far it is, and goes on.
+    process.kill(pid, 'SIGUSR1');
+    await sleep(20);
+    process.kill(pid, 'SIGKILL');
+    expect(await ended).toBe('SIGKILL');
+    while (mount.inWork().length > 0) await sleep(5);
+    expect(existsSync(mount.upperFile)).toBe(false);
+  });
+
   it('is not given up for a signal that ends nobody', async () => {
     mount = await layer.mount(SYNC_WRITES);
     const { pid, ended } = change();

@@ -187,6 +187,7 @@ export class Engine {
       setxattrExt: false,
       minor: 0,
       parked: new Map(),
+      interrupted: new Set(),
       begun: undefined,
     };
     if (parts.noInit !== true) this.must(Op.INIT, 0, initBody(45));
