@@ -18,7 +18,6 @@ import {
   isMissing,
   look,
   mayAccess,
-  realpath,
 } from './paths.js';
 
 /** What the checks learned and the mount needs. */
@@ -198,9 +197,9 @@ function checkDepth(layers: readonly Layer[], nesting: Nesting): void {
   }
 }
 
-function checkMountpoint(path: string): string {
+function checkMountpoint(path: string, ancestry: Ancestry): string {
   directory('mount point', path, 'create a directory there');
-  const resolved = realpath(path);
+  const resolved = ancestry.resolve(path);
   if (typeof resolved === 'number') {
     throw new UserError(`mount point ${display(path)} cannot be resolved: ${errnoText(resolved)}`);
   }
@@ -279,7 +278,7 @@ export function checkPlan(plan: MountPlan, server: Server): Checked {
   }
   checkOverlap(layers, ancestry);
   checkDepth(layers, new Nesting(server.layersOf));
-  const mountpoint = checkMountpoint(plan.mountpoint);
+  const mountpoint = checkMountpoint(plan.mountpoint, ancestry);
   checkInside(mountpoint, layers, ancestry, server.clones);
   return {
     mountpoint,

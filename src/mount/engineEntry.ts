@@ -1,5 +1,11 @@
 /** How an engine thread is started. Another file stands for this one in the bundled host (bundle.js). */
 import { Worker } from 'node:worker_threads';
 
+/**
+ * As in hostStart.cts. What requests leave behind dies at once: collected every 2 MiB (a third of this)
+ * instead of every 16 it takes no more time, and 30 MiB less for two threads that have worked.
+ */
+const LIMITS = { maxYoungGenerationSizeMb: 6 };
+
 export const startEngine = (): Worker =>
-  new Worker(new URL('../fuse/engineThread.js', import.meta.url));
+  new Worker(new URL('../fuse/engineThread.js', import.meta.url), { resourceLimits: LIMITS });

@@ -9,6 +9,8 @@ const { Worker, isMainThread } = process.getBuiltinModule('node:worker_threads')
 
 /** Characters of the name that a bundle and its cache share. */
 const ID = 32;
+/** As in engineEntry.ts, which says why. */
+const LIMITS = { maxYoungGenerationSizeMb: 6 };
 
 type Program = (
   require: NodeJS.Require,
@@ -41,9 +43,11 @@ function load(file: string): Program {
 function run(file: string): void {
   // A host needs an engine thread at once: it comes up while the host loads. What it says before it
   // is listened to waits for the event loop.
-  let first = isMainThread ? new Worker(__filename) : undefined;
+  const start = (): InstanceType<typeof Worker> =>
+    new Worker(__filename, { resourceLimits: LIMITS });
+  let first = isMainThread ? start() : undefined;
   const startEngine = (): InstanceType<typeof Worker> => {
-    const engine = first ?? new Worker(__filename);
+    const engine = first ?? start();
     first = undefined;
     return engine;
   };

@@ -64,10 +64,20 @@ export function realpath(path: string): string | number {
  */
 export class Ancestry {
   readonly #ids = new Map<string, FileId | undefined>();
+  readonly #resolved = new Map<string, string | number>();
+
+  /** realpath(3), asked once for each path; a positive errno when it fails. */
+  resolve(path: string): string | number {
+    const known = this.#resolved.get(path);
+    if (known !== undefined) return known;
+    const resolved = realpath(path);
+    this.#resolved.set(path, resolved);
+    return resolved;
+  }
 
   /** The directory's own identity first. Nothing for a path that cannot be resolved. */
   *of(path: string): Generator<FileId> {
-    const resolved = realpath(path);
+    const resolved = this.resolve(path);
     if (typeof resolved === 'number') return;
     for (let at = resolved; ; at = at.slice(0, at.lastIndexOf('/'))) {
       const id = this.#id(at === '' ? '/' : at);
