@@ -148,7 +148,7 @@ class EngineThread {
       const ov = openOverlay(this.#sys, spec, this.#fds, this.#listings);
       const caller = new RequestCaller(ov);
       this.#prepared.set(mount, {
-        ...{ ov, caller, mount, slot: -1, setxattrExt: false, minor: 0 },
+        ...{ ov, caller, mount, slot: -1, setxattrExt: false, uncapped: 0, minor: 0 },
         ...{ parked: new Map(), interrupted: new Set(), begun: undefined },
       });
       const devices = [...ov.layers].map((layer) => layer.dev.toString());

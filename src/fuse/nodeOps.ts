@@ -1,5 +1,6 @@
 /** Requests about one node: attributes, xattrs, data, ioctl. */
 import { E } from '../base/errno.js';
+import { CAPABILITY } from '../layer/xattrs.js';
 import { type AttrChange, setattr } from '../overlay/attr.js';
 import { NO_ID } from '../overlay/ids.js';
 import * as io from '../overlay/io.js';
@@ -64,6 +65,7 @@ export function onSetattr(s: Session, node: number): number {
     uid: word(s, SETATTR_IN.uid),
     gid: word(s, SETATTR_IN.gid),
     caller: s.caller,
+    uncapped: s.uncapped === node,
   };
   if (!ownersToDisk(s, change)) return -E.EOVERFLOW;
   const code = setattr(s.ov, node, change);
@@ -142,7 +144,10 @@ export function onSetxattr(s: Session, node: number): number {
 
 export function onGetxattr(s: Session, node: number): number {
   const size = Math.min(word(s, GETXATTR_IN.size_), XATTR_MAX);
-  const length = xattrs.getxattr(s.ov, node, nameAt(s, GETXATTR_IN.size), REPLY, size);
+  const key = nameAt(s, GETXATTR_IN.size);
+  // Each notify_change that may take it away asks for it first (security_inode_need_killpriv).
+  if (key === CAPABILITY && s.uncapped === node) s.uncapped = 0;
+  const length = xattrs.getxattr(s.ov, node, key, REPLY, size);
   return length < 0 || size !== 0 ? length : reply32(s, length);
 }
 
@@ -154,8 +159,12 @@ export function onListxattr(s: Session, node: number): number {
   return list.length > size ? -E.ERANGE : s.ov.sys.put(list, REPLY);
 }
 
-export const onRemovexattr = (s: Session, node: number): number =>
-  xattrs.removexattr(s.ov, node, nameAt(s, 0), s.caller);
+export function onRemovexattr(s: Session, node: number): number {
+  const key = nameAt(s, 0);
+  const code = xattrs.removexattr(s.ov, node, key, s.caller);
+  if (code >= 0 && key === CAPABILITY) s.uncapped = node;
+  return code;
+}
 
 export function onFallocate(s: Session, node: number): number {
   const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];

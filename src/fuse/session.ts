@@ -12,6 +12,8 @@ export interface Session {
   readonly mount: number;
   slot: number;
   setxattrExt: boolean;
+  /** The node whose capability a request took away, until it is asked for again; 0: none. */
+  uncapped: number;
   /** Requests that wait for a copy, by their number. */
   readonly parked: Map<number, Parked>;
   /** Those of them whose caller got a signal that did not end it. */

@@ -56,6 +56,8 @@ export interface AttrChange {
   uid: number;
   gid: number;
   caller: Asker;
+  /** The request before it took away the capability of the file. */
+  uncapped: boolean;
 }
 
 const CHANGES =
@@ -77,11 +79,12 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   const { valid } = change;
   if ((valid & CHANGES) === 0) {
     // chown(-1, -1) clears set-id bits for anybody; it arrives as a change of ctime alone, or, without
-    // the writeback cache, of nothing. So does a passed through write that must clear them for
-    // somebody without CAP_FSETID, or capabilities for anybody (file_remove_privs).
-    if (!hasSetIds(ov, node) || !isReg(ov.table.mode(node))) return 0;
-    const clears = (valid & Fattr.CTIME) !== 0 || !change.caller.keepsSetIds();
-    return clears ? clearSetIds(ov, node, change.caller) : 0;
+    // the writeback cache, of nothing. So does a write that must clear them for somebody without
+    // CAP_FSETID, or that took a capability away for anybody (file_remove_privs): who has CAP_FSETID
+    // sends it only then, and keeps the bits.
+    if (!hasSetIds(ov, node) || isDir(ov.table.mode(node))) return 0;
+    const keeps = (valid & Fattr.CTIME) === 0 && change.uncapped && change.caller.keepsSetIds();
+    return keeps ? 0 : clearSetIds(ov, node, change.caller);
   }
   // The writeback cache flushes the times of an inode whose link count changed. Of one that lost its
   // last name nobody will read them, and a lower file must not be copied up for it.
@@ -231,7 +234,8 @@ export function killSetIds(ov: Overlay, node: number, caller: Asker): number {
   let kept = mode & ~S_ISUID;
   if ((mode & S_ISGID) !== 0) {
     const gid = ov.sys.u32[(STAT_A + STATX.gid) >> 2];
-    if ((mode & S_IXGRP) !== 0 || !caller.member(gid)) kept &= ~S_ISGID;
+    const drops = (mode & S_IXGRP) !== 0 || !(caller.member(gid) || caller.keepsSetIds());
+    if (drops) kept &= ~S_ISGID;
   }
   return kept === mode ? 0 : changeMode(ov, node, targetOf(ov, node), kept);
 }

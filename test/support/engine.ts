@@ -188,6 +188,7 @@ export class Engine {
       minor: 0,
       parked: new Map(),
       interrupted: new Set(),
+      uncapped: 0,
       begun: undefined,
     };
     if (parts.noInit !== true) this.must(Op.INIT, 0, initBody(45));
