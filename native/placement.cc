@@ -78,7 +78,7 @@ class Locked {
 
 Placement::Placement() : thread_(gettid()) {
   const char* const wish = getenv("STRATAFS_FOLLOW");
-  possible_ = (wish == nullptr || std::strcmp(wish, "0") != 0) &&
+  possible_ = wish != nullptr && std::strcmp(wish, "1") == 0 &&
               sched_getaffinity(0, sizeof allowed_, &allowed_) == 0 && CPU_COUNT(&allowed_) > 1;
 }
 

@@ -2,7 +2,8 @@
 // soonest by a server on its own core that counts as idle: no other core has to be woken, and the
 // reply is delivered by a plain switch. So while one client asks, the loop's thread is bound to
 // that client's core and scheduled as SCHED_IDLE ("following"). Such a thread starves when others
-// want that core; a guard looks every millisecond and ends it then. README.md has the figures.
+// want that core; a guard looks every millisecond and ends it then. Only with STRATAFS_FOLLOW=1:
+// README.md has the figures.
 //
 // Where the client is, only /proc tells, and reading it can wait for the client: since 6.18 it
 // takes exec_update_lock (do_task_stat), which an execve holds while it closes files, and that asks

@@ -186,15 +186,15 @@ const behaviour: readonly OptionRow[] = [
     name: 'redirect_dir',
     kind: 'choice',
     choices: ['on', 'off', 'follow', 'nofollow'],
-    usage: 'redirect_dir=on|off|nofollow',
-    help: 'rename directories that have lowers (default on); off: EXDEV; nofollow: refuse redirects',
+    usage: 'redirect_dir=on|off|follow|nofollow',
+    help: 'rename directories that have lowers (default on); off, follow: EXDEV; nofollow: refuse redirects, too',
   },
   {
     name: 'metacopy',
     kind: 'choice',
     choices: ['on', 'off'],
     usage: 'metacopy=on|off',
-    help: 'chmod, chown and the like copy no data (default on); off keeps the upper plain',
+    help: 'chmod, chown and the like copy no data (default on with redirect_dir=on); off keeps the upper plain',
   },
   {
     name: 'index',

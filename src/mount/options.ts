@@ -96,7 +96,8 @@ interface Collected {
   /** Undefined: not said. */
   writeback: boolean | undefined;
   redirectDir: OverlaySpec['redirectDir'];
-  metacopy: boolean;
+  /** Undefined: not said. */
+  metacopy: boolean | undefined;
   index: OverlaySpec['index'];
   ids: { -readonly [key in keyof IdSpec]: IdSpec[key] };
   squash: boolean;
@@ -296,7 +297,7 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
     data: 'cached',
     writeback: undefined,
     redirectDir: 'on',
-    metacopy: true,
+    metacopy: undefined,
     index: 'auto',
     ids: { uids: [], gids: [], squashUid: undefined, squashGid: undefined },
     squash: false,
@@ -317,6 +318,25 @@ function collect(lists: readonly string[], cwd: string, privileged: boolean): Co
   return into;
 }
 
+/** Options that exclude what metadata-only copies need (ovl_fs_params_verify). */
+function refuseCopies({ dataLayers, metacopy, redirectDir }: Collected): void {
+  if (metacopy === true && redirectDir === 'nofollow') {
+    throw new UserError(
+      'metacopy=on and redirect_dir=nofollow exclude each other, as a metadata-only copy that is renamed needs a redirect: leave one of them out',
+    );
+  }
+  if (dataLayers.length === 0) return;
+  const layer = `data-only layer ${display(dataLayers[0])}`;
+  if (metacopy === false) {
+    throw new UserError(
+      `${layer} needs metacopy=on, which alone leads there: leave metacopy=off out`,
+    );
+  }
+  if (redirectDir === 'nofollow') {
+    throw new UserError(`${layer} is reached by redirects alone: leave redirect_dir=nofollow out`);
+  }
+}
+
 /** What can be refused without looking at the disk. */
 function refuse(options: Collected): void {
   if (options.lowers.length === 0) {
@@ -327,11 +347,7 @@ function refuse(options: Collected): void {
       'writeback=1 and data=passthrough exclude each other: writes go to the layer at once, so leave writeback out',
     );
   }
-  if (options.dataLayers.length > 0 && !options.metacopy) {
-    throw new UserError(
-      `data-only layer ${display(options.dataLayers[0])} needs metacopy=on, which alone leads there: leave metacopy=off out`,
-    );
-  }
+  refuseCopies(options);
   const clash = options.userxattr ? [...options.asked].at(0) : undefined;
   if (clash !== undefined) {
     throw new UserError(
@@ -388,7 +404,8 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     data: options.data,
     writeback: options.writeback ?? options.data !== 'passthrough',
     redirectDir: options.redirectDir,
-    metacopy: options.metacopy,
+    // A redirect_dir that writes no redirects turns it off unless it is asked for, as in overlayfs.
+    metacopy: options.metacopy ?? options.redirectDir === 'on',
     index: options.index,
     ...(options.userxattr ? { userxattr: true } : {}),
     ...(ids === undefined ? {} : { ids }),

@@ -12,9 +12,11 @@ const REDIRECT_MAX = 256;
 /**
  * Marks `node`, an upper object whose lower must still be found, before it leaves its name. Within
  * the same directory (`sameDir`) a directory's bare name is enough. -EXDEV when the path is too
- * long or the mark cannot be written: the caller then copies the tree itself.
+ * long, the mark cannot be written, or this mount would not follow it: the caller then copies.
  */
 export function setRedirect(ov: Overlay, node: number, sameDir: boolean): number {
+  // What is written here, the next mount with the same options must read.
+  if (ov.spec.redirectDir === 'nofollow') return -E.EXDEV;
   const present = redirectOf(ov, node);
   if (present.startsWith('/') || (present !== '' && sameDir)) return 0;
   const relative = sameDir && isDir(ov.table.mode(node));

@@ -22,7 +22,7 @@ export interface OverlaySpec {
   readonly writeback: boolean;
   /**
    * The `redirect` xattr: `on` writes it, so that a directory that has lowers can be renamed (else
-   * EXDEV); `follow` only reads it; with `nofollow` what carries one is refused with EPERM.
+   * EXDEV); `follow` only reads it; with `nofollow` what carries one is refused with EPERM, and none is written.
    */
   readonly redirectDir: 'on' | 'follow' | 'nofollow';
   /** A change of metadata copies no data: the `metacopy` xattr says where it is. */

@@ -7,6 +7,7 @@ import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { withMount } from '../support/mount.js';
+import { followed } from '../support/follow.js';
 import { has } from '../support/needs.js';
 import { mustRun, scratch } from '../support/run.js';
 
@@ -30,6 +31,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true, programs: ['pytho
   'a client that writes back in its execve',
   () => {
     const root = scratch('exec-window');
+    followed(root);
     afterAll(() => rmSync(root, { recursive: true, force: true }));
 
     it.each(['writeback=1', 'writeback=0'])('is served with %s', async (option) => {

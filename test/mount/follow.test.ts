@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { withMount } from '../support/mount.js';
+import { followed } from '../support/follow.js';
 import { has, stratafsBinary } from '../support/needs.js';
 import { mustRun, scratch } from '../support/run.js';
 import { build, file } from '../support/tree.js';
@@ -43,6 +44,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }) || availablePar
   'an engine thread that follows its client (needs two cores)',
   () => {
     const root = scratch('follow');
+    followed(root);
     const all = /Cpus_allowed_list:\s+(\S+)/.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
     const core = /^\d+/.exec(all ?? '')?.[0] ?? '0';
     const others: ChildProcess[] = [];

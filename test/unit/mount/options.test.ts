@@ -108,6 +108,13 @@ describe('the option list', () => {
       metacopy: false,
     });
     expect(plan('lowerdir=/a,redirect_dir=nofollow').spec.redirectDir).toBe('nofollow');
+    const metacopy = (list: string): boolean => plan(`lowerdir=/a${list}`).spec.metacopy;
+    expect(metacopy('')).toBe(true);
+    expect(metacopy(',redirect_dir=on')).toBe(true);
+    for (const mode of ['off', 'follow', 'nofollow']) {
+      expect(metacopy(`,redirect_dir=${mode}`), mode).toBe(false);
+    }
+    expect(metacopy(',metacopy=on,redirect_dir=off')).toBe(true);
     expect(plan('lowerdir=/a,index=on').spec.index).toBe('on');
     expect(plan('lowerdir=/a,index=off').spec.index).toBe('off');
   });
@@ -191,6 +198,16 @@ describe('one sentence for', () => {
     ['both ways', 'lowerdir=/a,datadir+=/b', 'option datadir+ cannot follow lowerdir'],
     ['data-only layers alone', 'datadir+=/b', 'no layer to mount'],
     ['metacopy=off with them', 'lowerdir=/a::/b,metacopy=off', 'data-only layer /b needs metacopy'],
+    [
+      'nofollow with them',
+      'lowerdir=/a::/b,redirect_dir=nofollow',
+      'data-only layer /b is reached',
+    ],
+    [
+      'metadata-only copies without redirects',
+      'lowerdir=/a,redirect_dir=nofollow,metacopy=on',
+      'metacopy=on and redirect_dir=nofollow exclude each other',
+    ],
     ['a missing options file', 'optionsfile=/no/such', 'options file /no/such cannot be read'],
     ['a directory as options file', 'optionsfile=/', 'options file / is not a regular file'],
     ['a wrong switch', 'lowerdir=/a,fsync=yes', "option fsync takes 0 or 1, not 'yes'"],

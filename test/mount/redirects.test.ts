@@ -1,0 +1,112 @@
+/** What a mount with a `redirect_dir` writes, the next one with the same options must read. */
+import { execFileSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { O } from '../differential/operations.js';
+import type { Client } from '../support/client.js';
+import { type Fixture, makeFixture, MOUNT_NEEDS, mounting } from '../support/fixture.js';
+import { withMount } from '../support/mount.js';
+import { has } from '../support/needs.js';
+import { dir, file, hardlink } from '../support/tree.js';
+
+const LOWER = [
+  ...['file', 'mode', 'one', 'two'].map((name) => file(name, name)),
+  hardlink('link', 'one'),
+  dir('d'),
+  file('d/own', 'own'),
+];
+
+async function read(client: Client, path: string): Promise<string> {
+  await client.must('open', 0, path, O.RDONLY, 0);
+  const [, text] = await client.must('read', 0, 0, 100);
+  await client.must('close', 0);
+  return text;
+}
+
+/** The names of files, and what is in them. */
+async function contents(client: Client, names: readonly string[]): Promise<string> {
+  const seen: string[] = [];
+  for (const name of names) seen.push(`${name}=${await read(client, name)}`);
+  return seen.join(' ');
+}
+
+/** The marks of one kind below the upper, as `path=value`. */
+function marks({ stack }: Fixture, name: string): string[] {
+  const upper = stack.upper ?? '';
+  const args = ['-R', '-h', '-d', '-m', `^trusted.overlay.${name}$`, '-e', 'text', '.'];
+  const dump = execFileSync('getfattr', args, { encoding: 'latin1', cwd: upper });
+  const found = dump.matchAll(/# file: (.*)\ntrusted\.overlay\.[a-z]+="(.*)"/g);
+  return [...found].map(([, path, value]) => `${path}=${value}`).toSorted();
+}
+
+async function withLayers(body: (fixture: Fixture) => Promise<void>): Promise<void> {
+  const fixture = await makeFixture('redirects', { lowers: [LOWER] });
+  try {
+    await body(fixture);
+  } finally {
+    rmSync(fixture.top, { recursive: true, force: true });
+  }
+}
+
+const NEEDS = { ...MOUNT_NEEDS, kernelOverlay: true, programs: ['gcc', 'getfattr'] };
+
+describe.skipIf(!has(NEEDS))('redirect_dir', () => {
+  const change = async (client: Client): Promise<void> => {
+    await client.must('rename', 'file', 'renamed', 0);
+    await client.must('chmod', 'mode', 0o600);
+    await client.must('link', 'mode', 'd/mode');
+    await client.must('link', 'link', 'd/one');
+    await client.must('rename', 'one', 'd/moved', 0);
+    await client.must('rename', 'two', 'd/own', 2);
+  };
+  const after = ['renamed', 'mode', 'd/mode', 'link', 'd/one', 'd/moved', 'two', 'd/own'];
+  const expected =
+    'renamed=file mode=mode d/mode=mode link=one d/one=one d/moved=one two=own d/own=two';
+
+  test.each(['nofollow', 'off', 'follow'])(
+    '%s alone writes whole files, which the next mount and the kernel read',
+    (mode) =>
+      withLayers(async (fixture) => {
+        const options = [`redirect_dir=${mode}`];
+        await mounting(fixture, change, options);
+        expect([...marks(fixture, 'redirect'), ...marks(fixture, 'metacopy')]).toEqual([]);
+        expect(await mounting(fixture, (client) => contents(client, after), options)).toBe(
+          expected,
+        );
+        const kernel = [...options, 'metacopy=off', 'index=off'];
+        const seen = await withMount(
+          'kernel',
+          fixture.stack,
+          fixture.mountpoint,
+          (client) => contents(client, after),
+          kernel,
+        );
+        expect(seen).toBe(expected);
+      }),
+  );
+
+  test.each(['off', 'follow'])('%s with metacopy=on writes redirects that it follows', (mode) =>
+    withLayers(async (fixture) => {
+      const options = [`redirect_dir=${mode}`, 'metacopy=on'];
+      await mounting(fixture, change, options);
+      expect(marks(fixture, 'metacopy').length).toBeGreaterThan(0);
+      expect(await mounting(fixture, (client) => contents(client, after), options)).toBe(expected);
+    }),
+  );
+
+  // Its copies have no redirect as long as they stay where they are.
+  test('nofollow moves and links the metadata-only copies of another mount with their data', () =>
+    withLayers(async (fixture) => {
+      const names = ['file', 'mode', 'one', 'two', 'd/own'];
+      await mounting(fixture, async (client) => {
+        for (const name of names) await client.must('chmod', name, 0o600);
+      });
+      expect(marks(fixture, 'redirect')).toEqual([]);
+      await mounting(fixture, change, ['redirect_dir=nofollow']);
+      expect(marks(fixture, 'redirect')).toEqual([]);
+      const seen = await mounting(fixture, (client) => contents(client, after), [
+        'redirect_dir=nofollow',
+      ]);
+      expect(seen).toBe(expected);
+    }));
+});
