@@ -1,13 +1,21 @@
 /**
- * Which xattrs a client sees and which are ours. Our names (`overlay.*` in the trusted and the user
- * namespace) are hidden; a client's own name of that form is stored one level deeper,
- * `overlay.overlay.*`, as ovl_xattr_escape_name does, so that overlays can nest.
+ * Which xattrs a client sees and which are ours. Our names (`overlay.*` in the namespace of the mount's
+ * marks) are hidden; a client's own name of that form is stored one level deeper, `overlay.overlay.*`,
+ * as ovl_xattr_escape_name does, so that overlays can nest. Where marks are written in the trusted
+ * namespace, some are read in the user namespace, too: there only the names of marks are ours, and only
+ * they (and what they are stored as) are stored deeper; any other `user.overlay.*` is a name like any.
  */
 import { E } from '../base/errno.js';
 import { type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 
 export const TRUSTED = 'trusted.overlay.';
 export const USER = 'user.overlay.';
+
+/** What kernel overlayfs writes or reads below its prefix (enum ovl_xattr, fs/overlayfs/util.c). */
+const KNOWN = new Set([
+  ...['opaque', 'redirect', 'origin', 'impure', 'nlink', 'upper', 'uuid', 'metacopy', 'protattr'],
+  'whiteout',
+]);
 
 export const CAPABILITY = 'security.capability';
 
@@ -23,10 +31,22 @@ export const markSpaces = (prefix: string): readonly string[] =>
 
 const ESCAPE = 'overlay.';
 
+/** All that begins with `space` is taken, by us or to be stored deeper; else only what is named as a mark is. */
+const takesAll = (space: string, prefix: string): boolean => space === prefix;
+
+/** `rest` is the name of a mark, at any depth. */
+function isMark(rest: string): boolean {
+  let at = 0;
+  while (rest.startsWith(ESCAPE, at)) at += ESCAPE.length;
+  return KNOWN.has(rest.slice(at));
+}
+
 /** The name on disk of a client's xattr, in a mount whose marks have `prefix`. */
 export function toDisk(key: string, prefix: string): string {
   for (const space of markSpaces(prefix)) {
-    if (key.startsWith(space)) return space + ESCAPE + key.slice(space.length);
+    if (!key.startsWith(space)) continue;
+    const rest = key.slice(space.length);
+    return takesAll(space, prefix) || isMark(rest) ? space + ESCAPE + rest : key;
   }
   return key;
 }
@@ -34,10 +54,10 @@ export function toDisk(key: string, prefix: string): string {
 /** The client's name of an xattr on disk; undefined when it is ours. */
 export function toClient(key: string, prefix: string): string | undefined {
   for (const space of markSpaces(prefix)) {
-    if (key.startsWith(space)) {
-      const rest = key.slice(space.length);
-      return rest.startsWith(ESCAPE) ? space + rest.slice(ESCAPE.length) : undefined;
-    }
+    if (!key.startsWith(space)) continue;
+    const rest = key.slice(space.length);
+    if (!takesAll(space, prefix) && !isMark(rest)) return key;
+    return rest.startsWith(ESCAPE) ? space + rest.slice(ESCAPE.length) : undefined;
   }
   return key;
 }
@@ -54,12 +74,6 @@ export function mustCopy(key: string): boolean {
     key.startsWith('security.')
   );
 }
-
-/** What kernel overlayfs writes or reads below its prefix (enum ovl_xattr, fs/overlayfs/util.c). */
-const KNOWN = new Set([
-  ...['opaque', 'redirect', 'origin', 'impure', 'nlink', 'upper', 'uuid', 'metacopy', 'protattr'],
-  'whiteout',
-]);
 
 /** The first name below `prefix` on directory `dirfd` that is neither a known mark nor a client's. */
 export function unknownMark(sys: Sys, dirfd: number, prefix: string): string | undefined {

@@ -8,7 +8,9 @@ import { E, errnoText, UserError } from '../base/errno.js';
 import type { OverlaySpec } from '../overlay/spec.js';
 import { administersMachine } from '../sys/userns.js';
 import type { MountPlan } from './options.js';
-import { type LayersOf, MAX_DEPTH, Nesting } from './nesting.js';
+import { checkForeignUse } from './inUse.js';
+import { mountsOfTypes } from './mountTable.js';
+import { type LayersOf, MAX_DEPTH, Nesting, UNIONS } from './nesting.js';
 import {
   Ancestry,
   bytes,
@@ -277,7 +279,9 @@ export function checkPlan(plan: MountPlan, server: Server): Checked {
     );
   }
   checkOverlap(layers, ancestry);
-  checkDepth(layers, new Nesting(server.layersOf));
+  const rows = mountsOfTypes(UNIONS);
+  checkDepth(layers, new Nesting(server.layersOf, rows));
+  if (changed) checkForeignUse(plan.spec, layers, rows, ancestry);
   const mountpoint = checkMountpoint(plan.mountpoint, ancestry);
   checkInside(mountpoint, layers, ancestry, server.clones);
   return {

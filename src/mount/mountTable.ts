@@ -7,11 +7,12 @@ export interface MountRow {
   /** Latin1. */
   readonly mountpoint: string;
   readonly type: string;
-  /** The file system's own options, with the kernel's octal escapes taken back; latin1. */
+  /** The file system's own options, still with the kernel's octal escapes; latin1. */
   readonly options: string;
 }
 
-const unescape = (field: string): string =>
+/** Takes back the octal escapes of seq_escape(). */
+export const unescapeOctal = (field: string): string =>
   field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
 
 /** As the kernel writes a mount point (show_mountinfo). */
@@ -28,9 +29,9 @@ function parse(line: string): MountRow {
   const separator = fields.indexOf('-', 6);
   return {
     device: fields[2],
-    mountpoint: unescape(fields[4]),
+    mountpoint: unescapeOctal(fields[4]),
     type: fields[separator + 1],
-    options: unescape(fields[separator + 3] ?? ''),
+    options: fields[separator + 3] ?? '',
   };
 }
 

@@ -4,12 +4,13 @@
  * ourselves.
  */
 import { MOUNT_TYPE } from './device.js';
-import { type MountRow, mountsOfTypes, statDevice } from './mountTable.js';
+import { type MountRow, mountsOfTypes, statDevice, unescapeOctal } from './mountTable.js';
 import { splitOptions, splitLayers } from './options.js';
 import { look } from './paths.js';
 
 export const MAX_DEPTH = 2;
-const UNIONS = ['overlay', MOUNT_TYPE];
+/** Types of file systems that are unions. */
+export const UNIONS = ['overlay', MOUNT_TYPE];
 
 /** st_dev of the layers of a mount that this process serves; undefined for any other mount. */
 export type LayersOf = (device: string) => ReadonlySet<string> | undefined;
@@ -38,7 +39,7 @@ export class Nesting {
 /** The devices of a kernel overlay's layers, as far as its options name them by whole paths that still lead there. */
 function overlayLayers(row: MountRow): Set<string> {
   const devices = new Set<string>();
-  for (const [name, value = ''] of splitOptions([row.options])) {
+  for (const [name, value = ''] of splitOptions([unescapeOctal(row.options)])) {
     const layers = name === 'lowerdir' ? splitLayers(value) : [value];
     if (!['lowerdir', 'lowerdir+', 'datadir+', 'upperdir'].includes(name)) continue;
     for (const path of layers.filter((each) => each.startsWith('/'))) {

@@ -16,6 +16,12 @@ const CLIENTS = [
   'user.overlay',
   'user.overlayed',
   'user.overlay.opaque',
+  'user.overlay.overlay.opaque',
+  'user.overlay.foo',
+  'user.overlay.',
+  'user.overlay.overlay.',
+  'user.overlay.overlay.foo',
+  'user.overlay.overlay.overlay.foo',
   'trusted.overlay.opaque',
   'trusted.overlay.overlay.opaque',
   'trusted.overlay.overlay.overlay.x',
@@ -38,13 +44,17 @@ describe('names of xattrs', () => {
     ['trusted.overlay.opaque', 'trusted.overlay.overlay.opaque'],
     ['user.overlay.whiteout', 'user.overlay.overlay.whiteout'],
     ['trusted.overlay.overlay.origin', 'trusted.overlay.overlay.overlay.origin'],
+    ['user.overlay.overlay.whiteout', 'user.overlay.overlay.overlay.whiteout'],
+    ['user.overlay.foo', 'user.overlay.foo'],
+    ['user.overlay.overlay.foo', 'user.overlay.overlay.foo'],
+    ['trusted.overlay.foo', 'trusted.overlay.overlay.foo'],
     ['user.mine', 'user.mine'],
     ['trusted.overlayx', 'trusted.overlayx'],
   ])('%j is %j on disk', (client, disk) => {
     expect(toDisk(client, TRUSTED)).toBe(disk);
   });
 
-  it.each(['opaque', 'origin', 'impure', 'whiteout', 'redirect', 'metacopy', 'nlink', 'x'])(
+  it.each(['opaque', 'origin', 'impure', 'whiteout', 'redirect', 'metacopy', 'nlink'])(
     'overlay.%s on disk is ours, in both namespaces',
     (name) => {
       for (const prefix of ['trusted.overlay.', 'user.overlay.']) {
@@ -53,6 +63,12 @@ describe('names of xattrs', () => {
       }
     },
   );
+
+  it('overlay.x on disk is ours in the namespace of the marks alone', () => {
+    expect(toClient('trusted.overlay.x', TRUSTED)).toBeUndefined();
+    expect(toClient('user.overlay.x', TRUSTED)).toBe('user.overlay.x');
+    expect(toClient('user.overlay.x', USER)).toBeUndefined();
+  });
 
   it('in the trusted namespace are names like any with userxattr', () => {
     expect(toDisk('trusted.overlay.opaque', USER)).toBe('trusted.overlay.opaque');
