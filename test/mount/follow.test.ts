@@ -98,7 +98,12 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }) || availablePar
 
     it('is on its core and idle while it asks, and not afterwards', async () => {
       await mounted('alone', async (mountpoint, host) => {
-        const seen = await watch(onCore(MAKE, mountpoint), host);
+        // It is not followed while others want that core, as on a busy machine: it asks until it is.
+        const seen: Seen[] = [];
+        const isThere = ({ idle, cpus }: Seen): boolean => idle && cpus === core;
+        for (let round = 0; round < 20 && !seen.some(isThere); round++) {
+          seen.push(...(await watch(onCore(MAKE, mountpoint), host)));
+        }
         expect(seen).toContainEqual({ idle: true, cpus: core });
         await settles(host);
         expect(readdirSync(join(root, 'alone', 'up'))).toHaveLength(3000);
