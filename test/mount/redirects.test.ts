@@ -5,9 +5,9 @@ import { describe, expect, test } from 'vitest';
 import { O } from '../differential/operations.js';
 import type { Client } from '../support/client.js';
 import { type Fixture, makeFixture, MOUNT_NEEDS, mounting } from '../support/fixture.js';
-import { withMount } from '../support/mount.js';
+import { type Driver, withMount } from '../support/mount.js';
 import { has } from '../support/needs.js';
-import { dir, file, hardlink } from '../support/tree.js';
+import { dir, type Entry, file, hardlink } from '../support/tree.js';
 
 const LOWER = [
   ...['file', 'mode', 'one', 'two'].map((name) => file(name, name)),
@@ -39,8 +39,11 @@ function marks({ stack }: Fixture, name: string): string[] {
   return [...found].map(([, path, value]) => `${path}=${value}`).toSorted();
 }
 
-async function withLayers(body: (fixture: Fixture) => Promise<void>): Promise<void> {
-  const fixture = await makeFixture('redirects', { lowers: [LOWER] });
+async function withLayers(
+  body: (fixture: Fixture) => Promise<void>,
+  lower: readonly Entry[] = LOWER,
+): Promise<void> {
+  const fixture = await makeFixture('redirects', { lowers: [lower] });
   try {
     await body(fixture);
   } finally {
@@ -93,6 +96,46 @@ describe.skipIf(!has(NEEDS))('redirect_dir', () => {
       expect(await mounting(fixture, (client) => contents(client, after), options)).toBe(expected);
     }),
   );
+
+  const DEEP = ['n', 'o'].map((letter) => letter.repeat(150)).join('/');
+  const FULL = ['redirect_dir=on', 'metacopy=on', 'index=on'];
+
+  // ovl_need_absolute_redirect: relative, so also below a path that is too long for an absolute one.
+  test('on writes the redirects that kernel overlayfs writes, and each reads the other’s', async () => {
+    const lower = [...LOWER, dir('n'.repeat(150)), dir(DEEP), file(`${DEEP}/file`, 'deep')];
+    const names = ['second', 'd/out', 'uno', 'link', `${DEEP}/renamed`];
+    const text = ['file', 'own', 'one', 'one', 'deep'];
+    const shown = names.map((name, i) => `${name}=${text[i] ?? ''}`).join(' ');
+    const drivers = ['stratafs', 'kernel'] as const;
+    const written: string[][] = [];
+    for (const [i, driver] of drivers.entries()) {
+      await withLayers(async (fixture) => {
+        const by = <T>(name: Driver, body: (client: Client) => Promise<T>): Promise<T> =>
+          withMount(name, fixture.stack, fixture.mountpoint, body, FULL);
+        await by(driver, async (client) => {
+          await client.must('rename', 'file', 'first', 0);
+          await client.must('rename', 'first', 'second', 0);
+          await client.must('rename', 'd/own', 'd/in', 0);
+          await client.must('rename', 'd', 'e', 0);
+          await client.must('rename', 'e/in', 'e/out', 0);
+          await client.must('rename', 'e', 'd', 0);
+          await client.must('rename', 'mode', 'nodes', 0);
+          await client.must('rename', 'nodes', 'd/mode', 0);
+          await client.must('rename', 'one', 'uno', 0);
+          await client.must('rename', `${DEEP}/file`, `${DEEP}/renamed`, 0);
+        });
+        written.push(marks(fixture, 'redirect'));
+        const copies = marks(fixture, 'metacopy');
+        expect(copies.map((mark) => mark.replace(/=.*/, ''))).toContain(`${DEEP}/renamed`);
+        for (const reader of [driver, drivers[1 - i] ?? driver]) {
+          expect(await by(reader, (client) => contents(client, names)), reader).toBe(shown);
+        }
+      }, lower);
+    }
+    expect(written[0]).toEqual(written[1]);
+    expect(written[0]).toContain('second=file');
+    expect(written[0]).toContain('uno=/one');
+  });
 
   // Its copies have no redirect as long as they stay where they are.
   test('nofollow moves and links the metadata-only copies of another mount with their data', () =>
