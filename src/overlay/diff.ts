@@ -83,6 +83,8 @@ interface Entry {
 class Differ {
   readonly #sys: Sys;
   readonly #below: Overlay | undefined;
+  /** The upper's root announces xwhiteouts: they count in all its directories. */
+  #xwhiteouts = false;
 
   constructor(sys: Sys, below: Overlay | undefined) {
     this.#sys = sys;
@@ -90,7 +92,8 @@ class Differ {
   }
 
   compare(root: number): Change[] {
-    return this.#directory(root, this.#below ? ROOT : 0, '', this.#marks(root)?.xwhiteouts);
+    this.#xwhiteouts = this.#marks(root)?.xwhiteouts === true;
+    return this.#directory(root, this.#below ? ROOT : 0, '');
   }
 
   /** `below`: the lowers' node of the same directory, 0 when they have none. */
@@ -115,7 +118,7 @@ class Differ {
     if (code < 0) throw new UserError(`cannot examine ${display(full)}: ${errnoText(code)}`);
     const hidden =
       isDeviceWhiteout(this.#sys, STAT_A) ||
-      (xwhiteouts && isXWhiteout(this.#sys, dir, entry.name, STAT_A));
+      ((xwhiteouts || this.#xwhiteouts) && isXWhiteout(this.#sys, dir, entry.name, STAT_A));
     if (hidden) {
       const hides = this.#below ? this.#lower(below, entry.name) !== 0 : true;
       return hides ? [{ kind: 'D', path: full }] : [];

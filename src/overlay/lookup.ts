@@ -41,7 +41,7 @@ import {
 import type { Overlay } from './overlay.js';
 import { indexAfterMany } from './readdir.js';
 import { mayBeGuarded } from './protect.js';
-import { isUpperWhiteout } from './whiteouts.js';
+import { isLowerXWhiteout, isUpperWhiteout } from './whiteouts.js';
 
 /**
  * Finds `name` in directory `parent`; the result is in `ov.hit`, the topmost object's statx at
@@ -180,6 +180,7 @@ function resolveIndexed(
   if (dir < 0) return dir;
   const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
   if (code < 0) return code;
+  if (isLowerXWhiteout(ov, place, dir, name, STAT_A)) return 0;
   if (isReg(sys.statMode(STAT_A)) && isSparse(sys, STAT_A)) {
     return walkLowers(ov, parent, name, onward(source), '', false);
   }

@@ -10,7 +10,6 @@ import {
   dirMarks,
   dotWhiteout,
   isDeviceWhiteout,
-  isXWhiteout,
   parseRedirect,
   type DirMarks,
 } from '../layer/whiteout.js';
@@ -32,6 +31,7 @@ import { PLACE_TOUCHED, PLACE_XWHITEOUTS } from './lowers.js';
 import { stampOf } from '../layer/layer.js';
 import { foundLower, isSparse, showIno } from './identity.js';
 import type { Overlay } from './overlay.js';
+import { isLowerXWhiteout } from './whiteouts.js';
 
 /** Which lowers of the parent's stack are asked. `indexed`: a listing has told, so a miss hides nothing. */
 export interface Range {
@@ -95,7 +95,8 @@ export function walkLowers(
     return 0;
   }
   log(`no data found for the metadata-only copy ${display(name)}`);
-  return -E.EIO;
+  // With metacopy=off overlayfs refuses every such copy; those that can be read are shown here.
+  return ov.spec.metacopy ? -E.EIO : -E.EPERM;
 }
 
 /** Following redirects is like following a symlink into the layers without asking for permission. */
@@ -189,10 +190,7 @@ function askName(walk: Walk, q: Question): number {
   }
   if (code < 0) return code;
   const mode = sys.statMode(at);
-  const hidden =
-    isDeviceWhiteout(sys, at) ||
-    (ov.lowers.marked(q.place, PLACE_XWHITEOUTS) &&
-      isXWhiteout(sys, q.dir, q.name, at, ov.markPrefix));
+  const hidden = isDeviceWhiteout(sys, at) || isLowerXWhiteout(ov, q.place, q.dir, q.name, at);
   // Below a directory only directories count, below a metadata-only copy only regular files.
   const foreign = walk.metacopy ? !isReg(mode) : hit.found !== Found.None && !isDir(mode);
   if (hidden || foreign) {

@@ -114,6 +114,7 @@ function addRoot(ov: Overlay, layers: readonly Layer[]): void {
     const marks = dirMarks(ov.sys, layer.root, '.', layer !== ov.upper, ov.markPrefix);
     if (typeof marks === 'number') throw new UserError(`cannot read the marks of ${layer.path}`);
     opaque = marks.opaque;
+    if (marks.xwhiteouts) ov.xwhiteouts.add(layer.id);
     if (layer === ov.upper) top = marks;
     else
       places.push(ov.lowers.addPlace(layer.id, 0, '', placeFlags(marks), layer.inoLo, layer.stamp));

@@ -125,6 +125,8 @@ export class Overlay {
   readonly overflow = overflowIds();
   /** Our marks are `user.overlay.*`. Anybody can write those, so redirects and metadata-only copies are then neither made nor followed, as in overlayfs. */
   readonly userxattr: boolean;
+  /** The layers whose root announces xwhiteouts: they count in all its directories. */
+  readonly xwhiteouts = new Set<number>();
   readonly #layers = new Map<number, Layer>();
   readonly #keyLayers = new Map<number, number>();
   readonly #fds: FdCache;

@@ -6,11 +6,11 @@ import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_B } from '../sys/sys.js';
 import { DirIndex, FROM_UPPER } from './dirIndex.js';
 import type { Entries } from './entries.js';
-import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodeTable.js';
+import { F_IMPURE, F_UPPER } from './inodeTable.js';
 import type { Listing } from './listings.js';
-import { PLACE_XWHITEOUTS } from './lowers.js';
 import { xinoHi } from './identity.js';
 import type { Overlay } from './overlay.js';
+import { lowerAnnounces, upperAnnounces } from './whiteouts.js';
 
 /** Lookups in a directory before it is read, and how many times more before that is tried again. */
 const FIRST_TURN = 4;
@@ -82,11 +82,12 @@ function listingOf(ov: Overlay, stack: number, budget: Budget): Listing | number
 }
 
 /** Which directories of which lowers, and what they were when they were found. */
-function keyOf({ lowers, positionOf }: Overlay, stack: number): string {
+function keyOf(ov: Overlay, stack: number): string {
+  const { lowers, positionOf } = ov;
   const words: number[] = [];
   for (let i = 0; i < lowers.count(stack); i++) {
     const place = lowers.place(stack, i);
-    const marked = lowers.marked(place, PLACE_XWHITEOUTS) ? 1 : 0;
+    const marked = lowerAnnounces(ov, place) ? 1 : 0;
     words.push(positionOf(lowers.layerOf(place)) * 2 + marked);
     words.push(lowers.inoOf(place), lowers.stampOf(place));
   }
@@ -99,7 +100,7 @@ function addUpper(ov: Overlay, node: number, index: DirIndex, budget: Budget): n
   const impure = ov.table.has(node, F_IMPURE);
   const merged = ov.table.lower(node) !== 0;
   const layer = ov.upper?.id ?? 0;
-  const xwhiteouts = ov.table.has(node, F_XWHITEOUTS);
+  const xwhiteouts = upperAnnounces(ov, node);
   return readWithin(ov, dir, budget, (name, type, lo, hi) => {
     const hide =
       (type === DT_CHR && isWhiteout(ov, dir, name)) ||
@@ -128,7 +129,7 @@ function addLower(
   const dir = ov.lowerDir(place);
   if (dir < 0) return dir;
   const layer = ov.lowers.layerOf(place);
-  const xwhiteouts = ov.lowers.marked(place, PLACE_XWHITEOUTS);
+  const xwhiteouts = lowerAnnounces(ov, place);
   // What this layer hides, it hides in the layers below it.
   const hides: string[] = [];
   const code = readWithin(ov, dir, budget, (name, type, lo, hi) => {

@@ -40,6 +40,7 @@ function read(ov: Overlay, node: number, key: string, at: number, size: number):
   if (dir < 0) return dir;
   const stored = diskName(ov, node, key);
   // A name that nobody can set is not there (ovl_xattr_get).
+  if (stored === -E.EINVAL) return stored;
   if (typeof stored === 'number') return -E.ENODATA;
   const length = ov.sys.native.getxattr(dir, objectName(ov, node), stored, at, size);
   if (!ov.ids || length <= 0 || size === 0) return length;
@@ -47,8 +48,9 @@ function read(ov: Overlay, node: number, key: string, at: number, size: number):
   return shown < 0 ? shown : length;
 }
 
-/** The name on disk of a client's xattr; -errno for one that clients cannot have. */
+/** The name on disk of a client's xattr; -errno for one that clients cannot have: -EINVAL for the bare prefix (xattr_resolve_name). */
 function diskName(ov: Overlay, node: number, key: string): string | number {
+  if (key === ov.markPrefix) return -E.EINVAL;
   const stored = toDisk(key, ov.markPrefix);
   return ov.overrides?.toDisk(ov.objectLayer(node), stored) ?? stored;
 }
@@ -89,7 +91,8 @@ export function setxattr(
 ): number {
   if (!ov.upper) return -E.EROFS;
   if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
-  if (typeof diskName(ov, node, key) === 'number') return -E.EPERM;
+  const refusal = diskName(ov, node, key);
+  if (typeof refusal === 'number') return refusal;
   let code = ov.ids ? ov.ids.diskXattr(ov.sys, key, at, size) : 0;
   if (code >= 0) code = refused(ov, node, APPEND | IMMUTABLE);
   if (code >= 0) code = copyUpMeta(ov, node);
@@ -109,7 +112,8 @@ export function setxattr(
 
 export function removexattr(ov: Overlay, node: number, key: string, caller: Asker): number {
   if (!ov.upper) return -E.EROFS;
-  if (typeof diskName(ov, node, key) === 'number') return -E.EPERM;
+  const refusal = diskName(ov, node, key);
+  if (typeof refusal === 'number') return refusal;
   const guarded = refused(ov, node, APPEND | IMMUTABLE);
   if (guarded < 0) return guarded;
   // A name that is not there copies nothing up (ovl_xattr_set). The upper's file system itself says

@@ -1,5 +1,6 @@
 /** Faults that foreign suites and fuzzers found, each with its cause. STRATAFS_DRIVER=kernel proves the expectations. */
-import { mkdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Client } from '../support/client.js';
@@ -14,7 +15,7 @@ const BAD = { 'trusted.overlay.redirect': '..' };
 const SENDERS = ['writeback=1', 'writeback=0', 'data=passthrough'];
 const REDIRECTS = ['redirect_dir=on', 'metacopy=on'];
 
-describe.skipIf(!has(MOUNT_NEEDS))('found by others', () => {
+describe.skipIf(!has({ ...MOUNT_NEEDS, programs: ['gcc', 'setfattr'] }))('found by others', () => {
   // The last *known* name became an orphan; a further one, looked up later, was moved onto that
   // orphan: the same inode, so rename(2) did nothing and said so with 0.
   test('names of an upper hard link that were not looked up before can be removed one by one', () => {
@@ -97,6 +98,43 @@ describe.skipIf(!has(MOUNT_NEEDS))('found by others', () => {
         client.errno('removexattr', path, 'system.posix_acl_access');
       expect([await remove('upper'), await remove('lower')]).toEqual(['ok', 'ENODATA']);
     }));
+
+  test('the bare prefix of the marks is no xattr', () =>
+    withFixture('prefix', { lowers: [[file('f')]] }, async (client) => {
+      const key = 'trusted.overlay.';
+      expect(await client.errno('setxattr', 'f', key, 'v', 0)).toBe('EINVAL');
+      expect(await client.errno('getxattr', 'f', key)).toBe('EINVAL');
+      expect(await client.errno('removexattr', 'f', key)).toBe('EINVAL');
+      expect(await client.errno('setxattr', 'f', `${key}a`, 'v', 0)).toBe('ok');
+    }));
+
+  // A layer's root announces them for all of the layer.
+  test('a whiteout xattr counts in a directory without a mark', async () => {
+    const white = { xattrs: { 'trusted.overlay.whiteout': '' } };
+    const parts = {
+      lowers: [
+        [dir('d'), file('d/w', '', white), file('d/f')],
+        [dir('d'), file('d/w', 'below')],
+      ],
+      upper: [dir('u'), file('u/w', '', white), file('u/f')],
+    };
+    const fixture = await makeFixture('white', parts);
+    for (const root of [fixture.stack.lowers[0] ?? '', fixture.stack.upper ?? '']) {
+      execFileSync('setfattr', ['-n', 'trusted.overlay.opaque', '-v', 'x', root]);
+    }
+    await mounting(fixture, async (client) => {
+      for (const at of ['d', 'u']) {
+        expect(await client.errno('lstat', `${at}/w`)).toBe('ENOENT');
+        expect(await client.must('readdir', at)).toContain('f');
+        expect(await client.errno('lstat', `${at}/w`)).toBe('ENOENT');
+        await client.must('mknod', `${at}/w`, 0o100644, 0, 0);
+        expect((await client.must('lstat', `${at}/w`))[0]).toBe('100644');
+        await client.must('unlink', `${at}/w`);
+        expect(await client.errno('lstat', `${at}/w`)).toBe('ENOENT');
+      }
+    });
+    rmSync(fixture.top, { recursive: true, force: true });
+  });
 
   test('an entry that cannot be looked up is listed', () =>
     withFixture(

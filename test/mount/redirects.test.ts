@@ -1,6 +1,7 @@
 /** What a mount with a `redirect_dir` writes, the next one with the same options must read. */
 import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { O } from '../differential/operations.js';
 import type { Client } from '../support/client.js';
@@ -51,7 +52,7 @@ async function withLayers(
   }
 }
 
-const NEEDS = { ...MOUNT_NEEDS, kernelOverlay: true, programs: ['gcc', 'getfattr'] };
+const NEEDS = { ...MOUNT_NEEDS, kernelOverlay: true, programs: ['gcc', 'getfattr', 'setfattr'] };
 
 describe.skipIf(!has(NEEDS))('redirect_dir', () => {
   const change = async (client: Client): Promise<void> => {
@@ -136,6 +137,28 @@ describe.skipIf(!has(NEEDS))('redirect_dir', () => {
     expect(written[0]).toContain('second=file');
     expect(written[0]).toContain('uno=/one');
   });
+
+  test.each(['stratafs', 'kernel'] as const)('%s names the missing data of a copy', (driver) =>
+    withLayers(async ({ stack, mountpoint }) => {
+      const lost = join(stack.upper ?? '', 'lost');
+      writeFileSync(lost, '');
+      execFileSync('setfattr', ['-n', 'trusted.overlay.metacopy', lost]);
+      for (const [metacopy, errno] of [
+        ['on', 'EIO'],
+        ['off', 'EPERM'],
+      ] as const) {
+        const options = ['redirect_dir=on', `metacopy=${metacopy}`, 'index=off'];
+        const seen = await withMount(
+          driver,
+          stack,
+          mountpoint,
+          (client) => client.errno('lstat', 'lost'),
+          options,
+        );
+        expect(seen, metacopy).toBe(errno);
+      }
+    }),
+  );
 
   // Its copies have no redirect as long as they stay where they are.
   test('nofollow moves and links the metadata-only copies of another mount with their data', () =>
