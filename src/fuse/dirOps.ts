@@ -25,9 +25,10 @@ export const onReaddir = (s: Session, node: number): number => list(s, node, fal
 export const onReaddirplus = (s: Session, node: number): number => list(s, node, true);
 
 function list(s: Session, node: number, plus: boolean): number {
+  const cookie = s.ov.sys.u64(BODY + READ_IN.offset);
+  if (s.ov.live && cookie === 0) s.ov.indexes.drop(node);
   const index = indexOf(s.ov, node);
   if (typeof index === 'number') return index;
-  const cookie = s.ov.sys.u64(BODY + READ_IN.offset);
   const end = REPLY + Math.min(word(s, READ_IN.size_), MAX_IO);
   let at = REPLY;
   if (cookie < COOKIE_DOT) at = addDot(s, node, '.', COOKIE_DOT, at, end, plus);
@@ -44,7 +45,7 @@ function list(s: Session, node: number, plus: boolean): number {
     let added: boolean;
     if (!plus) {
       added = addPlain(s, node, name, index, slot, index.cookie(i), at);
-    } else if (index.size <= PLUS_MAX) {
+    } else if (index.size <= PLUS_MAX && !s.ov.live) {
       added = addPlus(s, node, name, index.cookie(i), at);
     } else {
       s.ov.sys.u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
@@ -126,7 +127,7 @@ function addPlain(
   at: number,
 ): boolean {
   if (!index.inoKnown(slot)) {
-    const known = s.ov.table.byName(parent, name);
+    const known = s.ov.live ? 0 : s.ov.table.byName(parent, name);
     if (known !== 0) {
       const { table } = s.ov;
       index.setIno(slot, table.inoLo(known), table.inoHi(known));

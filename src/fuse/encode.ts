@@ -9,9 +9,14 @@ import { ATTR, ATTR_OUT, ENTRY_OUT, STATX, STATX_OUT } from '../protocol/layout.
 /** Seconds that names and attributes stay valid: practically for ever, since nothing changes behind the mount's back. */
 export const FOREVER = 0x7fff_ffff;
 
+/** The same where another mount changes the upper. */
+const BRIEFLY = 1;
+
+const validity = (ov: Overlay): number => (ov.live ? BRIEFLY : FOREVER);
+
 /** How long attributes of the node stay valid: not at all where they change without a request. */
 const attrValidity = (ov: Overlay, node: number): number =>
-  ov.table.has(node, F_ASK) ? 0 : FOREVER;
+  ov.table.has(node, F_ASK) ? 0 : validity(ov);
 
 /** fuse_attr at `out` of `node`, whose statx is at `stat`. */
 export function encodeAttr(ov: Overlay, node: number, stat: number, out: number): void {
@@ -80,7 +85,7 @@ export function encodeEntry(ov: Overlay, node: number, stat: number, out: number
   u32[o + 1] = 0;
   u32[o + ENTRY_OUT.generation / 4] = ov.table.generation(node);
   u32[o + ENTRY_OUT.generation / 4 + 1] = 0;
-  fillValidity(u32, o, attrValidity(ov, node));
+  fillValidity(u32, o, validity(ov), attrValidity(ov, node));
   encodeAttr(ov, node, stat, out + ENTRY_OUT.attr);
   return ENTRY_OUT.size;
 }
@@ -89,12 +94,12 @@ export function encodeEntry(ov: Overlay, node: number, stat: number, out: number
 export function encodeNegative(ov: Overlay, out: number): number {
   const { u32 } = ov.sys;
   u32.fill(0, out >> 2, (out + ENTRY_OUT.size) >> 2);
-  fillValidity(u32, out >> 2, FOREVER);
+  fillValidity(u32, out >> 2, validity(ov), 0);
   return ENTRY_OUT.size;
 }
 
-function fillValidity(u32: Uint32Array, o: number, attr: number): void {
-  u32[o + ENTRY_OUT.entry_valid / 4] = FOREVER;
+function fillValidity(u32: Uint32Array, o: number, entry: number, attr: number): void {
+  u32[o + ENTRY_OUT.entry_valid / 4] = entry;
   u32[o + ENTRY_OUT.entry_valid / 4 + 1] = 0;
   u32[o + ENTRY_OUT.attr_valid / 4] = attr;
   u32[o + ENTRY_OUT.attr_valid / 4 + 1] = 0;

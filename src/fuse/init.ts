@@ -30,6 +30,9 @@ const WANTED =
   Init.SETXATTR_EXT |
   Init.INIT_EXT;
 
+/** Not where another mount changes the upper: pages and listings then go with the mtime. */
+const LASTING = Init.EXPLICIT_INVAL_DATA | Init.CACHE_SYMLINKS;
+
 /**
  * Handles of this mount would not survive it, so the kernel must not give any out. Idmapped mounts
  * of the union: the kernel translates, as default_permissions is always on.
@@ -89,7 +92,8 @@ export function negotiate(ov: Overlay, from: number, out: number): Negotiated | 
 
 /** Passthrough: opens are requests, which truncate too; the writeback cache excludes it (process_init_reply). */
 function wantedFlags(ov: Overlay, passthrough: boolean): number {
-  const wanted = ov.spec.acl === false ? WANTED & ~Init.POSIX_ACL : WANTED;
+  const plain = ov.live ? (WANTED & ~LASTING) | Init.AUTO_INVAL_DATA : WANTED;
+  const wanted = ov.spec.acl === false ? plain & ~Init.POSIX_ACL : plain;
   if (passthrough) return wanted | Init.ATOMIC_O_TRUNC;
   const cached = wanted | Init.NO_OPEN_SUPPORT;
   return ov.upper && ov.spec.writeback ? cached | Init.WRITEBACK_CACHE : cached;

@@ -3,6 +3,7 @@ import { E } from '../base/errno.js';
 import { isChr, S_IFDIR, S_IFLNK, S_IFMT } from '../base/mode.js';
 import { create, type Creation, type Make } from '../overlay/create.js';
 import { Found } from '../overlay/hit.js';
+import { lose, renew } from '../overlay/live.js';
 import { link } from '../overlay/link.js';
 import { nodeOfHit, resolve } from '../overlay/lookup.js';
 import { rmdir, unlink } from '../overlay/remove.js';
@@ -17,7 +18,7 @@ export function onLookup(s: Session, parent: number): number {
   const name = nameAt(s, 0);
   // Never asked for without EXPORT_SUPPORT; ".." of a layer's root would lead out of it.
   if (name === '.' || name === '..') return -E.EINVAL;
-  const known = ov.table.byName(parent, name);
+  const known = ov.live ? 0 : ov.table.byName(parent, name);
   if (known !== 0) {
     const code = ov.stat(known, STAT_A);
     return code < 0 ? code : entry(s, known);
@@ -25,9 +26,10 @@ export function onLookup(s: Session, parent: number): number {
   const code = resolve(ov, parent, name);
   if (code < 0) return code;
   if (ov.hit.found === Found.None || ov.hit.found === Found.UpperWhiteout) {
+    if (ov.live) lose(ov, parent, name);
     return encodeNegative(ov, REPLY);
   }
-  const node = nodeOfHit(ov, parent, name);
+  const node = ov.live ? renew(ov, parent, name) : nodeOfHit(ov, parent, name);
   const complete = ov.complete(node, STAT_A);
   if (complete >= 0) return entry(s, node);
   ov.table.release(node, ov.dropped);

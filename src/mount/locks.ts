@@ -14,6 +14,8 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 /** How long a mount that has just been unmounted may take to let go of its upper. */
 const PATIENCE_MS = 2000;
+/** The same for who only reads, and can do so meanwhile at some cost. */
+const READER_PATIENCE_MS = 50;
 const STEP_MS = 10;
 
 export class DirectoryLock {
@@ -41,29 +43,28 @@ export class DirectoryLock {
   ): Promise<DirectoryLock> {
     const fd = native.openat2(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, 0);
     if (fd < 0) throw new UserError(`cannot open ${role} ${display(path)}: ${errnoText(fd)}`);
-    const result = await tryLock(native, fd, LOCK_EX, owner);
+    const result = await tryLock(native, fd, LOCK_EX, owner, PATIENCE_MS);
     if (result >= 0) return new DirectoryLock(native, fd);
     native.close(fd);
     throw new UserError(refusal(role, path, result, owner()));
   }
 
   /**
-   * For a mount that only reads directory `path`, an upper: refuses one that a mount of another host
-   * changes, as what that mount holds in the kernel's cache cannot be seen in it. One that a mount
-   * of this process (`owner`) changes is fine. Locks nothing. Throws UserError.
+   * Whether a mount of this process (`owner`) or of another host changes directory `path`, an upper that
+   * is only to be read. Locks nothing. Throws UserError.
    */
-  static async checkUnused(
+  static async isTaken(
     native: Native,
     path: string,
     owner: () => string | undefined,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const fd = native.openat2(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, 0);
     if (fd < 0) throw new UserError(`cannot open upperdir ${display(path)}: ${errnoText(fd)}`);
-    const result = await tryLock(native, fd, LOCK_SH, owner);
+    const result = await tryLock(native, fd, LOCK_SH, owner, READER_PATIENCE_MS);
     native.close(fd);
-    if (result < 0 && owner() === undefined) {
-      throw new UserError(refusal('upperdir', path, result, undefined));
-    }
+    if (result >= 0) return false;
+    if (result === -E.EWOULDBLOCK) return true;
+    throw new UserError(refusal('upperdir', path, result, undefined));
   }
 }
 
@@ -73,10 +74,11 @@ async function tryLock(
   fd: number,
   how: number,
   owner: () => string | undefined,
+  patience: number,
 ): Promise<number> {
   for (let waited = 0; ; waited += STEP_MS) {
     const result = native.flock(fd, how | LOCK_NB);
-    if (result !== -E.EWOULDBLOCK || owner() !== undefined || waited >= PATIENCE_MS) return result;
+    if (result !== -E.EWOULDBLOCK || owner() !== undefined || waited >= patience) return result;
     await sleep(STEP_MS);
   }
 }

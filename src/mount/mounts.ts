@@ -98,12 +98,14 @@ export class Mounts {
   }
 
   /** Makes the mount live; throws UserError, with nothing left behind, when that fails. */
-  async mount(plan: MountPlan): Promise<MountInfo> {
-    const checked = checkPlan(plan, {
+  async mount(asked: MountPlan): Promise<MountInfo> {
+    const checked = checkPlan(asked, {
       layersOf: (device) => this.#byDevice(device)?.checked.devices,
       clones: (path) => canClone(this.#native, path),
     });
     await this.#flush(checked);
+    const live = await this.#seenLive(asked, checked);
+    const plan: MountPlan = live ? { ...asked, spec: { ...asked.spec, live: true } } : asked;
     const locks = await this.#lock(plan, checked);
     const mount = this.#place(plan, checked, locks);
     const up = this.#bringUp(mount);
@@ -254,12 +256,14 @@ export class Mounts {
     }
   }
 
+  /** The mount only reads an upper that another mount changes. */
+  async #seenLive({ spec: { upper } }: MountPlan, { readUpperId }: Checked): Promise<boolean> {
+    if (upper === undefined || readUpperId === undefined) return false;
+    return DirectoryLock.isTaken(this.#native, upper, () => this.#userOf(readUpperId));
+  }
+
   async #lock(plan: MountPlan, checked: Checked): Promise<readonly DirectoryLock[]> {
     const { upper, work } = plan.spec;
-    if (upper !== undefined && checked.readUpperId !== undefined) {
-      const user = (): string | undefined => this.#userOf(checked.readUpperId);
-      await DirectoryLock.checkUnused(this.#native, upper, user);
-    }
     if (checked.upperId === undefined || upper === undefined || work === undefined) return [];
     const held: DirectoryLock[] = [];
     const take = async (role: string, path: string, id: FileId | undefined): Promise<void> => {

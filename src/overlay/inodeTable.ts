@@ -461,6 +461,14 @@ export class InodeTable {
     return 0;
   }
 
+  /** False when the node's key has another inode number, or was taken away with its name. */
+  hasKeyIno(node: number, lo: number, hi: number): boolean {
+    const u32 = this.arena.u32;
+    const at = node * WORDS;
+    if (u32[at + W_KEY_LAYER] === 0) return !this.has(node, F_UNLINKED);
+    return u32[at + W_KEY_LO] === lo && u32[at + W_KEY_HI] === hi;
+  }
+
   /** Sets the key of a node; layer 0 takes it away. */
   setKey(node: number, layer: number, lo: number, hi: number): void {
     const u32 = this.arena.u32;

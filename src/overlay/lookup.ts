@@ -54,7 +54,7 @@ export function resolve(ov: Overlay, parent: number, name: string): number {
 }
 
 function resolveLayers(ov: Overlay, parent: number, name: string): number {
-  const index = ov.indexes.ask(parent) ?? indexAfterMany(ov, parent);
+  const index = ov.live ? undefined : (ov.indexes.ask(parent) ?? indexAfterMany(ov, parent));
   let range = EVERYWHERE;
   if (index) {
     const slot = index.slot(name);
@@ -254,7 +254,8 @@ export function dataStack(ov: Overlay, data: LowerFile, place: number): number {
   return lowers.addStack([place, file]);
 }
 
-function stackOfHit(ov: Overlay): number {
+/** A stack of the directories that the hit is made of. */
+export function stackOfHit(ov: Overlay): number {
   const { hit, lowers } = ov;
   const places = hit.dirs.map(({ parent, name, flags, ino, stamp }) =>
     lowers.addPlace(lowers.layerOf(parent), parent, name, flags, ino, stamp),

@@ -34,6 +34,7 @@ import { type FdCache, FdKind } from './fdCache.js';
 import {
   F_CAPABLE,
   F_COVERED,
+  F_INDEXED,
   F_METACOPY,
   F_ORPHAN,
   F_UNLINKED,
@@ -99,6 +100,8 @@ export class Overlay {
   readonly xino: Xino | undefined;
   /** Read-only with an index: the upper's layer id, and the place of the index. */
   readonly frozen: { readonly upper: number; readonly place: number } | undefined;
+  /** Another mount changes the upper meanwhile: what is found by name is examined anew (live.ts). */
+  readonly live: boolean;
   setBacking: SetBacking = () => undefined;
   /** The data plane; may still become the cached one at INIT. */
   passthrough = false;
@@ -133,6 +136,7 @@ export class Overlay {
   constructor(parts: OverlayParts) {
     this.sys = parts.sys;
     this.spec = parts.spec;
+    this.live = parts.spec.live === true;
     this.upper = parts.upper;
     this.work = parts.work;
     this.links = parts.links;
@@ -248,7 +252,26 @@ export class Overlay {
     if (cached !== undefined) return cached;
     const above = this.lowerDir(parent);
     if (above < 0) return above;
-    return this.#keepDir(FdKind.LowerDir, place, above, lowers.nameOf(place));
+    const fd = this.#keepDir(FdKind.LowerDir, place, above, lowers.nameOf(place));
+    return this.live && fd >= 0 ? this.#sameDir(place, fd) : fd;
+  }
+
+  /** `fd` when it is the directory that was found at `place`; else -ESTALE. */
+  #sameDir(place: number, fd: number): number {
+    const { native, u32 } = this.sys;
+    const code = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C);
+    const ino = this.lowers.inoOf(place);
+    if (code >= 0 && (ino === 0 || u32[(STAT_C + STATX.ino) >> 2] === ino)) return fd;
+    this.#fds.drop(this.#owner, FdKind.LowerDir, place);
+    return code < 0 ? code : -E.ESTALE;
+  }
+
+  /** The object of `node` whose statx is at `at` is still the one that was found: 0, or -ESTALE. */
+  #same(node: number, at: number): number {
+    if (this.table.has(node, F_INDEXED)) return 0;
+    const { u32 } = this.sys;
+    const w = (at + STATX.ino) >> 2;
+    return this.table.hasKeyIno(node, u32[w], u32[w + 1]) ? 0 : -E.ESTALE;
   }
 
   #keepDir(kind: FdKind, id: number, parent: number, name: string): number {
@@ -317,6 +340,7 @@ export class Overlay {
     if (code >= 0 && this.overrides) {
       code = this.overrides.show(this.objectLayer(node), dir, name, at);
     }
+    if (this.live && code >= 0) code = this.#same(node, at);
     return code < 0 ? code : this.complete(node, at);
   }
 
@@ -405,7 +429,18 @@ export class Overlay {
     const dir = this.realDir(node);
     if (dir < 0) return dir;
     const flags = access | O_NOFOLLOW | O_NONBLOCK;
-    return this.sys.open(dir, this.realName(node), flags, 0, RESOLVE_LAYER);
+    const fd = this.sys.open(dir, this.realName(node), flags, 0, RESOLVE_LAYER);
+    return this.live && fd >= 0 ? this.#sameFile(node, fd) : fd;
+  }
+
+  /** `fd` when it is the object of `node` that was found; else it is closed, and -ESTALE. */
+  #sameFile(node: number, fd: number): number {
+    const { native } = this.sys;
+    const code = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C);
+    const same = code < 0 ? code : this.#same(node, STAT_C);
+    if (same >= 0) return fd;
+    native.close(fd);
+    return same;
   }
 
   /** O_PATH descriptor of the file that holds a node's data; the caller's. -errno. */

@@ -65,7 +65,7 @@ function build(ov: Overlay, node: number, budget: Budget): DirIndex | number {
 /** What the lowers of `stack` have, read now unless another mount or an earlier use has; or -errno. */
 function listingOf(ov: Overlay, stack: number, budget: Budget): Listing | number {
   const key = keyOf(ov, stack);
-  const kept = ov.listings.get(key);
+  const kept = ov.live ? undefined : ov.listings.get(key);
   if (kept) {
     ov.indexes.shared++;
     return kept;
@@ -77,7 +77,7 @@ function listingOf(ov: Overlay, stack: number, budget: Budget): Listing | number
     if (code < 0) return code;
   }
   ov.indexes.read++;
-  ov.listings.keep(key, listing);
+  if (!ov.live) ov.listings.keep(key, listing);
   return listing;
 }
 

@@ -11,6 +11,8 @@ export interface OverlaySpec {
   readonly work?: string;
   /** `ro`: no change reaches the upper, also when there is one (it is then the topmost lower). */
   readonly readOnly: boolean;
+  /** The upper is only read, and another mount changes it meanwhile (live.ts). */
+  readonly live?: true;
   /** Nothing is synced: copy-up is not, and FSYNC is answered without work. `volatile` leaves its marker, `fsync=0` does not. */
   readonly durability: 'sync' | 'fsync=0' | 'volatile';
   /**

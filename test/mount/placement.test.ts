@@ -69,23 +69,55 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true, kernelOverlay: tr
       }
     });
 
-    it('an upperdir that a mount of another host changes can be neither changed nor read', async () => {
+    /** Runs `script` where another host serves what "$0" mounts; what is mounted here shows there, too. */
+    const elsewhere = (script: string): Promise<Ran> => {
+      const whole = `${script}; r=$?; umount m3 2>/dev/null
+        for p in $("$0" mounts --json | sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p'); do kill $p; done
+        exit $r`;
+      const command = ['-m', '--propagation', 'private', 'bash', '-c', whole, stratafsBinary()];
+      return run('unshare', command, { cwd: base, env: { ...process.env, STRATAFS_GRACE: '0' } });
+    };
+
+    it('an upperdir that a mount of another host changes cannot be changed', async () => {
       expect(await ask(OPTIONS, 'm1')).toMatchObject({ code: 0 });
-      // An engine looks at an upper of its own host, whose cache is written first.
-      expect(await ask('lowerdir=all/low,upperdir=all/up,ro', 'm2')).toMatchObject({ code: 0 });
-      for (const options of [OPTIONS, 'lowerdir=all/low,upperdir=all/up,ro']) {
-        const script = `umount -l m2; umount -l m1; "$0" -o ${options} m3; r=$?
-          for p in $("$0" mounts --json | sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p'); do kill $p; done
-          exit $r`;
-        const command = ['-m', '--propagation', 'private', 'bash', '-c', script, stratafsBinary()];
-        const env = { ...process.env, STRATAFS_GRACE: '0' };
-        const { code, stderr } = await run('unshare', command, { cwd: base, env });
-        expect([options, code, stderr]).toEqual([
-          options,
-          1,
-          expect.stringMatching(/^stratafs: upperdir \S*\/up is in use by another live mount/),
-        ]);
-      }
+      const { code, stderr } = await elsewhere(`"$0" -o ${OPTIONS} m3`);
+      const sentence = /^stratafs: upperdir \S*\/up is in use by another live mount/;
+      expect([code, stderr]).toEqual([1, expect.stringMatching(sentence)]);
     });
+
+    it.each(['', ',data=passthrough'])(
+      'but it can be read, and what changes shows: ro%s',
+      async (option) => {
+        expect(await ask(OPTIONS, 'm1')).toMatchObject({ code: 0 });
+        // One of the same host sees it, too.
+        const reader = `lowerdir=all/low,upperdir=all/up,ro${option}`;
+        expect(await ask(reader, 'm2')).toMatchObject({ code: 0 });
+        expect(await shell('diff -r m1 m2')).toBe('');
+        const script = `set -e
+        "$0" -o lowerdir=all/low,upperdir=all/up,ro${option} m3
+        same() { sync m1/*; sleep 1.1; diff -r m1 m3; }
+        same; cat m3/text; echo
+        mkdir m1/new; echo first >m1/new/f; sync m1/new/f; same; cat m3/new/f
+        exec 5<m3/new/f 6<m3/text; cd m3/new
+        echo second >../../m1/new/g; sync ../../m1/new/g; mv ../../m1/new/g ../../m1/new/f; sleep 1.1; cat f; cd ../..
+        if read -r line <&5 2>/dev/null; then echo "old $line"; fi
+        echo more >>m1/text; same; cat m3/text
+        if read -r line <&6 2>/dev/null || test "$line"; then echo "old $line"; fi
+        chmod 600 m1/new/f; mv m1/new m1/moved; rmdir m1/in; ln m1/moved/f m1/link; same
+        stat -c '%a %h' m3/link m3/moved/f; cat m3/moved/f
+        rm m1/text; mkdir m1/text; echo deep >m1/text/f; sync m1/text/f; same; cat m3/text/f
+        if echo no 2>/dev/null >m3/no; then exit 3; fi
+        exit 0`;
+        const { code, stdout, stderr } = await elsewhere(`(${script})`);
+        // Who has a replaced file open reads on, or is told.
+        const old = (text: string): string[] => (option === '' ? [] : [`old ${text}`]);
+        const expected = [
+          ...['text', 'first', 'second', ...old('first'), 'textmore', ...old('text')],
+          ...['600 2', '600 2', 'second', 'deep', ''],
+        ];
+        expect([code, stdout.split('\n'), stderr]).toEqual([0, expected, '']);
+        expect(await shell('diff -r m1 m2')).toBe('');
+      },
+    );
   },
 );
