@@ -348,6 +348,7 @@ int32_t Session::end(int32_t slot, int error) {
     draining_++;
     return kNothing;
   }
+  foldFinished();  // What the counters are read for after this is whole.
   return kNextEnded - slot;
 }
 
