@@ -6,8 +6,7 @@
 import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { withMount } from '../support/mount.js';
-import { followed } from '../support/follow.js';
+import { withFollowing } from '../support/follow.js';
 import { has } from '../support/needs.js';
 import { mustRun, scratch } from '../support/run.js';
 
@@ -31,7 +30,6 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true, programs: ['pytho
   'a client that writes back in its execve',
   () => {
     const root = scratch('exec-window');
-    followed(root);
     afterAll(() => rmSync(root, { recursive: true, force: true }));
 
     it.each(['writeback=1', 'writeback=0'])('is served with %s', async (option) => {
@@ -42,8 +40,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true, programs: ['pytho
       }) as [string, string, string, string];
       mkdirSync(join(low, 'bin'));
       for (let i = 0; i < 200; i++) copyFileSync('/bin/true', join(low, 'bin', `true${i}`));
-      await withMount(
-        'stratafs',
+      await withFollowing(
         { lowers: [low], upper, work },
         mountpoint,
         async () => {

@@ -8,10 +8,9 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { withMount } from '../support/mount.js';
-import { followed } from '../support/follow.js';
-import { has, stratafsBinary } from '../support/needs.js';
-import { mustRun, scratch } from '../support/run.js';
+import { withFollowing } from '../support/follow.js';
+import { has } from '../support/needs.js';
+import { scratch } from '../support/run.js';
 import { build, file } from '../support/tree.js';
 
 const SCHED_IDLE = 5;
@@ -44,7 +43,6 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }) || availablePar
   'an engine thread that follows its client (needs two cores)',
   () => {
     const root = scratch('follow');
-    followed(root);
     const all = /Cpus_allowed_list:\s+(\S+)/.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
     const core = /^\d+/.exec(all ?? '')?.[0] ?? '0';
     const others: ChildProcess[] = [];
@@ -70,11 +68,9 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }) || availablePar
         return join(at, each);
       }) as [string, string, string, string];
       await build(low, [file('a', 'content')]);
-      await withMount('stratafs', { lowers: [low], upper, work }, mountpoint, async () => {
-        const { stdout } = await mustRun(stratafsBinary(), ['mounts', '--json']);
-        const mounts = JSON.parse(stdout) as { mountpoint: string; pid: number }[];
-        await body(mountpoint, mounts.find((each) => each.mountpoint === mountpoint)?.pid ?? -1);
-      });
+      await withFollowing({ lowers: [low], upper, work }, mountpoint, (host) =>
+        body(mountpoint, host),
+      );
     }
 
     /** Looks again and again until the child has ended. */
@@ -82,7 +78,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }) || availablePar
       const seen: Seen[] = [];
       while (child.exitCode === null) {
         seen.push(...placed(host, all ?? ''));
-        await sleep(5);
+        await sleep(2);
       }
       expect(child.exitCode).toBe(0);
       return seen;
@@ -96,15 +92,10 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }) || availablePar
       expect(placed(host, all ?? '').filter(({ idle }) => idle)).toEqual([]);
     }
 
-    it('lets go of the core when the client has ended', async () => {
+    it('is on its core and idle while it asks, and not afterwards', async () => {
       await mounted('alone', async (mountpoint, host) => {
-        // Whether it is followed meanwhile is up to how fast the machine answers: a client that gets
-        // fewer than 32 answers in 6 ms is not. A few rounds, until it was.
-        let idle = false;
-        for (let round = 0; round < 5 && !idle; round++) {
-          const seen = await watch(onCore(MAKE, mountpoint), host);
-          idle = seen.some((each) => each.idle);
-        }
+        const seen = await watch(onCore(MAKE, mountpoint), host);
+        expect(seen).toContainEqual({ idle: true, cpus: core });
         await settles(host);
         expect(readdirSync(join(root, 'alone', 'up'))).toHaveLength(3000);
       });

@@ -1,10 +1,38 @@
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { layerOptions, mountDevice, Mounted, type Stack } from './mount.js';
+import { stratafsBinary } from './needs.js';
 
-/** From now on this test file's mounts have a host of their own, which follows its clients. */
-export function followed(directory: string): void {
-  const runtime = join(directory, 'runtime');
-  mkdirSync(runtime, { mode: 0o700 });
-  process.env['XDG_RUNTIME_DIR'] = runtime;
-  process.env['STRATAFS_FOLLOW'] = '1';
+const START_MS = 20_000;
+
+/**
+ * Mounts with a host of its own that follows its clients: the resident one is shared with other tests
+ * and started without STRATAFS_FOLLOW. Runs `body` with its process, and unmounts whatever happens.
+ */
+export async function withFollowing(
+  stack: Stack,
+  mountpoint: string,
+  body: (host: number) => Promise<void>,
+  extra: readonly string[] = [],
+): Promise<void> {
+  const options = [...layerOptions(stack), ...extra].join(',');
+  const host = spawn(stratafsBinary(), ['--foreground', '-o', options, mountpoint], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, STRATAFS_FOLLOW: '1' },
+  });
+  const ended = once(host, 'exit');
+  try {
+    const end = performance.now() + START_MS;
+    while (mountDevice(mountpoint) === undefined && performance.now() < end) await sleep(20);
+    await body(host.pid ?? -1);
+  } finally {
+    await new Mounted('stratafs', mountpoint).unmount().finally(() => {
+      const late = setTimeout(() => host.kill('SIGKILL'), START_MS);
+      void ended.then(() => {
+        clearTimeout(late);
+      });
+    });
+  }
+  await ended;
 }

@@ -56,7 +56,8 @@ export function featureOptions(driver: Driver, features: Features): readonly str
   return FEATURES[features];
 }
 
-function layerOptions(stack: Stack): string[] {
+/** lowerdir, upperdir and workdir, as `-o` takes them. */
+export function layerOptions(stack: Stack): string[] {
   const options = [`lowerdir=${stack.lowers.join(':')}`];
   if (stack.upper !== undefined) options.push(`upperdir=${stack.upper}`);
   if (stack.work !== undefined) options.push(`workdir=${stack.work}`);
