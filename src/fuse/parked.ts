@@ -77,6 +77,7 @@ export function releaseKilled(s: Session): void {
     s.interrupted.delete(key);
     if (parked) release(s, key, parked);
   }
+  // EMFILE, ENOMEM: no timer to be had; who is killed later then waits for the copy, as without it.
   if (s.interrupted.size > 0) s.ov.sys.native.wakeAfter(LOOK_MS);
 }
 
