@@ -20,14 +20,13 @@ import {
   parseOverride,
 } from '../layer/override.js';
 import type { Layer } from '../layer/layer.js';
-import { noXattr } from '../layer/xattrs.js';
+import { CAPABILITY, noXattr } from '../layer/xattrs.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { log } from '../sys/log.js';
 import { STAT_B, type Sys, XATTR } from '../sys/sys.js';
 import { NO_ID } from './ids.js';
 
-const CAPABILITY = 'security.capability';
 /** On disk: this process's own. The kernel asks the mode that is shown, also before it runs a file. */
 const DIR_MODE = 0o700;
 const FILE_MODE = 0o600;
