@@ -1,15 +1,13 @@
 /**
- * One mounted overlay: its layers, its inode table and how an object of it is reached by
- * descriptors. Everything else in this folder is functions over this state. See README.md here for
- * the contract of atomicity.
+ * How an object of a mounted overlay (mountState.ts) is reached by descriptors, and what ends with
+ * it. Everything else in this folder is functions over this. See README.md here for the contract of
+ * atomicity.
  */
 import { display } from '../base/bytes.js';
 import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
-import { closeLayer, type Layer } from '../layer/layer.js';
-import { originLayers } from '../layer/origin.js';
-import { TRUSTED, USER } from '../layer/xattrs.js';
+import { closeLayer } from '../layer/layer.js';
 import {
   AT_EMPTY_PATH,
   AT_SYMLINK_NOFOLLOW,
@@ -24,13 +22,8 @@ import {
 } from '../sys/constants.js';
 import { STATX } from '../protocol/layout.js';
 import { log } from '../sys/log.js';
-import { STAT_C, type Sys } from '../sys/sys.js';
-import type { Backings } from './backings.js';
-import { BulkCopies } from './bulk.js';
-import { DataLayers } from './dataLayers.js';
-import { overflowIds } from '../sys/userns.js';
-import { DirIndexes } from './dirIndex.js';
-import { type FdCache, FdKind } from './fdCache.js';
+import { STAT_C } from '../sys/sys.js';
+import { FdKind } from './fdCache.js';
 import {
   F_CAPABLE,
   F_COVERED,
@@ -39,199 +32,19 @@ import {
   F_ORPHAN,
   F_UNLINKED,
   F_UPPER,
-  InodeTable,
 } from './inodeTable.js';
-import { Hit } from './hit.js';
-import type { LinkIndex } from './linkIndex.js';
-import { IdMap } from './ids.js';
-import type { Listings, SharedListings } from './listings.js';
-import { LowerTable } from './lowers.js';
-import { Overrides } from './overrides.js';
+import { MountState } from './mountState.js';
 import { guardOf } from './protect.js';
-import type { OverlaySpec } from './spec.js';
-import type { Workdir } from './workdir.js';
-import { openXino, type Xino } from './xino.js';
 
 /** The unit of st_blocks. */
 const SECTOR = 512;
 
-/** The session's side of a node's data descriptor: `next` answers READ and WRITE with it. fd -1: none. */
-export type SetBacking = (node: number, fd: number, writable: boolean) => void;
-
-export interface OverlayParts {
-  readonly sys: Sys;
-  readonly spec: OverlaySpec;
-  /** What is merged, topmost first, the upper included. */
-  readonly layers: readonly Layer[];
-  /** Data-only layers, topmost first. */
-  readonly dataLayers: readonly Layer[];
-  readonly upper: Layer | undefined;
-  readonly work: Workdir | undefined;
-  readonly fds: FdCache;
-  /** What the mounts of this thread share. */
-  readonly listings: Listings;
-  /** Absent: hard links of a lower part at copy-up. */
-  readonly links: LinkIndex | undefined;
-  /** Of a read-only mount with an index: it, as one more lower, and the upper that lies on top. */
-  readonly frozen?: { readonly index: Layer; readonly upper: Layer };
-}
-
-export class Overlay {
-  readonly sys: Sys;
-  readonly spec: OverlaySpec;
-  readonly upper: Layer | undefined;
-  readonly work: Workdir | undefined;
-  readonly links: LinkIndex | undefined;
-  readonly table: InodeTable;
-  readonly lowers: LowerTable;
-  /** Absent where the mount has no data-only layers. */
-  readonly data: DataLayers | undefined;
-  /** What is merged, topmost first, the upper included. */
-  readonly layers: readonly Layer[];
-  /** Where the origins of copied-up objects are looked for. */
-  readonly origins: readonly Layer[];
-  readonly indexes = new DirIndexes();
-  /** What is known of directories of the lowers, also by other mounts. */
-  readonly listings: SharedListings;
-  /** Data that is being copied up. */
-  readonly bulk: BulkCopies;
-  readonly hit = new Hit();
-  /** Layers lie on more than one file system: inode numbers carry the file system's number. */
-  readonly xino: Xino | undefined;
-  /** Read-only with an index: the upper's layer id, and the place of the index. */
-  readonly frozen: { readonly upper: number; readonly place: number } | undefined;
-  /** Another mount changes the upper meanwhile: what is found by name is examined anew (live.ts). */
-  readonly live: boolean;
-  setBacking: SetBacking = () => undefined;
-  /** The data plane; may still become the cached one at INIT. */
-  passthrough = false;
-  /** The passthrough plane's; absent in the cached one. */
-  backings: Backings | undefined;
-  /** Nodes retired so far (passthrough.ts). */
-  retired = 0;
-  copyUps = 0;
-  /** Bytes of data that copy-ups moved, and that READ and WRITE did here (not in the session). */
-  copiedBytes = 0;
-  bytesRead = 0;
-  bytesWritten = 0;
-  /** Whom the engine's own files belong to. */
-  readonly uid = process.geteuid?.() ?? 0;
-  readonly gid = process.getegid?.() ?? 0;
-  /** Undefined when every ID is shown as it is on disk. */
-  readonly ids: IdMap | undefined;
-  /** Undefined when owner and mode are the disk's. */
-  readonly overrides: Overrides | undefined;
-  /** Undefined where every ID has a meaning. */
-  readonly overflow = overflowIds();
-  /** Our marks are `user.overlay.*`. Anybody can write those, so redirects and metadata-only copies are then neither made nor followed, as in overlayfs. */
-  readonly userxattr: boolean;
-  /** The layers whose root announces xwhiteouts: they count in all its directories. */
-  readonly xwhiteouts = new Set<number>();
-  readonly #layers = new Map<number, Layer>();
-  readonly #keyLayers = new Map<number, number>();
-  readonly #fds: FdCache;
-  readonly #owner: number;
-  readonly #firstLower: number;
-
-  constructor(parts: OverlayParts) {
-    this.sys = parts.sys;
-    this.spec = parts.spec;
-    this.live = parts.spec.live === true;
-    this.upper = parts.upper;
-    this.work = parts.work;
-    this.links = parts.links;
-    this.table = new InodeTable(parts.sys.native);
-    this.lowers = new LowerTable(this.table.arena);
-    this.bulk = new BulkCopies(this.sys, () => this.workDir());
-    this.ids = parts.spec.ids && new IdMap(parts.spec.ids);
-    const forced = this.work ? !this.work.trusted : this.overflow !== undefined;
-    this.userxattr = parts.spec.userxattr ?? forced;
-    this.#fds = parts.fds;
-    this.#owner = parts.fds.register((node) => {
-      this.setBacking(node, -1, false);
-    });
-    this.layers = parts.layers;
-    this.origins = originLayers(parts.layers);
-    const { dataLayers } = parts;
-    for (const layer of [...parts.layers, ...dataLayers]) this.#layers.set(layer.id, layer);
-    if (dataLayers.length > 0) this.data = new DataLayers(parts.sys, this.lowers, dataLayers);
-    const firstOf = new Map<number, number>();
-    for (const layer of parts.layers) {
-      if (layer === parts.upper) continue;
-      if (!firstOf.has(layer.dev)) firstOf.set(layer.dev, layer.id);
-      this.#keyLayers.set(layer.id, firstOf.get(layer.dev) ?? layer.id);
-    }
-    const xino = openXino(parts.sys, {
-      layers: parts.layers,
-      dataLayers,
-      upper: parts.spec.upper !== undefined,
-      warns: parts.spec.xino === 'on',
-    });
-    const level = parts.spec.xattrPermissions;
-    if (level) this.overrides = new Overrides(parts.sys, level, parts.layers, parts.upper);
-    // Numbers and types as shown are part of a listing, and what is a whiteout depends on the marks' prefix.
-    const meaning = `${this.markPrefix} ${xino?.key(parts.layers) ?? ''} ${level ?? 0}`;
-    const lowers = parts.layers.filter((layer) => layer !== parts.upper);
-    this.listings = parts.listings.join(lowers, meaning);
-    this.#firstLower = lowers[0]?.id ?? 0;
-    this.xino = parts.frozen ? xino?.share(parts.frozen.upper.id, parts.frozen.index.id) : xino;
-    if (!parts.frozen) return;
-    const { index, upper } = parts.frozen;
-    this.#layers.set(index.id, index);
-    this.#keyLayers.set(index.id, this.keyLayer(upper.id));
-    this.overrides?.share(upper.id, index.id);
-    this.frozen = { upper: upper.id, place: this.lowers.addPlace(index.id, 0, '', 0) };
-  }
-
-  /** Owners are not shown as stat(2) tells them here. */
-  get translates(): boolean {
-    return this.ids !== undefined || this.overflow !== undefined;
-  }
-
-  /** Copy-up, renames and the like reach the disk before they are answered. */
-  get durable(): boolean {
-    return this.spec.durability === 'sync';
-  }
-
-  /** Directories that have lowers can be renamed. */
-  get redirects(): boolean {
-    return this.spec.redirectDir === 'on' && this.work !== undefined && !this.userxattr;
-  }
-
-  /** Changes of metadata copy no data. */
-  get metacopies(): boolean {
-    return this.spec.metacopy && this.work !== undefined && !this.userxattr;
-  }
-
-  /** Where our marks are written: `trusted.` where we may, else `user.`. */
-  get markPrefix(): string {
-    return this.userxattr ? USER : TRUSTED;
-  }
-
-  layer(id: number): Layer {
-    const layer = this.#layers.get(id);
-    if (!layer) throw new Error(`no layer ${id}`);
-    return layer;
-  }
-
-  /** Merged and data-only ones. */
-  allLayers(): Iterable<Layer> {
-    return this.#layers.values();
-  }
-
-  /** Position of a lower among the lowers, which mounts that share them agree on. */
-  readonly positionOf = (layer: number): number => layer - this.#firstLower;
-
-  /** The layer that keys of a lower's linked files are counted in: the topmost on its file system. */
-  keyLayer(id: number): number {
-    return this.#keyLayers.get(id) ?? id;
-  }
-
+export class Overlay extends MountState {
   // --- descriptors -------------------------------------------------------------------------
   /** O_PATH descriptor of a node's directory in the upper, or -errno. */
   upperDir(node: number): number {
     if (node === ROOT) return this.upper?.root ?? -E.EROFS;
-    const cached = this.#fds.get(this.#owner, FdKind.UpperDir, node);
+    const cached = this.fds.get(this.owner, FdKind.UpperDir, node);
     if (cached !== undefined) return cached;
     const { table } = this;
     if (table.isIndexDir(node)) return this.links?.dir ?? -E.EIO;
@@ -248,7 +61,7 @@ export class Overlay {
     const { lowers } = this;
     const parent = lowers.parentOf(place);
     if (parent === 0) return this.layer(lowers.layerOf(place)).root;
-    const cached = this.#fds.get(this.#owner, FdKind.LowerDir, place);
+    const cached = this.fds.get(this.owner, FdKind.LowerDir, place);
     if (cached !== undefined) return cached;
     const above = this.lowerDir(parent);
     if (above < 0) return above;
@@ -262,7 +75,7 @@ export class Overlay {
     const code = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C);
     const ino = this.lowers.inoOf(place);
     if (code >= 0 && (ino === 0 || u32[(STAT_C + STATX.ino) >> 2] === ino)) return fd;
-    this.#fds.drop(this.#owner, FdKind.LowerDir, place);
+    this.fds.drop(this.owner, FdKind.LowerDir, place);
     return code < 0 ? code : -E.ESTALE;
   }
 
@@ -277,13 +90,8 @@ export class Overlay {
   #keepDir(kind: FdKind, id: number, parent: number, name: string): number {
     const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
     const fd = this.sys.open(parent, name, flags, 0, RESOLVE_LAYER);
-    if (fd >= 0) this.#fds.put(this.#owner, kind, id, fd);
+    if (fd >= 0) this.fds.put(this.owner, kind, id, fd);
     return fd;
-  }
-
-  /** The workdir's directory of temporary and orphaned objects. */
-  workDir(): number {
-    return this.work?.dir ?? -E.EROFS;
   }
 
   /**
@@ -394,13 +202,13 @@ export class Overlay {
    * us (a FIFO where a file was) cannot block the engine.
    */
   file(node: number): number {
-    const cached = this.#fds.get(this.#owner, FdKind.File, node);
+    const cached = this.fds.get(this.owner, FdKind.File, node);
     if (cached !== undefined) return cached;
     const incomplete = this.table.has(node, F_METACOPY | F_COVERED);
     const writable = this.table.has(node, F_UPPER) && !incomplete && this.isPlain(node);
     const fd = this.openFile(node, writable ? O_RDWR : O_RDONLY);
     if (fd < 0) return fd;
-    this.#fds.put(this.#owner, FdKind.File, node, fd);
+    this.fds.put(this.owner, FdKind.File, node, fd);
     // What is written to a file with capabilities passes through `io.write`, which keeps them.
     this.setBacking(node, fd, writable && !this.table.has(node, F_CAPABLE));
     return fd;
@@ -458,19 +266,19 @@ export class Overlay {
   }
 
   dropFile(node: number): void {
-    this.#fds.drop(this.#owner, FdKind.File, node);
+    this.fds.drop(this.owner, FdKind.File, node);
   }
 
   // --- life --------------------------------------------------------------------------------
   /** Called for each node that ends: everything kept for it goes, an orphan leaves the disk. */
   readonly dropped = (node: number): void => {
     const { table } = this;
-    this.#fds.drop(this.#owner, FdKind.File, node);
+    this.fds.drop(this.owner, FdKind.File, node);
     this.backings?.drop(node);
     this.bulk.dropped(node);
     const dir = isDir(table.mode(node));
     if (dir) {
-      this.#fds.drop(this.#owner, FdKind.UpperDir, node);
+      this.fds.drop(this.owner, FdKind.UpperDir, node);
       this.indexes.drop(node);
     }
     this.dropLower(node);
@@ -478,7 +286,7 @@ export class Overlay {
   };
 
   readonly #placeEnded = (place: number): void => {
-    this.#fds.drop(this.#owner, FdKind.LowerDir, place);
+    this.fds.drop(this.owner, FdKind.LowerDir, place);
   };
 
   /** The node has no lower any more: forgets its places. */
@@ -505,13 +313,13 @@ export class Overlay {
   }
 
   close(): void {
-    this.#fds.unregister(this.#owner);
+    this.fds.unregister(this.owner);
     this.indexes.clear();
     this.listings.leave();
     this.links?.close();
     this.work?.close();
     this.table.arena.close();
-    for (const layer of this.#layers.values()) closeLayer(this.sys, layer);
+    for (const layer of this.allLayers()) closeLayer(this.sys, layer);
   }
 }
 
