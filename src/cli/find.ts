@@ -3,7 +3,7 @@ import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import { liveMounts, type Served } from '../mount/client.js';
 import { placesOf, statDevice } from '../mount/mountTable.js';
-import { absolute } from '../mount/options.js';
+import { absolute } from '../mount/optionList.js';
 import { type Found, look, realpath } from '../mount/paths.js';
 import { workingDirectory } from '../mount/runtime.js';
 

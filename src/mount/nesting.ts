@@ -5,7 +5,7 @@
  */
 import { MOUNT_TYPE } from './device.js';
 import { type MountRow, mountsOfTypes, statDevice, unescapeOctal } from './mountTable.js';
-import { splitOptions, splitLayers } from './options.js';
+import { splitOptions, splitLayers } from './optionList.js';
 import { look } from './paths.js';
 
 export const MAX_DEPTH = 2;
