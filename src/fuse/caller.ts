@@ -4,7 +4,7 @@
  * decision needs besides is read from /proc/PID/status; the caller waits for its answer meanwhile.
  */
 import type { Asker } from '../overlay/attr.js';
-import type { Caller } from '../overlay/create.js';
+import type { Caller } from '../overlay/newObject.js';
 import { NO_ID } from '../overlay/ids.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { IN_HEADER, STATX } from '../protocol/layout.js';
