@@ -23,8 +23,9 @@ import type { MountInfo } from './wire.js';
 
 /** A thread takes a core to start: not while whoever asked for a mount begins to use it, or asks for more. */
 const SPARE_AFTER_MS = 100;
-/** How long mounts on their way may hold up the end of the process. */
+/** How long mounts on their way may hold up the end of the process, and then its idle threads. */
 const PENDING_MS = 5000;
+const STOP_MS = 1000;
 
 interface PendingQuery {
   readonly mount: number;
@@ -144,18 +145,17 @@ export class Mounts {
     }
   }
 
-  /** Ends the idle threads; resolves when they are gone. */
+  /** Ends the idle threads; resolves when they are gone, or a little later without them. */
   async stop(): Promise<void> {
     this.#stopping = true;
     const idle = [...this.#pool.threads].filter((thread) => thread.mounts.size === 0);
-    await Promise.all(
-      idle.map(async (thread) => {
-        // A thread that never came up is gone already.
-        await Promise.race([thread.ready, thread.gone]).catch(() => undefined);
-        if (!thread.dead) thread.post({ kind: 'stop' });
-        await thread.gone;
-      }),
-    );
+    const gone = idle.map(async (thread) => {
+      // A thread that never came up is gone already.
+      await Promise.race([thread.ready, thread.gone]).catch(() => undefined);
+      if (!thread.dead) thread.post({ kind: 'stop' });
+      await thread.gone;
+    });
+    await Promise.race([Promise.all(gone), sleep(STOP_MS)]);
   }
 
   // --- on the way up -------------------------------------------------------------------------

@@ -3,6 +3,7 @@
  * in (inode_init_owner, posix_acl_create).
  */
 import { isDir, isLnk, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../base/mode.js';
+import { DEFAULT_ACL } from '../layer/xattrs.js';
 import { STATX } from '../protocol/layout.js';
 import {
   AT_EMPTY_PATH,
@@ -20,8 +21,6 @@ import { F_ACL_DEFAULT, F_ACL_KNOWN } from './inodeTable.js';
 import { NO_ID } from './ids.js';
 import type { Overlay } from './overlay.js';
 import type { Overrides } from './overrides.js';
-
-const DEFAULT_ACL = 'system.posix_acl_default';
 
 /** Who asks: ids as on disk, NO_ID for one that has none there; and the process's umask. */
 export interface Caller {
