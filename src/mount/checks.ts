@@ -8,7 +8,7 @@ import { E, errnoText, UserError } from '../base/errno.js';
 import type { OverlaySpec } from '../overlay/spec.js';
 import { administersMachine } from '../sys/userns.js';
 import type { MountPlan } from './options.js';
-import { checkForeignUse } from './inUse.js';
+import { checkForeignUse, isChangedByKernel } from './inUse.js';
 import { mountsOfTypes } from './mountTable.js';
 import { type LayersOf, MAX_DEPTH, Nesting, UNIONS } from './nesting.js';
 import {
@@ -32,6 +32,8 @@ export interface Checked {
   readonly readIds: ReadonlySet<FileId>;
   /** Identity of an upper that is only read. */
   readonly readUpperId?: FileId;
+  /** A mount of kernel overlayfs changes it. */
+  readonly readUpperChanges?: true;
   /** Identities of the upper and the workdir of a mount that changes them. */
   readonly upperId?: FileId;
   readonly workId?: FileId;
@@ -284,11 +286,13 @@ export function checkPlan(plan: MountPlan, server: Server): Checked {
   if (changed) checkForeignUse(plan.spec, layers, rows, ancestry);
   const mountpoint = checkMountpoint(plan.mountpoint, ancestry);
   checkInside(mountpoint, layers, ancestry, server.clones);
+  const changes = readUpper && isChangedByKernel({ path: upper ?? '', id: readUpper.id }, rows);
   return {
     mountpoint,
     devices: new Set(layers.map(({ device }) => device)),
     readIds: new Set((changed ? lowers : layers).map(({ id }) => id)),
     ...(readUpper ? { readUpperId: readUpper.id } : {}),
+    ...(changes ? { readUpperChanges: true } : {}),
     ...(changed ? { upperId: changed.upper.id, workId: changed.work.id } : {}),
   };
 }

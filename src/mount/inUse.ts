@@ -1,8 +1,9 @@
 /**
  * Uppers and workdirs that mounts of kernel overlayfs change. The kernel's own mark of that
- * (I_OVL_INUSE) shows nowhere, so they are known by what this namespace's mount table says. One named
- * by a relative path is known by its last component and by the inode number of the mount's root, which
- * is its upper's (ovl_get_root). flock(2), by which our own mounts know each other, is `locks.ts`.
+ * (I_OVL_INUSE) shows nowhere, so they are known by what this namespace's mount table says. An upper
+ * named by a relative path is known by its last component and by the inode number of the mount's root,
+ * which is its upper's (ovl_get_root); a workdir by that upper, when both paths start at one directory.
+ * flock(2), by which our own mounts know each other, is `locks.ts`.
  */
 import { statSync } from 'node:fs';
 import { display } from '../base/bytes.js';
@@ -21,6 +22,9 @@ interface Wanted {
   /** Refused when it lies in one (ovl_check_layer). */
   readonly inside: boolean;
 }
+
+/** What is known of a directory that may be in use. */
+type Candidate = Pick<Wanted, 'path' | 'id'>;
 
 const DIRECTORY = /(?:^|,)(upperdir|workdir)=([^,]*)/g;
 
@@ -42,6 +46,10 @@ export function checkForeignUse(
   });
   checkInUse(wanted, rows, ancestry);
 }
+
+/** Whether a kernel overlay of `rows` (any types) changes `upper`, which is only to be read. */
+export const isChangedByKernel = (upper: Candidate, rows: readonly MountRow[]): boolean =>
+  directoriesInUse(rows, [upper]).has(upper.id);
 
 /** Throws UserError for the first of `wanted` that a kernel overlay of `rows` (any types) has in use. */
 function checkInUse(
@@ -71,7 +79,7 @@ function refusal(role: string, path: string, own: boolean, user: string): string
 /** Identity of each directory in use → where the mount is. */
 function directoriesInUse(
   rows: readonly MountRow[],
-  wanted: readonly Wanted[],
+  wanted: readonly Candidate[],
 ): Map<FileId, string> {
   const used = new Map<FileId, string>();
   const seen = new Set<string>();
@@ -79,12 +87,17 @@ function directoriesInUse(
     // A bind mount has a row of its own, of the same file system.
     if (row.type !== 'overlay' || seen.has(row.device)) continue;
     seen.add(row.device);
+    const given = new Map<string, string>();
     for (const [, role, value] of row.options.matchAll(DIRECTORY)) {
       // The options as they were given, in which a backslash escapes anything (ovl_unescape).
-      const path = unescapeOctal(value).replace(/\\(.)/gs, '$1');
-      const id = path.startsWith('/') ? identity(path) : relative(role, path, row, wanted);
-      if (id !== undefined) used.set(id, row.mountpoint);
+      given.set(role, unescapeOctal(value).replace(/\\(.)/gs, '$1'));
     }
+    const [upper, work] = [given.get('upperdir') ?? '', given.get('workdir') ?? ''];
+    const ids = [
+      upper.startsWith('/') ? identity(upper) : relativeUpper(upper, row, wanted),
+      work.startsWith('/') ? identity(work) : relativeWork(work, upper, row, wanted),
+    ];
+    for (const id of ids) if (id !== undefined) used.set(id, row.mountpoint);
   }
   return used;
 }
@@ -94,25 +107,46 @@ function identity(path: string): FileId | undefined {
   return typeof found === 'number' ? undefined : found.id;
 }
 
-/** The identity of the one of `wanted` that a relative path of the mount `row` means; only an upper can be told. */
-function relative(
-  role: string,
-  path: string,
+/** The identity of the one of `wanted` that the relative upperdir of the mount `row` means. */
+function relativeUpper(
+  upper: string,
   row: MountRow,
-  wanted: readonly Wanted[],
+  wanted: readonly Candidate[],
 ): FileId | undefined {
-  if (role !== 'upperdir') return undefined;
-  const candidates = wanted.filter((each) => lastOf(each.path) === lastOf(path));
+  const last = namesOf(upper).at(-1);
+  const candidates = wanted.filter(
+    ({ path }) => last !== undefined && namesOf(path).at(-1) === last,
+  );
   if (candidates.length === 0) return undefined;
   const root = rootNumber(row);
-  return candidates.find(({ id }) => id.slice(id.indexOf(':') + 1) === root)?.id;
+  return candidates.find(({ id }) => inodeOf(id) === root)?.id;
 }
 
-const lastOf = (path: string): string =>
-  path
-    .split('/')
-    .filter((each) => each !== '' && each !== '.')
-    .at(-1) ?? '';
+/**
+ * The same for a relative workdir. It tells from which directory `row` was mounted, if the upperdir, from
+ * there, is what the mount shows.
+ */
+function relativeWork(
+  work: string,
+  upper: string,
+  row: MountRow,
+  wanted: readonly Candidate[],
+): FileId | undefined {
+  const names = namesOf(work);
+  if (names.length === 0 || upper === '' || upper.startsWith('/')) return undefined;
+  return wanted.find(({ path }) => {
+    const all = namesOf(path);
+    const start = all.slice(0, -names.length);
+    if (all.slice(start.length).join('/') !== names.join('/')) return false;
+    const found = identity(`/${[...start, upper].join('/')}`);
+    return found !== undefined && inodeOf(found) === rootNumber(row);
+  })?.id;
+}
+
+const namesOf = (path: string): string[] =>
+  path.split('/').filter((name) => name !== '' && name !== '.');
+
+const inodeOf = (id: FileId): string => id.slice(id.indexOf(':') + 1);
 
 /** st_ino of the root of a mount; undefined when something else is mounted over it. */
 function rootNumber({ mountpoint, device }: MountRow): string | undefined {

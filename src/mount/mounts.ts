@@ -186,8 +186,10 @@ export class Mounts {
   }
 
   /** The mount only reads an upper that another mount changes. */
-  async #seenLive({ spec: { upper } }: MountPlan, { readUpperId }: Checked): Promise<boolean> {
+  async #seenLive({ spec: { upper } }: MountPlan, checked: Checked): Promise<boolean> {
+    const { readUpperId, readUpperChanges } = checked;
     if (upper === undefined || readUpperId === undefined) return false;
+    if (readUpperChanges) return true;
     return DirectoryLock.isTaken(this.#native, upper, () => this.#userOf(readUpperId));
   }
 

@@ -56,6 +56,8 @@ interface Walk {
   absolute: boolean;
   /** The upper's metadata-only copy has its inode number. */
   numbered: boolean;
+  /** The layer (its id) in which a directory has a redirect that no layer has answered yet; 0: none. */
+  owed: number;
   stop: boolean;
 }
 
@@ -81,6 +83,7 @@ export function walkLowers(
     metacopy,
     absolute: false,
     numbered: false,
+    owed: redirect === '' || metacopy ? 0 : (ov.upper?.id ?? 0),
     stop: false,
   };
   const { lowers } = ov;
@@ -89,6 +92,7 @@ export function walkLowers(
     if (code < 0) return code;
     walk.at++;
   }
+  if (walk.owed !== 0) return noDirectory(ov, parent, name, walk.owed);
   if (!walk.metacopy || ov.hit.data) return 0;
   if (ov.data && walk.absolute) {
     ov.hit.data = ov.data.file(walk.name);
@@ -97,6 +101,21 @@ export function walkLowers(
   log(`no data found for the metadata-only copy ${display(name)}`);
   // With metacopy=off overlayfs refuses every such copy; those that can be read are shown here.
   return ov.spec.metacopy ? -E.EIO : -E.EPERM;
+}
+
+/**
+ * A redirect stands only where a lower had the directory: without one the layers are not those it was
+ * written above, and an empty directory in place of its data is what would be seen of that.
+ */
+function noDirectory(ov: Overlay, parent: number, name: string, layer: number): number {
+  const { table } = ov;
+  let path = name;
+  for (let node = parent; node > ROOT; node = table.parent(node)) {
+    path = `${table.name(node)}/${path}`;
+  }
+  const where = display(ov.layer(layer).path);
+  log(`no lower layer has what the directory /${display(path)} of ${where} is redirected to`);
+  return -E.EIO;
 }
 
 /** Following redirects is like following a symlink into the layers without asking for permission. */
@@ -248,6 +267,7 @@ function addPlaceOf(ov: Overlay, q: Question, at: number, flags: number): void {
 function addDirectory(walk: Walk, q: Question, at: number): number {
   const { ov } = walk;
   const { hit } = ov;
+  walk.owed = 0;
   if (hit.found === Found.None) foundLower(ov, q.place, at);
   else if (hit.dirs.length === 0) showIno(ov, ov.lowers.layerOf(q.place), at);
   // Marks matter for what lies below, and for xwhiteouts, which the parent's mark announces.
@@ -266,7 +286,10 @@ function addDirectory(walk: Walk, q: Question, at: number): number {
   const asks = !marks.opaque && !walk.range.indexed;
   const covered = asks ? dotWhiteout(ov.sys, q.dir, q.name) : 0;
   if (covered < 0) return covered;
-  if (!marks.opaque && covered === 0) return goOn(walk, q, marks.redirect);
+  if (!marks.opaque && covered === 0) {
+    if (marks.redirect !== '') walk.owed = ov.lowers.layerOf(q.place);
+    return goOn(walk, q, marks.redirect);
+  }
   walk.stop = true;
   return 0;
 }

@@ -57,11 +57,15 @@ function hasWhiteout(ov: Overlay, parent: number, name: string): boolean | numbe
   return code < 0 ? code : isUpperWhiteout(ov, parent, dir, name, STAT_A);
 }
 
-/** A lower object would show at (parent, name) if the upper had nothing there. -errno on failure. */
+/**
+ * A lower object would show at (parent, name) if the upper had nothing there; also one that is only
+ * found to be broken further down (ovl_lower_positive). -errno on failure.
+ */
 export function lowerShows(ov: Overlay, parent: number, name: string): boolean | number {
   ov.hit.reset();
   const code = resolveLowers(ov, parent, name);
-  return code < 0 ? code : ov.hit.found === Found.Lower;
+  if (ov.hit.found === Found.Lower) return true;
+  return code < 0 ? code : false;
 }
 
 export function unlink(ov: Overlay, parent: number, name: string): number {

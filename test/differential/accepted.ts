@@ -12,7 +12,13 @@ export interface Context {
   readonly features: Features;
   /** A rename over a directory that is not empty was refused before. */
   readonly refusedRename: boolean;
+  /** Directories whose redirect leads to nothing. */
+  readonly lost: readonly string[];
 }
+
+/** `path` is one of the directories `lost`, or lies in one. */
+export const isLost = (lost: readonly string[], path: unknown): boolean =>
+  lost.some((dir) => path === dir || String(path).startsWith(`${dir}/`));
 
 const copiesMetadata = ({ features }: Context): boolean =>
   features === 'full' || features === 'defaults';
@@ -50,6 +56,13 @@ function sameBut(place: number, subject: string, reference: string): boolean {
 const LONG_PATH = 200;
 
 export const ACCEPTED: readonly Accepted[] = [
+  {
+    reason:
+      'A directory whose redirect leads to nothing is EIO, as its data is in a layer that is not mounted; kernel overlayfs shows an empty directory.',
+    matches: ([name, first, second], subject, _, { lost }) =>
+      subject === 'EIO' && isLost(lost, name === 'open' ? second : first),
+    diverges: false,
+  },
   {
     reason:
       'A file whose metadata alone is in the upper, and whose redirect would be too long, is moved or linked with its data; kernel overlayfs answers EXDEV.',

@@ -26,7 +26,7 @@ import {
   manifest,
   manifestOf,
 } from '../support/tree.js';
-import { ACCEPTED, type Context, comparable, isKeptMtime, timeClass } from './accepted.js';
+import { ACCEPTED, type Context, comparable, isKeptMtime, isLost, timeClass } from './accepted.js';
 import type { Layers } from './layers.js';
 import { commandOf, OTHER, type Operation, showOperation } from './operations.js';
 
@@ -52,6 +52,8 @@ interface Terms {
   readonly started: number;
   readonly countLinks: boolean;
   readonly features: Features;
+  /** As in `Layers`. */
+  readonly lost: readonly string[];
 }
 
 interface Side {
@@ -108,6 +110,7 @@ async function comparableTree(client: Client, driver: Driver, terms: Terms): Pro
   const tree = await manifest(client, '.', true);
   const plain = new Map<string, ReadonlyMap<string, string>>();
   for (const [path, fields] of tree) {
+    if (isLost(terms.lost, path)) continue;
     const copy = new Map(fields);
     // Kernel overlayfs lists another d_ino than st_ino for an upper directory that has no origin
     // yet (it writes one when it first looks the directory up). We must not, but for a hard link
@@ -171,10 +174,10 @@ function compareAnswers(
   operations: readonly Operation[],
   subject: Outcome,
   reference: Outcome,
-  features: Features,
+  { features, lost }: Terms,
 ): { found: Difference[]; diverged: boolean; context: Context } {
   const found: Difference[] = [];
-  let context: Context = { features, refusedRename: false };
+  let context: Context = { features, refusedRename: false, lost };
   for (const [index, operation] of operations.entries()) {
     const a = subject.answers[index] ?? '';
     const b = reference.answers[index] ?? '';
@@ -225,13 +228,13 @@ async function compareSides(
   subject: Side,
   reference: Side,
   operations: readonly Operation[],
-  countLinks: boolean,
+  { countLinks, lost = [] }: Layers,
 ): Promise<Difference[]> {
   const { features } = subject;
-  const terms = { started: Math.floor(Date.now() / 1000) - 1, countLinks, features };
+  const terms = { started: Math.floor(Date.now() / 1000) - 1, countLinks, features, lost };
   const mine = await perform(subject, operations, terms);
   const theirs = await perform(reference, operations, terms);
-  const { found, diverged, context } = compareAnswers(operations, mine, theirs, subject.features);
+  const { found, diverged, context } = compareAnswers(operations, mine, theirs, terms);
   const kept = isKeptMtime(mine.tree, theirs.tree, context);
   // Inode numbers are compared where both drivers show the same upper.
   const ignore: Ignore = (path, field) => field === 'ino' || kept(path, field);
@@ -253,7 +256,7 @@ export async function compare(
   const top = scratch('differential');
   const subject = await prepare(join(top, 'subject'), pair, pair.subject, layers);
   const reference = await prepare(join(top, 'reference'), pair, pair.reference, layers);
-  const found = await compareSides(subject, reference, operations, layers.countLinks);
+  const found = await compareSides(subject, reference, operations, layers);
   // Not after an error: what is left then goes with the run's directory, and shows why.
   rmSync(top, { recursive: true, force: true });
   return found;

@@ -77,8 +77,8 @@ function useFile(path: string): Operation[] {
   ];
 }
 
-/** Redirects that are none, or lead to nothing that is a directory. */
-const REDIRECTS: readonly string[] = [
+/** Redirects that are none: refused for what they say. */
+const REFUSED: readonly string[] = [
   '..',
   '.',
   '../real',
@@ -98,6 +98,10 @@ const REDIRECTS: readonly string[] = [
   'real/',
   'real/sub',
   '/\0real',
+];
+
+/** Redirects that lead to nothing that is a directory. */
+const NOWHERE: readonly string[] = [
   '/out',
   '/out/etc',
   '/etc',
@@ -116,15 +120,33 @@ const REDIRECTS: readonly string[] = [
   `/${'n/'.repeat(1500)}n`,
 ];
 
+const to = (path: string, redirect: string): Entry =>
+  dir(path, { xattrs: { [REDIRECT]: redirect } });
+
 const numbered = <T>(values: readonly T[], prefix: string): (readonly [string, T])[] =>
   values.map((value, i) => [`${prefix}${i}`, value] as const);
 
-function redirects(inUpper: boolean): Hostile {
-  const all = numbered(REDIRECTS, 'd');
-  const marked = all.map(([name, value]) => dir(name, { xattrs: { [REDIRECT]: value } }));
-  const bottom = [...BOTTOM, ...all.flatMap(([name]) => [dir(name), file(`${name}/below`, 'x')])];
-  const layers = inUpper ? layersOf(marked, bottom) : layersOf([], marked, bottom);
-  return { layers, operations: all.flatMap(([name]) => useDirectory(name)) };
+/** Directories d0, d1, … with these redirects, over others of those names. */
+function redirected(inUpper: boolean, values: readonly string[]): [Layers, string[]] {
+  const all = numbered(values, 'd');
+  const names = all.map(([name]) => name);
+  const marked = all.map(([name, value]) => to(name, value));
+  const bottom = [...BOTTOM, ...names.flatMap((name) => [dir(name), file(`${name}/below`, 'x')])];
+  return [inUpper ? layersOf(marked, bottom) : layersOf([], marked, bottom), names];
+}
+
+function refused(inUpper: boolean): Hostile {
+  const [layers, names] = redirected(inUpper, REFUSED);
+  return { layers, operations: names.flatMap(useDirectory) };
+}
+
+/** Without a rename: what the other driver moves, this one has not. */
+const useLost = (path: string): Operation[] =>
+  useDirectory(path).filter(([name]) => name !== 'rename');
+
+function nowhere(inUpper: boolean): Hostile {
+  const [layers, lost] = redirected(inUpper, NOWHERE);
+  return { layers: { ...layers, lost }, operations: lost.flatMap(useLost) };
 }
 
 const DATA = 'the data of a copy';
@@ -209,22 +231,25 @@ function opaques(): Hostile {
 }
 
 export const HOSTILE: Readonly<Record<string, Hostile>> = {
-  'redirects of an upper that lead nowhere': redirects(true),
-  'redirects of a lower that lead nowhere': redirects(false),
+  'redirects of an upper that are none': refused(true),
+  'redirects of a lower that are none': refused(false),
+  'redirects of an upper that lead nowhere': nowhere(true),
+  'redirects of a lower that lead nowhere': nowhere(false),
   'metadata-only copies of an upper': copies(true),
   'metadata-only copies of a lower': copies(false),
   'origins that are none': origins(),
   'opaque with other values': opaques(),
   'redirects that name each other': {
-    layers: layersOf(
-      [
-        dir('d', { xattrs: { [REDIRECT]: '/real' } }),
-        dir('real', { xattrs: { [REDIRECT]: '/d' } }),
-      ],
-      [dir('d', { xattrs: { [REDIRECT]: '/real' } }), dir('real', { xattrs: { [REDIRECT]: 'd' } })],
-      BOTTOM,
-    ),
-    operations: [...useDirectory('d'), ...useDirectory('real')],
+    layers: {
+      ...layersOf(
+        [to('d', '/real'), to('real', '/d')],
+        [to('d', '/real'), to('real', 'd')],
+        BOTTOM,
+      ),
+      // By way of the lower's real, whose d is not at the bottom.
+      lost: ['d'],
+    },
+    operations: [...useLost('d'), ...useDirectory('real')],
   },
   'redirects to their own name': {
     layers: layersOf(

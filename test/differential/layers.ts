@@ -21,6 +21,8 @@ export interface Layers {
   readonly seen: ReadonlyMap<string, boolean>;
   /** False when link counts are not to be compared. */
   readonly countLinks: boolean;
+  /** Directories whose redirect leads to nothing. */
+  readonly lost?: readonly string[];
 }
 
 const DIR_NAMES = ['a', 'b', 'c'];

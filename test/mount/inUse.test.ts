@@ -61,7 +61,30 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true, kernelOverlay: tr
       await refused(OURS, 'upperdir');
       // Of the same name, but another.
       expect(await ours('lowerdir=low2,upperdir=o/up,workdir=work2')).toMatchObject({ code: 0 });
+      await mustRun('umount', ['m2'], { cwd: base });
+      await refused('lowerdir=low2,upperdir=up2,workdir=work', 'workdir');
+      // Of the same name, but beside another upper.
+      expect(await ours('lowerdir=low2,upperdir=up2,workdir=o/work')).toMatchObject({ code: 0 });
     });
+
+    it.each(['relative', 'whole'])(
+      'is followed by a mount that only reads it: %s',
+      async (form) => {
+        const at = form === 'whole' ? `${base}/` : '';
+        await mustRun('sh', ['-c', 'echo low >low/f; echo old >up/g; mkdir up/d'], { cwd: base });
+        await kernel(`${at}up`, `${at}work`);
+        expect(await ours('lowerdir=low,upperdir=up,ro')).toMatchObject({ code: 0 });
+        const script = `set -e
+        same() { sleep 1.1; diff -r m1 m2; }
+        same; cat m2/f m2/g; ls m2/d m2/in
+        echo more >>m1/f; echo new >m1/d/n; mv m1/g m1/h; rmdir m1/in; mkdir m1/g; same
+        cat m2/f m2/h m2/d/n; rm -r m1/d; echo file >m1/d; mv m1/h m1/f; same; cat m2/f m2/d; ls m2`;
+        const { stdout } = await mustRun('bash', ['-c', script], { cwd: base });
+        const first = ['low', 'old', 'm2/d:', '', 'm2/in:'];
+        const then = ['low', 'more', 'old', 'new', 'old', 'file', 'd', 'f', 'g', ''];
+        expect(stdout.split('\n')).toEqual([...first, ...then]);
+      },
+    );
 
     it('named by whole paths', async () => {
       await kernel(`${base}/up`, `${base}/work`);

@@ -160,6 +160,32 @@ describe.skipIf(!has(NEEDS))('redirect_dir', () => {
     }),
   );
 
+  test('a directory whose redirect leads to nothing is EIO, and the others are there', () =>
+    withLayers(async (fixture) => {
+      await mounting(fixture, async (client) => {
+        await client.must('rename', 'd', 'moved', 0);
+        await client.must('mkdir', 'moved/new', 0o755);
+      });
+      rmSync(join(fixture.stack.lowers[0] ?? '', 'd'), { recursive: true });
+      const ask = async (client: Client): Promise<string> => {
+        const listed = await client.must('readdir', '.');
+        expect(listed.filter((_, i) => i % 2 === 0).toSorted()).toEqual(
+          ['file', 'link', 'mode', 'moved', 'one', 'two'].toSorted(),
+        );
+        expect(await read(client, 'file')).toBe('file');
+        const answers: (string | undefined)[] = [];
+        for (const path of ['moved', 'moved/new']) answers.push(await client.errno('lstat', path));
+        answers.push(await client.errno('readdir', 'moved'), await client.errno('rmdir', 'moved'));
+        answers.push(await client.errno('rename', 'moved', 'elsewhere', 0));
+        answers.push(await client.errno('rename', 'file', 'moved', 0));
+        return answers.join(' ');
+      };
+      expect(await mounting(fixture, ask)).toBe('EIO EIO EIO EIO EIO EIO');
+      expect(await mounting(fixture, ask, ['redirect_dir=nofollow'])).toBe(
+        'EPERM EPERM EPERM EPERM EPERM EPERM',
+      );
+    }));
+
   // Its copies have no redirect as long as they stay where they are.
   test('nofollow moves and links the metadata-only copies of another mount with their data', () =>
     withLayers(async (fixture) => {
