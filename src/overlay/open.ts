@@ -13,7 +13,7 @@ import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodeTable.js';
 import { xinoHi } from './identity.js';
 import { type LinkIndex, openIndex } from './linkIndex.js';
 import { Listings } from './listings.js';
-import { placeFlags } from './lowerWalk.js';
+import { placeFlags } from './lowerMarks.js';
 import { Overlay } from './overlay.js';
 import { passesThrough } from './plane.js';
 import type { OverlaySpec } from './spec.js';
