@@ -4,7 +4,18 @@
 export function hash32(name: string, seed: number): number {
   let h = (seed ^ 0x811c9dc5) >>> 0;
   for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 0x01000193);
-  h ^= h >>> 15;
+  return finish(h);
+}
+
+/** The same of a name that lies in memory. */
+export function hash32Of(bytes: Uint8Array, at: number, length: number, seed: number): number {
+  let h = (seed ^ 0x811c9dc5) >>> 0;
+  for (let i = at; i < at + length; i++) h = Math.imul(h ^ bytes[i], 0x01000193);
+  return finish(h);
+}
+
+function finish(hash: number): number {
+  let h = hash ^ (hash >>> 15);
   h = Math.imul(h, 0x2c1b3c6d);
   h ^= h >>> 12;
   return h >>> 0;

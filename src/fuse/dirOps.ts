@@ -35,11 +35,11 @@ function list(s: Session, node: number, plus: boolean): number {
   if (cookie < COOKIE_DOTDOT) {
     at = addDot(s, parentOf(s.ov, node), '..', COOKIE_DOTDOT, at, end, plus);
   }
-  const order = index.order();
-  for (let i = index.after(cookie); i < order.length; i++) {
-    const name = order[i];
-    const slot = index.slot(name);
+  const { positions } = index;
+  for (let i = index.after(cookie); i < positions; i++) {
+    const slot = index.slotAt(i);
     if (slot === undefined) continue;
+    const name = index.nameAt(i);
     const size = recordSize(name, plus);
     if (at + size > end) break;
     let added: boolean;

@@ -5,12 +5,13 @@
  * mount are applied to it, and never reach what is shared.
  */
 import { LRUCache } from 'lru-cache';
-import { Entries, FROM_UPPER, type Order } from './entries.js';
+import { Entries, FROM_UPPER } from './entries.js';
 import type { Listing } from './listings.js';
+import type { Order } from './order.js';
 
 export { FROM_UPPER };
 
-/** Entries kept over all directories of a mount, about 100 bytes each. */
+/** Entries kept over all directories of a mount, about 50 bytes each. */
 const MAX_ENTRIES = 500_000;
 
 /** Directories whose lookups are counted at a time; a number of nodes shares one counter by turns. */
@@ -102,10 +103,9 @@ export class DirIndex {
     if (this.#own?.slot(name) === undefined) {
       const below = this.#below?.slot(name) !== undefined;
       if (below && this.#gone?.delete(name) !== true) this.#covered++;
-      if (!below) {
-        this.#more = true;
-        this.#order = undefined;
-      }
+      if (!below) this.#more = true;
+      // The order knows what is put by its slot, which may be another name's now.
+      if (!below || this.#own?.reuses === true) this.#order = undefined;
     }
     this.#own ??= new Entries();
     this.#own.put(name, type, source, last, inoLo, inoHi);
@@ -132,17 +132,27 @@ export class DirIndex {
     this.#gone.add(name);
   }
 
-  /** Names in cookie order; some may have been removed. */
-  order(): readonly string[] {
-    return this.#ordered().names;
+  /** Positions in the order of the cookies; the names at some may have been removed. */
+  get positions(): number {
+    return this.#ordered().slots.length;
   }
 
-  /** Cookie of the `i`-th name of `order`: after it, a listing goes on with the next. */
-  cookie(i: number): number {
-    return this.#ordered().cookies[i];
+  nameAt(position: number): string {
+    return this.#nameOf(this.#ordered().slots[position]);
   }
 
-  /** First position in `order` with a cookie above `cookie`. */
+  /** The slot of the name at `position`; undefined when that was removed. */
+  slotAt(position: number): number | undefined {
+    const slot = this.#ordered().slots[position];
+    return this.#own || this.#gone ? this.slot(this.#nameOf(slot)) : slot;
+  }
+
+  /** Cookie of the name at `position`: after it, a listing goes on with the next. */
+  cookie(position: number): number {
+    return this.#ordered().cookies[position];
+  }
+
+  /** First position with a cookie above `cookie`. */
   after(cookie: number): number {
     return this.#ordered().after(cookie);
   }
@@ -151,12 +161,17 @@ export class DirIndex {
     return (this.#order ??= this.#sort());
   }
 
+  readonly #nameOf = (slot: number): string => this.#of(slot).name(this.#at(slot));
+
   #sort(): Order {
-    const below = this.#below;
+    const [below, own] = [this.#below, this.#own];
     if (!below) return (this.#own ??= new Entries()).order();
-    if (!this.#more || !this.#own) return below.order();
-    const more = [...this.#own.names()].filter((name) => below.slot(name) === undefined);
-    return below.order().with(more);
+    if (!this.#more || !own) return below.order();
+    const more = own.all().filter((slot) => below.slot(own.name(slot)) === undefined);
+    return below.order().with(
+      more.map((slot) => slot + this.#own0),
+      this.#nameOf,
+    );
   }
 }
 

@@ -10,7 +10,7 @@ import { LRUCache } from 'lru-cache';
 import type { Layer } from '../layer/layer.js';
 import { Entries } from './entries.js';
 
-/** Entries kept over all listings of an engine thread, about 100 bytes each. */
+/** Entries kept over all listings of an engine thread, about 50 bytes each. */
 const MAX_ENTRIES = 500_000;
 
 export class Listing {
@@ -77,6 +77,7 @@ export class Listings {
         return listing;
       },
       keep: (key, listing) => {
+        listing.entries.trim();
         this.#cache.set(full(key), listing);
       },
       leave: () => {

@@ -2,6 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { COOKIE_DOTDOT, cookieOf } from '../../../src/base/hash.js';
 import { DirIndex, DirIndexes, FROM_UPPER } from '../../../src/overlay/dirIndex.js';
 import { Random } from '../../differential/random.js';
+import { Entries } from '../../../src/overlay/entries.js';
+import { Listing } from '../../../src/overlay/listings.js';
+import { namesOf } from './namesOf.js';
 
 const REG = 8;
 const DIR = 4;
@@ -14,7 +17,7 @@ function indexWith(names: readonly string[]): DirIndex {
 
 /** The names a reader gets who resumes after `cookie`, at most `count`. */
 function read(index: DirIndex, cookie: number, count = Infinity): { name: string; at: number }[] {
-  const order = index.order();
+  const order = namesOf(index);
   const got: { name: string; at: number }[] = [];
   for (let i = index.after(cookie); i < order.length && got.length < count; i++) {
     if (index.slot(order[i]) !== undefined) got.push({ name: order[i], at: index.cookie(i) });
@@ -29,16 +32,16 @@ describe('order', () => {
   it('has every name once, by rising cookie, whatever the order of insertion', () => {
     const forwards = indexWith(names(5000));
     const backwards = indexWith(names(5000).toReversed());
-    expect(forwards.order()).toEqual(backwards.order());
-    expect(new Set(forwards.order())).toEqual(new Set(names(5000)));
-    forwards.order().forEach((_, i) => {
+    expect(namesOf(forwards)).toEqual(namesOf(backwards));
+    expect(new Set(namesOf(forwards))).toEqual(new Set(names(5000)));
+    namesOf(forwards).forEach((_, i) => {
       if (i > 0) expect(forwards.cookie(i)).toBeGreaterThan(forwards.cookie(i - 1));
     });
   });
 
   it('gives each name its hash as the cookie', () => {
     const index = indexWith(names(100));
-    index.order().forEach((name, i) => {
+    namesOf(index).forEach((name, i) => {
       expect(index.cookie(i)).toBe(cookieOf(name));
     });
   });
@@ -47,7 +50,7 @@ describe('order', () => {
 describe('after', () => {
   it('is the first position beyond a cookie: before, between, at and beyond the ends', () => {
     const index = indexWith(names(50));
-    const count = index.order().length;
+    const count = namesOf(index).length;
     expect(index.after(0)).toBe(0);
     expect(index.after(COOKIE_DOTDOT)).toBe(0);
     for (let i = 0; i < count; i++) {
@@ -101,7 +104,95 @@ describe('a listing read in parts while names come and go', () => {
   });
 });
 
+describe('a name over a listing of the lowers', () => {
+  it('is listed once, also where a name was removed just before', () => {
+    const listing = new Listing(() => undefined);
+    for (const name of ['a', 'b', 'c']) listing.entries.put(name, REG, 1, 1, 1, 0);
+    const index = new DirIndex(listing);
+    index.put('x', REG, FROM_UPPER, 1, 0);
+    expect(namesOf(index)).toHaveLength(4);
+    index.remove('x');
+    index.copiedUp('b', 5, 0);
+    expect(
+      read(index, 0)
+        .map(({ name }) => name)
+        .toSorted(),
+    ).toEqual(['a', 'b', 'c']);
+  });
+});
+
 describe('entries', () => {
+  it('give back the room of names that come and go, and keep the others', () => {
+    const entries = new Entries();
+    entries.put('stay', DIR, 3, 4, 5, 6);
+    for (let i = 0; i < 100_000; i++) {
+      const name = `${'n'.repeat(i % 200)}${i}`;
+      entries.put(name, REG, 1, 1, i, 0);
+      expect(entries.remove(name) && entries.slot(name) === undefined).toBe(true);
+    }
+    const slot = entries.slot('stay') ?? -1;
+    const kept = [entries.type(slot), entries.source(slot), entries.last(slot)];
+    expect([...kept, entries.inoLo(slot), entries.inoHi(slot)]).toEqual([DIR, 3, 4, 5, 6]);
+    expect([entries.size, [...entries.names()]]).toEqual([1, ['stay']]);
+    expect(entries.slots).toBe(2);
+    expect(entries.bytes).toBeLessThan(4096);
+  });
+
+  it.each([100, 2047, 2048, 2049, 9000])(
+    'are as they were put, %i of them, whatever comes and goes',
+    (count) => {
+      const random = new Random(count);
+      const entries = new Entries();
+      const expected = new Map<string, number[]>();
+      const put = (name: string, i: number): void => {
+        const all = [random.below(15), i % 500, i % 400, i, i * 2];
+        entries.put(name, all[0], all[1], all[2], all[3], all[4]);
+        expected.set(name, all);
+      };
+      names(count).forEach(put);
+      for (let i = 0; i < 3 * count; i++) {
+        const name = `f${random.below(count)}\xff`;
+        if (random.chance(50)) expect(entries.remove(name)).toBe(expected.delete(name));
+        else put(random.chance(50) ? name : `${'x'.repeat(i % 90)}${i}`, i);
+      }
+      expect(entries.size).toBe(expected.size);
+      expect([...entries.names()].toSorted()).toEqual([...expected.keys()].toSorted());
+      for (const [name, all] of expected) {
+        const slot = entries.slot(name) ?? -1;
+        const [type, source, last] = [entries.type(slot), entries.source(slot), entries.last(slot)];
+        expect([type, source, last, entries.inoLo(slot), entries.inoHi(slot)], name).toEqual(all);
+        expect(entries.name(slot)).toBe(name);
+      }
+      const { slots } = entries.order();
+      expect(new Set(Array.from(slots, (slot) => entries.name(slot)))).toEqual(
+        new Set(expected.keys()),
+      );
+    },
+  );
+
+  it('keep their names when the room of others is needed for a name in a new slot', () => {
+    const entries = new Entries();
+    const all = names(3000, 'y'.repeat(100));
+    for (const name of all) entries.put(name, REG, 1, 1, 1, 0);
+    for (const name of all.slice(10)) entries.remove(name);
+    const short = names(6000, 's');
+    for (const name of short) entries.put(name, REG, 1, 1, 1, 0);
+    const wanted = [...all.slice(0, 10), ...short];
+    expect([...entries.names()].toSorted()).toEqual(wanted.toSorted());
+    expect(wanted.filter((name) => entries.slot(name) === undefined)).toEqual([]);
+  });
+
+  it('take 55 bytes each at most in a large listing, its order included', () => {
+    const entries = new Entries();
+    for (let i = 0; i < 200_000; i++) {
+      entries.put(`f${String(i).padStart(7, '0')}`, REG, 1, 1, i, 0);
+    }
+    entries.trim();
+    expect(entries.order().slots).toHaveLength(200_000);
+    expect(entries.bytes / 200_000).toBeLessThan(55);
+    expect(entries.slot('f0123456')).toBe(123_456);
+  });
+
   it('keep type, source, last source and inode number', () => {
     const index = new DirIndex();
     index.put('d', DIR, 2, 7, 9);
