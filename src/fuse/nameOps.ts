@@ -1,7 +1,7 @@
 /** Requests about names: lookup, create, remove, rename, link. */
 import { E } from '../base/errno.js';
 import { isChr, S_IFDIR, S_IFLNK, S_IFMT } from '../base/mode.js';
-import { create } from '../overlay/create.js';
+import { create, createWhiteout } from '../overlay/create.js';
 import type { Creation, Make } from '../overlay/newObject.js';
 import { Found } from '../overlay/hit.js';
 import { lose, renew } from '../overlay/live.js';
@@ -62,12 +62,18 @@ export function onMknod(s: Session, parent: number): number {
   const { native } = s.ov.sys;
   const mode = word(s, MKNOD_IN.mode) & 0xffff;
   const rdev = word(s, MKNOD_IN.rdev);
-  // A 0:0 device would be a whiteout, not an object (ovl_mknod).
-  if (isChr(mode) && rdev === 0) return -E.EPERM;
+  if (isChr(mode) && rdev === 0) return whiteout(s, parent, mode);
   const device = { major: devMajor(rdev), minor: devMinor(rdev) };
   const make: Make = (dir, name, masked) =>
     native.mknodat(dir, name, masked, device.major, device.minor);
   return made(s, parent, nameAt(s, MKNOD_IN.size), mode, word(s, MKNOD_IN.umask), make, device);
+}
+
+/** A 0:0 device: an overlay that has its upper here covers a name (ovl_mknod refuses it). */
+function whiteout(s: Session, parent: number, mode: number): number {
+  const caller = s.caller.creator(word(s, MKNOD_IN.umask));
+  const node = createWhiteout(s.ov, parent, nameAt(s, MKNOD_IN.size), mode, caller);
+  return node < 0 ? node : entry(s, node);
 }
 
 export function onMkdir(s: Session, parent: number): number {
@@ -102,7 +108,8 @@ function renameNames(
 ): number {
   if (!s.ov.table.exists(newParent)) return -E.ESTALE;
   const name = nameAt(s, at);
-  return rename(s.ov, parent, name, newParent, nameAt(s, at + name.length + 1), flags);
+  const newName = nameAt(s, at + name.length + 1);
+  return rename(s.ov, parent, name, newParent, newName, flags, s.caller);
 }
 
 export function onLink(s: Session, parent: number): number {

@@ -6,14 +6,19 @@
  * is `x`); in lower layers also AUFS/OCI `.wh.NAME` and `.wh..wh..opq`, which containers/storage
  * writes when a mount program is configured. Written: 0:0 devices, or xwhiteouts where the upper
  * takes no device nodes, and `opaque` = `y`.
+ *
+ * A whiteout that a client makes is an object of the union (an overlay above it has its upper here): it
+ * is shown as a 0:0 device and must not hide anything on disk, so there it is a 0:1 device with the
+ * mark `overlay.whiteout` as a client's xattr is stored, one level deeper. No driver has such devices,
+ * none takes the pair for a whiteout, and kernel overlayfs, too, copies the mark up with the device.
  * (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".)
  */
 import { E } from '../base/errno.js';
 import { isChr, isReg, S_IFCHR, S_IFREG } from '../base/mode.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_TYPE } from '../sys/constants.js';
-import { STAT_C, type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
-import { markSpaces, noXattr, TRUSTED } from './xattrs.js';
+import { STAT_C, type Sys, XATTR, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
+import { markSpaces, noXattr, NESTED_WHITEOUT, TRUSTED } from './xattrs.js';
 
 const WH_PREFIX = '.wh.';
 const WH_OPAQUE = '.wh..wh..opq';
@@ -46,6 +51,34 @@ const OPAQUE: DirMarks = { ...PLAIN, opaque: true };
 /** True when the statx at `at` shows a 0:0 device. */
 export function isDeviceWhiteout(sys: Sys, at: number): boolean {
   return isChr(sys.statMode(at)) && sys.statIsZeroDev(at);
+}
+
+/** Minor number of a client's whiteout on disk; the major is 0. */
+export const NESTED_MINOR = 1;
+
+/** True when the statx at `at` is that of a device which the mark may make a client's whiteout. */
+export function mayBeNested({ u32 }: Sys, at: number): boolean {
+  const w = at >> 2;
+  return u32[w + STATX.rdev_major / 4] === 0 && u32[w + STATX.rdev_minor / 4] === NESTED_MINOR;
+}
+
+/** Makes the statx at `at` of a character device that is a client's whiteout show 0:0. Returns 0 or -errno. */
+export function showNested(sys: Sys, dirfd: number, name: string, at: number): number {
+  if (!mayBeNested(sys, at)) return 0;
+  const marked = sys.native.getxattr(dirfd, name, NESTED_WHITEOUT, 0, 0);
+  if (marked < 0) return noXattr(marked) ? 0 : marked;
+  sys.u32[(at + STATX.rdev_minor) >> 2] = 0;
+  return 0;
+}
+
+/** Makes a client's whiteout with permissions `mode` at a free name. Returns >= 0 or -errno. */
+export function makeNested(sys: Sys, dirfd: number, name: string, mode: number): number {
+  const made = sys.native.mknodat(dirfd, name, mode, 0, NESTED_MINOR);
+  if (made < 0) return made;
+  const size = sys.put('y', XATTR);
+  const code = sys.native.setxattr(dirfd, name, NESTED_WHITEOUT, XATTR, size, 0);
+  if (code < 0) sys.native.unlinkat(dirfd, name, 0);
+  return code;
 }
 
 /** True when the regular file is an xwhiteout; ask only in a directory with that mark. */

@@ -11,6 +11,9 @@ import { type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 export const TRUSTED = 'trusted.overlay.';
 export const USER = 'user.overlay.';
 
+/** On a 0:1 device: it is a client's whiteout (whiteout.ts). Not in the user namespace, which devices have no xattrs of. */
+export const NESTED_WHITEOUT = `${TRUSTED}overlay.whiteout`;
+
 /** What kernel overlayfs writes or reads below its prefix (enum ovl_xattr, fs/overlayfs/util.c). */
 const KNOWN = new Set([
   ...['opaque', 'redirect', 'origin', 'impure', 'nlink', 'upper', 'uuid', 'metacopy', 'protattr'],

@@ -6,6 +6,7 @@
  */
 import { E } from '../base/errno.js';
 import { isDir, isLnk, isReg, S_IFMT } from '../base/mode.js';
+import { isDeviceWhiteout, NESTED_MINOR } from '../layer/whiteout.js';
 import { STATX } from '../protocol/layout.js';
 import {
   AT_EMPTY_PATH,
@@ -100,7 +101,10 @@ function makeTemp(ov: Overlay, node: number, from: Source, work: number, temp: s
   }
   const w = STAT_A >> 2;
   const major = u32[w + STATX.rdev_major / 4];
-  const minor = u32[w + STATX.rdev_minor / 4];
+  // A 0:0 device that is shown is a client's whiteout, whose mark comes along.
+  const nested = isDeviceWhiteout(ov.sys, STAT_A);
+  if (nested && ov.overrides) return -E.EPERM;
+  const minor = nested ? NESTED_MINOR : u32[w + STATX.rdev_minor / 4];
   const mode = ov.overrides?.diskMode(from.mode) ?? from.mode & S_IFMT;
   return native.mknodat(work, temp, mode, major, minor);
 }

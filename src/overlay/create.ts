@@ -6,6 +6,7 @@
  */
 import { E } from '../base/errno.js';
 import { dtype, isDir, S_ISGID } from '../base/mode.js';
+import { makeNested, refusesDevices } from '../layer/whiteout.js';
 import { STATX } from '../protocol/layout.js';
 import {
   AT_REMOVEDIR,
@@ -57,10 +58,64 @@ export function create(ov: Overlay, creation: Creation): number {
   return code < 0 ? code : adopt(ov, parent, name);
 }
 
+/**
+ * Makes what an overlay above takes for a whiteout (vfs_whiteout): the device is made ready in the
+ * workdir, as it is one only with its mark. Its statx is at STAT_A; returns the node or -errno, -EPERM
+ * where the upper can have none such.
+ */
+export function createWhiteout(
+  ov: Overlay,
+  parent: number,
+  name: string,
+  mode: number,
+  caller: Caller,
+): number {
+  const guarded = refusedIn(ov, parent);
+  if (guarded < 0) return guarded;
+  const up = copyUp(ov, parent);
+  if (up < 0) return up;
+  const dir = ov.upperDir(parent);
+  if (dir < 0) return dir;
+  const temp = prepareWhiteout(ov, parent, mode, caller);
+  if (typeof temp === 'number') return temp;
+  const work = ov.workDir();
+  const { native } = ov.sys;
+  let code = native.renameat2(work, temp, dir, name, RENAME_NOREPLACE);
+  if (code === -E.EEXIST) {
+    const found = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+    if (found < 0) code = found;
+    else if (isUpperWhiteout(ov, parent, dir, name, STAT_B)) {
+      code = native.renameat2(work, temp, dir, name, 0);
+    }
+  }
+  if (code < 0) native.unlinkat(work, temp, 0);
+  else code = statNew(ov, dir, name);
+  return code < 0 ? code : adopt(ov, parent, name);
+}
+
+/**
+ * Makes a client's whiteout in the workdir as one of `parent` would be. Returns its name there, or -errno:
+ * -EPERM where there is no right to make it, or owner and type are told by an xattr that it cannot have.
+ */
+export function prepareWhiteout(
+  ov: Overlay,
+  parent: number,
+  mode: number,
+  caller: Caller,
+): string | number {
+  if (!hasIds(caller)) return -E.EOVERFLOW;
+  if (ov.overrides || ov.work?.xwhiteouts === true) return -E.EPERM;
+  const name = ov.work?.tempName() ?? '';
+  const make: Make = (dir, at, masked) => makeNested(ov.sys, dir, at, masked);
+  const code = makeOrphan(ov, { parent, name, mode, caller, make });
+  if (code >= 0) return name;
+  return refusesDevices(code) ? -E.EPERM : code;
+}
+
 /** The statx of a new object of the upper, at STAT_A. */
 function statNew(ov: Overlay, dir: number, name: string): number {
   const code = ov.sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
-  return code < 0 ? code : (ov.overrides?.show(ov.upper?.id ?? 0, dir, name, STAT_A) ?? 0);
+  return code < 0 ? code : ov.show(ov.upper?.id ?? 0, dir, name, STAT_A);
 }
 
 /** Owner and set-id bits of an object made at its final name. A failure takes it away again. */
@@ -156,7 +211,7 @@ export function createTmpfile(
   return node;
 }
 
-/** Makes a file in the workdir as one of `parent` would be; its statx is at STAT_A. */
+/** Makes an object, no directory, in the workdir as one of `parent` would be; its statx is at STAT_A. */
 function makeOrphan(ov: Overlay, creation: Creation): number {
   const { parent, name, caller } = creation;
   const { native } = ov.sys;

@@ -44,10 +44,11 @@ export function coverByIndex(ov: Overlay, name: string): number {
   if (entry === '') return 0;
   const code = links.stat(entry, STAT_B);
   if (code < 0) return code === -E.ENOENT ? 0 : code;
-  const told = ov.overrides?.show(ov.upper?.id ?? 0, links.dir, entry, STAT_B) ?? 0;
+  const whiteout = isDeviceWhiteout(ov.sys, STAT_B);
+  const told = whiteout ? 0 : ov.show(ov.upper?.id ?? 0, links.dir, entry, STAT_B);
   if (told < 0) return told;
   const mode = ov.sys.statMode(STAT_B);
-  const foreign = ((mode ^ hit.mode) & S_IFMT) !== 0 || isDeviceWhiteout(ov.sys, STAT_B);
+  const foreign = ((mode ^ hit.mode) & S_IFMT) !== 0 || whiteout;
   if (foreign) {
     log(`bad index entry ${entry}`);
     return -E.EIO;

@@ -94,7 +94,7 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
     return 0;
   }
   hit.layer = ov.upper?.id ?? 0;
-  const told = ov.overrides?.show(hit.layer, dir, name, STAT_A) ?? 0;
+  const told = ov.show(hit.layer, dir, name, STAT_A);
   if (told < 0) return told;
   hit.found = Found.Upper;
   hit.mode = sys.statMode(STAT_A);
@@ -177,7 +177,7 @@ function resolveIndexed(
   if (isReg(sys.statMode(STAT_A)) && isSparse(sys, STAT_A)) {
     return walkLowers(ov, parent, name, onward(source), '', false);
   }
-  const told = ov.overrides?.show(lowers.layerOf(place), dir, name, STAT_A) ?? 0;
+  const told = ov.show(lowers.layerOf(place), dir, name, STAT_A);
   if (told >= 0) foundLower(ov, place, STAT_A);
   return told;
 }

@@ -215,7 +215,7 @@ function askName(walk: Walk, q: Question): number {
     walk.stop = true;
     return 0;
   }
-  const told = ov.overrides?.show(ov.lowers.layerOf(q.place), q.dir, q.name, at) ?? 0;
+  const told = ov.show(ov.lowers.layerOf(q.place), q.dir, q.name, at);
   if (told < 0) return told;
   return isDir(mode) ? addDirectory(walk, q, at) : addFile(walk, q, at);
 }

@@ -5,9 +5,10 @@
  */
 import { display } from '../base/bytes.js';
 import { E } from '../base/errno.js';
-import { isDir } from '../base/mode.js';
+import { isChr, isDir } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
 import { closeLayer } from '../layer/layer.js';
+import { showNested } from '../layer/whiteout.js';
 import {
   AT_EMPTY_PATH,
   AT_SYMLINK_NOFOLLOW,
@@ -121,6 +122,18 @@ export class Overlay extends MountState {
     return lowers.layerOf(stacked ? lowers.place(lower, 0) : lower);
   }
 
+  /**
+   * Makes the statx at `at` of `dir`/`name`, which is no whiteout of ours, what the object is shown as.
+   * Returns 0 or -errno.
+   */
+  show(layer: number, dir: number, name: string, at: number): number {
+    if (isChr(this.sys.statMode(at))) {
+      const code = showNested(this.sys, dir, name, at);
+      if (code < 0) return code;
+    }
+    return this.overrides ? this.overrides.show(layer, dir, name, at) : 0;
+  }
+
   realName(node: number): string {
     return this.table.has(node, F_ORPHAN) ? orphanName(node) : this.table.name(node);
   }
@@ -145,8 +158,8 @@ export class Overlay extends MountState {
     if (dir < 0) return dir;
     const name = this.realName(node);
     let code = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, mask, at);
-    if (code >= 0 && this.overrides) {
-      code = this.overrides.show(this.objectLayer(node), dir, name, at);
+    if (code >= 0 && (this.overrides || isChr(this.sys.statMode(at)))) {
+      code = this.show(this.objectLayer(node), dir, name, at);
     }
     if (this.live && code >= 0) code = this.#same(node, at);
     return code < 0 ? code : this.complete(node, at);

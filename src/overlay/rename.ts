@@ -4,13 +4,14 @@
  * takes a redirect along, or, with redirect_dir off, cannot move: EXDEV (ovl_can_move).
  */
 import { E, errnoName } from '../base/errno.js';
-import { dtype } from '../base/mode.js';
+import { DT_CHR, dtype, S_IFCHR } from '../base/mode.js';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../sys/constants.js';
 import { log } from '../sys/log.js';
 import { copyUp, copyUpMeta, markImpure } from './copyUp.js';
-import { setOpaque } from './create.js';
+import { prepareWhiteout, setOpaque } from './create.js';
 import { FROM_UPPER } from './dirIndex.js';
 import { F_IMPURE, F_METACOPY, F_UPPER } from './inodeTable.js';
+import type { Caller } from './newObject.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { refusedIn } from './protect.js';
 import { setRedirect } from './redirect.js';
@@ -24,6 +25,13 @@ import {
   type Place,
 } from './remove.js';
 import { announceWhiteouts, dropXWhiteouts } from './whiteouts.js';
+
+const KNOWN = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
+
+/** Who asks, whose the whiteout of RENAME_WHITEOUT is. */
+interface Maker {
+  creator(umask: number): Caller;
+}
 
 interface Plan {
   readonly from: Place;
@@ -44,9 +52,11 @@ export function rename(
   newParent: number,
   newName: string,
   flags: number,
+  maker: Maker,
 ): number {
-  // RENAME_WHITEOUT is refused as ovl_rename does: a whiteout in an overlay is no object of it.
-  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) return -E.EINVAL;
+  // An exchange leaves neither name.
+  const swap = RENAME_EXCHANGE | RENAME_WHITEOUT;
+  if ((flags & ~KNOWN) !== 0 || (flags & swap) === swap) return -E.EINVAL;
   const from = locate(ov, parent, name);
   if (typeof from === 'number') return from;
   const to = locate(ov, newParent, newName);
@@ -58,7 +68,10 @@ export function rename(
   const exchange = (flags & RENAME_EXCHANGE) !== 0;
   const plan = prepare(ov, from, to, exchange);
   if (typeof plan === 'number') return plan;
-  const code = exchange ? executeExchange(ov, plan) : executeMove(ov, plan);
+  let code: number;
+  if (exchange) code = executeExchange(ov, plan);
+  else if ((flags & RENAME_WHITEOUT) !== 0) code = moveLeaving(ov, plan, maker);
+  else code = executeMove(ov, plan);
   if (code < 0) return code;
   ov.table.release(from.node, ov.dropped);
   if (to.node !== 0) ov.table.release(to.node, ov.dropped);
@@ -152,11 +165,12 @@ function executeExchange(ov: Overlay, plan: Plan): number {
   return 0;
 }
 
-function executeMove(ov: Overlay, plan: Plan): number {
+/** `cover`: the object in the workdir that the old name shall have; "" for none. */
+function executeMove(ov: Overlay, plan: Plan, cover = ''): number {
   const { from, to } = plan;
   const cleared = clearTarget(ov, plan);
   if (cleared < 0) return cleared;
-  const code = moveOver(ov, plan, to.whiteout || (to.dir && cleared === WHITEOUT_LEFT));
+  const code = moveAndCover(ov, plan, cover, to.whiteout || (to.dir && cleared === WHITEOUT_LEFT));
   if (code < 0) {
     if (cleared === WHITEOUT_LEFT || cleared === NAME_FREE) restoreTarget(ov, plan, cleared);
     else if (cleared === ORPHAN_LINKED) ov.work?.removeOrphan(orphanName(to.node), false);
@@ -170,6 +184,21 @@ function executeMove(ov: Overlay, plan: Plan): number {
   ov.indexes.get(from.parent)?.remove(from.name);
   index(ov, to, from.node);
   return 0;
+}
+
+/**
+ * RENAME_WHITEOUT: what the name then shows is an object of the union, for an overlay above. It is made
+ * ready first and comes to the name in a second step (`moveAndCover`). -EINVAL, as from a file system
+ * without the flag, where it cannot be made.
+ */
+function moveLeaving(ov: Overlay, plan: Plan, maker: Maker): number {
+  const { from } = plan;
+  const cover = prepareWhiteout(ov, from.parent, S_IFCHR, maker.creator(0));
+  if (typeof cover === 'number') return cover === -E.EPERM ? -E.EINVAL : cover;
+  const code = executeMove(ov, plan, cover);
+  if (code < 0) ov.sys.native.unlinkat(ov.workDir(), cover, 0);
+  else ov.indexes.get(from.parent)?.put(from.name, DT_CHR, FROM_UPPER, -1, 0);
+  return code;
 }
 
 /** What clearTarget did. */
@@ -201,6 +230,23 @@ function clearTarget(ov: Overlay, plan: Plan): number {
   if (linked !== -E.EMLINK && linked !== -E.EPERM) return linked;
   // No further link possible: the file itself moves away, and the name is free for a moment.
   return native.renameat2(plan.toDir, name, ov.workDir(), orphanName(node), 0);
+}
+
+/**
+ * The move, and then, in a second step, `cover` at the old name: after a crash between them that name is
+ * absent, and an overlay above shows its lower there, beside what has moved.
+ */
+function moveAndCover(ov: Overlay, plan: Plan, cover: string, whiteoutThere: boolean): number {
+  const moved = moveOver(ov, plan, whiteoutThere);
+  if (moved < 0 || cover === '') return moved;
+  const { from, to, fromDir, toDir, fromShows } = plan;
+  const { native } = ov.sys;
+  const code = native.renameat2(ov.workDir(), cover, fromDir, from.name, 0);
+  if (code >= 0) return 0;
+  const flags = fromShows ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+  const undone = native.renameat2(toDir, to.name, fromDir, from.name, flags);
+  if (undone < 0) log(`cannot undo a failed rename: ${errnoName(undone)}`);
+  return code;
 }
 
 /** The renameat2. A directory cannot replace a whiteout, so it changes places with it. */

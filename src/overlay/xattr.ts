@@ -1,7 +1,14 @@
 /** Extended attributes of nodes: read from the real object, changed on the upper one. */
 import { E } from '../base/errno.js';
-import { isDir, isReg, S_ISGID } from '../base/mode.js';
-import { ACCESS_ACL, CAPABILITY, DEFAULT_ACL, toClient, toDisk } from '../layer/xattrs.js';
+import { isChr, isDir, isReg, S_ISGID } from '../base/mode.js';
+import {
+  ACCESS_ACL,
+  CAPABILITY,
+  DEFAULT_ACL,
+  NESTED_WHITEOUT,
+  toClient,
+  toDisk,
+} from '../layer/xattrs.js';
 import { SETXATTR_ACL_KILL_SGID } from '../protocol/flags.js';
 import { STATX } from '../protocol/layout.js';
 import { STATX_MODE } from '../sys/constants.js';
@@ -45,10 +52,14 @@ function read(ov: Overlay, node: number, key: string, at: number, size: number):
   return shown < 0 ? shown : length;
 }
 
-/** The name on disk of a client's xattr; -errno for one that clients cannot have: -EINVAL for the bare prefix (xattr_resolve_name). */
+/**
+ * The name on disk of a client's xattr; -errno for one that clients cannot have: -EINVAL for the bare
+ * prefix (xattr_resolve_name), -EPERM for what makes a device a client's whiteout.
+ */
 function diskName(ov: Overlay, node: number, key: string): string | number {
   if (key === ov.markPrefix) return -E.EINVAL;
   const stored = toDisk(key, ov.markPrefix);
+  if (stored === NESTED_WHITEOUT && isChr(ov.table.mode(node))) return -E.EPERM;
   return ov.overrides?.toDisk(ov.objectLayer(node), stored) ?? stored;
 }
 
@@ -66,7 +77,9 @@ export function listxattr(ov: Overlay, node: number, caller: Asker): string | nu
   if (bytes <= 0) return bytes === 0 ? '' : bytes;
   let list = '';
   let trusted: boolean | undefined;
+  const device = isChr(ov.table.mode(node));
   for (const key of ov.sys.text(XATTR_LIST, bytes - 1).split('\0')) {
+    if (device && key === NESTED_WHITEOUT) continue;
     const own = ov.overrides ? ov.overrides.toClient(ov.objectLayer(node), key) : key;
     const shown = own === undefined ? undefined : toClient(own, ov.markPrefix);
     if (shown === undefined || !hasAcl(ov, shown)) continue;

@@ -5,7 +5,7 @@
  */
 import type { Features } from '../support/mount.js';
 import type { Ignore, Manifest } from '../support/tree.js';
-import { type Operation, isReaderSlot } from './operations.js';
+import { type Operation, isReaderSlot, RENAME } from './operations.js';
 
 /** What else is known of the run. */
 export interface Context {
@@ -75,6 +75,15 @@ export const ACCEPTED: readonly Accepted[] = [
   },
   {
     reason:
+      'A client can make whiteouts, and leave them with RENAME_WHITEOUT, so that another union has its upper here; kernel overlayfs refuses both.',
+    matches: ([name, , , flags, ...device], subject, reference) =>
+      subject.startsWith('ok') &&
+      ((name === 'mknod' && device.at(0) === 0 && reference === 'EPERM') ||
+        (name === 'rename' && (Number(flags) & RENAME.WHITEOUT) !== 0 && reference === 'EINVAL')),
+    diverges: true,
+  },
+  {
+    reason:
       'Data that is copied up after the metadata leaves the mtime as it was; kernel overlayfs sets the present time. (With metacopy=off nothing of this kind is accepted.)',
     matches: ([name], subject, reference, context) =>
       copiesMetadata(context) &&
@@ -138,6 +147,14 @@ export function isKeptMtime(subject: Manifest, reference: Manifest, context: Con
       reference.get(path)?.get('mtime') === 'now'
     );
   };
+}
+
+/** A client's whiteout, which kernel overlayfs shows as it is on disk: a marked 0:1 device. */
+export function isShownBare(seen: Manifest): Ignore {
+  return (path, field) =>
+    (field === 'rdev' || field === 'x:trusted.overlay.whiteout') &&
+    seen.get(path)?.get('rdev') === '0' &&
+    /^2\d{4}$/.test(seen.get(path)?.get('mode') ?? '');
 }
 
 const isDirectory = (mode: string): boolean => (parseInt(mode, 8) & 0o170000) === 0o040000;

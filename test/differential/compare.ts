@@ -26,7 +26,15 @@ import {
   manifest,
   manifestOf,
 } from '../support/tree.js';
-import { ACCEPTED, type Context, comparable, isKeptMtime, isLost, timeClass } from './accepted.js';
+import {
+  ACCEPTED,
+  type Context,
+  comparable,
+  isKeptMtime,
+  isLost,
+  isShownBare,
+  timeClass,
+} from './accepted.js';
 import type { Layers } from './layers.js';
 import { commandOf, OTHER, type Operation, showOperation } from './operations.js';
 
@@ -216,7 +224,7 @@ async function swapped(
     (client) => comparableTree(client, driver, terms),
     featureOptions(driver, side.features),
   );
-  return differences(seen, tree).map((line): Difference => {
+  return differences(seen, tree, isShownBare(seen)).map((line): Difference => {
     return {
       where: 'swap',
       text: `${side.driver} wrote (left), ${driver} mounted (right): ${line}`,

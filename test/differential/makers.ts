@@ -120,7 +120,6 @@ function special(state: State, random: Random): Operation {
     ['mknod', path, 0o060000 | mode, 240, random.below(9)],
     ['mknod', path, 0o140000 | mode, 0, 0],
     ['mknod', path, 0o100000 | mode, 0, 0],
-    ['mknod', path, 0o020000 | mode, 0, 0],
   ]);
 }
 
@@ -144,7 +143,7 @@ const NAME_MAKERS: readonly (readonly [number, Maker])[] = [
   [3, renaming(RENAME.NOREPLACE)],
   [4, renaming(RENAME.EXCHANGE)],
   [1, renaming(RENAME.NOREPLACE | RENAME.EXCHANGE)],
-  [1, renaming(RENAME.WHITEOUT)],
+  [1, renaming(RENAME.WHITEOUT | RENAME.EXCHANGE)],
   [2, swapping],
   [5, one((s) => ['link', s.file(), s.fresh(false)])],
   [3, one((s, r) => ['symlink', r.pick(LINK_TARGETS), s.fresh(false)])],

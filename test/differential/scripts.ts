@@ -407,11 +407,19 @@ export const SCRIPTS: Readonly<Record<string, readonly Operation[]>> = {
     ['readlink', 'lf'],
     ['readlink', 'missing'],
     ['mknod', 'zero', 0o020644, 1, 5],
-    ['mknod', 'blank', 0o020644, 0, 0],
     ['mknod', 'file', 0o100640, 0, 0],
     ['mknod', 'sock', 0o140640, 0, 0],
-    ...looks('moved', 'pipe', 'null', 'zero', 'blank', 'file', 'sock'),
+    ...looks('moved', 'pipe', 'null', 'zero', 'file', 'sock'),
     ['readdir', '.'],
+  ],
+  'a whiteout is made for an overlay above': [
+    ['mknod', 'lf', 0o020644, 0, 0],
+    ['rename', 'uf', 'lf', RENAME.WHITEOUT | RENAME.EXCHANGE],
+    ['mknod', 'blank', 0o020644, 0, 0],
+  ],
+  'a rename leaves a whiteout for an overlay above': [
+    ['rename', 'lf', 'uf', RENAME.WHITEOUT | RENAME.NOREPLACE],
+    ['rename', 'lf', 'moved', RENAME.WHITEOUT],
   ],
   'names are bytes, of at most 255': [
     opens(0, '\xff\xfe', O.RDWR),

@@ -179,8 +179,27 @@ describe.skipIf(!has({ root: true }))('RENAME2', () => {
     expect(rename('uf', 'ld', EXCHANGE).error).toBe(-E.EXDEV);
   });
 
-  it('with WHITEOUT or an unknown flag is EINVAL, as in kernel overlayfs', () => {
-    for (const flags of [WHITEOUT, WHITEOUT | NOREPLACE, 8, 0x80000000]) {
+  it('with WHITEOUT leaves a device that is shown as 0:0 and is none on disk', () => {
+    for (const [from, to] of [
+      ['uf', 'new'],
+      ['lf', 'both'],
+      ['ld', 'ud2'],
+    ] as const) {
+      expect([from, rename(from, to, WHITEOUT | (to === 'both' ? 0 : NOREPLACE)).error]).toEqual([
+        ...[from, to === 'ud2' ? -E.EXDEV : 0],
+      ]);
+    }
+    for (const left of ['uf', 'lf']) {
+      expect(lstatSync(join(e.top, 'upper', left)).rdev).toBe(1);
+      expect(lstatSync(join(e.top, 'upper', left)).isCharacterDevice()).toBe(true);
+      const reply = e.lookup(1, left);
+      expect([reply.error, reply.u32(116)]).toEqual([0, 0]);
+    }
+    expect([text('new'), text('both')]).toEqual(['upper file', 'lower file']);
+  });
+
+  it('with WHITEOUT and EXCHANGE, or an unknown flag, is EINVAL', () => {
+    for (const flags of [WHITEOUT | EXCHANGE, 8, 0x80000000]) {
       expect(rename('uf', 'new', flags).error).toBe(-E.EINVAL);
     }
     expect(text('uf')).toBe('upper file');

@@ -24,14 +24,6 @@ const PARTS = { lowers: LOWERS, upper: [file('up', 'upper')] };
 const ours = DRIVER === 'stratafs';
 
 describe.skipIf(!has(MOUNT_NEEDS))('operations on a mount', () => {
-  test('RENAME_WHITEOUT is refused, as a whiteout is no object of a union mount', () =>
-    withFixture('opcodes', PARTS, async (client) => {
-      for (const path of ['up', 'low', 'd'])
-        expect([path, await client.errno('rename', path, 'moved', 4)]).toEqual([path, 'EINVAL']);
-      await client.must('lstat', 'up');
-      expect(await client.errno('lstat', 'moved')).toBe('ENOENT');
-    }));
-
   test('file flags are read of every layer and written to the upper', () =>
     withFixture('opcodes', PARTS, async (client) => {
       for (const path of ['low', 'up']) {
