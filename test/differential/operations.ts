@@ -43,6 +43,10 @@ export function opens(slot: number, path: string, flags: number, mode = 0o644): 
   return ['open', slot, path, flags | O.NONBLOCK, mode];
 }
 
+export function looks(...paths: string[]): Operation[] {
+  return paths.map((path): Operation => ['lstat', path]);
+}
+
 /** True for a slot that is only ever opened for reading. */
 export function isReaderSlot(slot: Word | undefined): boolean {
   return READER_SLOTS.includes(Number(slot));

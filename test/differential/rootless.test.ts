@@ -13,7 +13,6 @@ import { someOperations } from './makers.js';
 import { pairNeeds, pairUnderTest } from './pair.js';
 import { Random } from './random.js';
 import { LAYERS, SCRIPTS } from './scripts.js';
-import { USER_SCRIPTS } from './userScripts.js';
 
 const SEEDS = 12;
 const LENGTH = 60;
@@ -46,7 +45,7 @@ describe.skipIf(!has({ ...pairNeeds(pair), programs: ['gcc', 'nsenter'] }))(
       leave();
     });
 
-    for (const [script, operations] of Object.entries({ ...SCRIPTS, ...USER_SCRIPTS })) {
+    for (const [script, operations] of Object.entries(SCRIPTS)) {
       test(script, async () => {
         const found = await compare(pair, rootless(LAYERS), operations);
         expect(found.map(({ where, text }) => `${where}: ${text}`)).toEqual([]);
