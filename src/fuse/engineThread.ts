@@ -194,6 +194,7 @@ class EngineThread {
     if (!session) return;
     this.#byMount.delete(session.mount);
     session.ov.setBacking = () => undefined;
+    session.ov.times = undefined;
     session.ov.close();
     this.#post({ kind: 'ended', mount: session.mount });
   }

@@ -27,6 +27,13 @@ import { openXino, type Xino } from './xino.js';
 /** The session's side of a node's data descriptor: `next` answers READ and WRITE with it. fd -1: none. */
 export type SetBacking = (node: number, fd: number, writable: boolean) => void;
 
+/** The session's side of modification times that the kernel keeps (Native.keepTimes). */
+export interface TimePort {
+  readonly hold: (node: number, fd: number) => void;
+  readonly put: (fd: number) => void;
+  readonly set: (node: number, seconds: number, nanoseconds: number) => void;
+}
+
 export interface OverlayParts {
   readonly sys: Sys;
   readonly spec: OverlaySpec;
@@ -84,6 +91,11 @@ export abstract class MountState {
   /** Another mount changes the upper meanwhile: what is found by name is examined anew (live.ts). */
   readonly live: boolean;
   setBacking: SetBacking = () => undefined;
+  /**
+   * With the writeback cache: what the kernel shows as a file's mtime is its own, and no change of
+   * data may change the upper file's but the SETATTR that says so (native/times.h).
+   */
+  times: TimePort | undefined;
   /** The data plane; may still become the cached one at INIT. */
   passthrough = false;
   /** The passthrough plane's; absent in the cached one. */

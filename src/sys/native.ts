@@ -179,12 +179,13 @@ export interface Native {
    * may be closed at once. -EAGAIN: the pool takes no more, answer it here.
    */
   poolSync(slot: number, fd: number, dataOnly: boolean): number;
-  /** As poolSync, for a COPY_FILE_RANGE. */
+  /** As poolSync, for a COPY_FILE_RANGE to the file of `nodeOut`. */
   poolRange(
     slot: number,
     fdIn: number,
     inLo: number,
     inHi: number,
+    nodeOut: number,
     fdOut: number,
     outLo: number,
     outHi: number,
@@ -228,6 +229,17 @@ export interface Native {
    * always goes to the engine.
    */
   setBacking(slot: number, nodeid: number, fd: number, writable: boolean): void;
+  /**
+   * The kernel keeps the modification times of the slot's regular files (writeback cache): from now
+   * on WRITE inside `next` and the pool's jobs leave those of the files they write to.
+   */
+  keepTimes(slot: number): void;
+  /** A change of the data of `fd`, the file of `nodeid`, begins; at its end comes `putHeldTime`, and no second one between. */
+  holdTime(slot: number, nodeid: number, fd: number): void;
+  /** Gives `fd` the modification time it had at `holdTime`, or, while the pool writes to it, is to have. */
+  putHeldTime(fd: number): void;
+  /** The file of `nodeid` has been given this modification time, which the pool must not undo. */
+  timeSet(slot: number, nodeid: number, seconds: number, nanoseconds: number): void;
   /** True when `next` used the backing of `nodeid` since the last call (for the LRU's second chance). */
   backingUsed(slot: number, nodeid: number): boolean;
   /**
