@@ -277,6 +277,31 @@ describe.skipIf(!has(NEEDS))('a directory with lowers that is renamed', () => {
     expect([d.readBigUInt64LE(0), e.lookup(node, 'd').u64(40)]).toEqual([lower, lower]);
   });
 
+  it('and links and exchanges mark as impure what kernel overlayfs does', () => {
+    const files = ['one', 'two', 'three', 'q/own', 'u/own'];
+    const dirs = ['p', 'q', 'r', 's', 't', 'u'];
+    const kernel = withKernel((mnt) => {
+      const exchange = (from: string, to: string): string =>
+        `python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).renameat2(-100, b"${from}", -100, b"${to}", 2))'`;
+      const script = `mkdir ${dirs.join(' ')}; touch ${files.join(' ')}; chmod 600 f; mv one p
+        ln two r/two; ${exchange('three', 'q/own')}; ln f s/f; mv d t/d; ${exchange('u/own', 'f')}`;
+      execFileSync('sh', ['-ec', script], { cwd: mnt });
+    });
+    for (const name of dirs) e.must(Op.MKDIR, 1, wire`${u32(0o755)} ${u32(0)} ${cstr(name)}`);
+    for (const name of files) makeFile(name);
+    chmod('f', 0o100600);
+    rename('one', 'p/one');
+    link('two', 'r/two');
+    rename('three', 'q/own', EXCHANGE);
+    link('f', 's/f');
+    rename('d', 't/d');
+    rename('u/own', 'f', EXCHANGE);
+    const impure = (at: string): string[] =>
+      dirs.filter((name) => mark(join(at, name), 'impure') !== undefined);
+    expect(impure(join(e.top, 'upper'))).toEqual(impure(kernel));
+    expect(impure(kernel)).toEqual(['s', 't', 'u']);
+  });
+
   it('is read from an upper that kernel overlayfs wrote', () => {
     const kernel = withKernel((mnt) => {
       renameSync(join(mnt, 'd'), join(mnt, 'to/d'));
