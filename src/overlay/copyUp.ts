@@ -7,6 +7,7 @@
 import { E } from '../base/errno.js';
 import { isDir, isLnk, isReg, S_IFMT } from '../base/mode.js';
 import { isDeviceWhiteout, NESTED_MINOR } from '../layer/whiteout.js';
+import { noXattr } from '../layer/xattrs.js';
 import { STATX } from '../protocol/layout.js';
 import {
   AT_EMPTY_PATH,
@@ -146,6 +147,26 @@ export function markImpure(ov: Overlay, node: number): number {
   if (code < 0) return code;
   table.set(node, F_IMPURE);
   return 0;
+}
+
+/**
+ * The same for directory `to`, before the upper object `dir`/`name` of `node` gets a name in it, when that
+ * has an origin (ovl_type_origin). `from`: the directory it is in, which is marked if it has one.
+ */
+export function carryImpure(
+  ov: Overlay,
+  node: number,
+  from: number,
+  to: number,
+  dir: number,
+  name: string,
+): number {
+  const { table } = ov;
+  if (!table.has(from, F_IMPURE) || table.has(to, F_IMPURE)) return 0;
+  if (table.lower(node) !== 0) return markImpure(ov, to);
+  const size = ov.sys.native.getxattr(dir, name, `${ov.markPrefix}origin`, 0, 0);
+  if (size >= 0) return markImpure(ov, to);
+  return noXattr(size) ? 0 : size;
 }
 
 /** The inode number of the new upper object is at STAT_B. */

@@ -3,9 +3,9 @@ import { E } from '../base/errno.js';
 import { dtype } from '../base/mode.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A, STAT_B } from '../sys/sys.js';
-import { copyUp, copyUpMeta, markImpure } from './copyUp.js';
+import { carryImpure, copyUp, copyUpMeta } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
-import { F_IMPURE, F_METACOPY, F_ORPHAN, F_UNLINKED } from './inodeTable.js';
+import { F_METACOPY, F_ORPHAN, F_UNLINKED } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 import { APPEND, IMMUTABLE, refused, refusedIn } from './protect.js';
 import { setRedirect } from './redirect.js';
@@ -28,8 +28,11 @@ export function link(ov: Overlay, node: number, parent: number, name: string): n
   if (code < 0) return code;
   const dir = ov.upperDir(parent);
   if (dir < 0) return dir;
-  const impure = !table.has(node, F_ORPHAN) && table.has(table.parent(node), F_IMPURE);
-  if (impure) code = markImpure(ov, parent);
+  const from = ov.realDir(node);
+  if (from < 0) return from;
+  if (!table.has(node, F_ORPHAN)) {
+    code = carryImpure(ov, node, table.parent(node), parent, from, ov.realName(node));
+  }
   if (code >= 0) code = linkUpper(ov, node, parent, dir, name);
   if (code < 0) return code;
   if (table.has(node, F_ORPHAN)) {

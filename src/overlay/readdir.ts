@@ -109,8 +109,8 @@ function addUpper(ov: Overlay, node: number, index: DirIndex, budget: Budget): n
       index.remove(name);
       return;
     }
-    // A copied-up entry is shown with its origin's number: only a lookup tells it.
-    const unknown = type === DT_DIR ? merged : impure;
+    // What has an origin or lowers is shown with their number: only a lookup tells it.
+    const unknown = impure || (merged && type === DT_DIR);
     const below = type === DT_DIR ? index.slot(name) : undefined;
     const last =
       below !== undefined && index.type(below) === DT_DIR ? index.last(below) : undefined;

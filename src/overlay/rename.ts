@@ -7,10 +7,10 @@ import { E, errnoName } from '../base/errno.js';
 import { DT_CHR, dtype, S_IFCHR } from '../base/mode.js';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../sys/constants.js';
 import { log } from '../sys/log.js';
-import { copyUp, copyUpMeta, markImpure } from './copyUp.js';
+import { carryImpure, copyUp, copyUpMeta } from './copyUp.js';
 import { type Caller, prepareWhiteout, setOpaque } from './create.js';
 import { FROM_UPPER } from './dirIndex.js';
-import { F_IMPURE, F_METACOPY, F_UPPER } from './inodeTable.js';
+import { F_METACOPY, F_UPPER } from './inodeTable.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { refusedIn } from './protect.js';
 import { setRedirect } from './redirect.js';
@@ -123,9 +123,9 @@ function prepare(ov: Overlay, from: Place, to: Place, exchange: boolean): Plan |
   if (code >= 0 && to.dir && toShows && !exchange) code = announceWhiteouts(ov, to.parent, toDir);
   if (code >= 0) code = markMover(ov, from, to, fromDir, toShows);
   if (code >= 0 && exchange) code = markMover(ov, to, from, toDir, fromShows);
-  if (code >= 0 && ov.table.has(from.parent, F_IMPURE)) code = markImpure(ov, to.parent);
-  if (code >= 0 && exchange && ov.table.has(to.parent, F_IMPURE)) {
-    code = markImpure(ov, from.parent);
+  if (code >= 0) code = carryImpure(ov, from.node, from.parent, to.parent, fromDir, from.name);
+  if (code >= 0 && exchange) {
+    code = carryImpure(ov, to.node, to.parent, from.parent, toDir, to.name);
   }
   return code < 0 ? code : { from, to, exchange, fromDir, toDir, fromShows, toShows };
 }

@@ -9,7 +9,9 @@ import { cstr, Engine, type EngineParts, type Reply, u32, u64, wire } from '../s
 import { has } from '../support/needs.js';
 import { dir, file } from '../support/tree.js';
 
-const NEEDS = { root: true, kernelOverlay: true, programs: ['getfattr', 'setfattr'] };
+const NEEDS = { root: true, kernelOverlay: true, programs: ['getfattr', 'setfattr', 'python3'] };
+
+const EXCHANGE = 2;
 
 const PARTS: EngineParts = {
   lowers: [
@@ -91,13 +93,26 @@ const write = (path: string, text: string): Reply =>
     ]),
   );
 
-function rename(from: string, to: string): Reply {
-  const split = (path: string): [number, string] => {
-    const slash = path.lastIndexOf('/');
-    return [slash < 0 ? 1 : e.node(path.slice(0, slash)), path.slice(slash + 1)];
-  };
+/** The directory of a path, and the name in it. */
+function split(path: string): [number, string] {
+  const slash = path.lastIndexOf('/');
+  return [slash < 0 ? 1 : e.node(path.slice(0, slash)), path.slice(slash + 1)];
+}
+
+function rename(from: string, to: string, flags = 0): Reply {
   const [[parent, name], [newParent, newName]] = [split(from), split(to)];
-  return e.ask(Op.RENAME, parent, wire`${u64(newParent)} ${cstr(name)} ${cstr(newName)}`);
+  const body = wire`${u64(newParent)} ${u32(flags)} ${u32(0)} ${cstr(name)} ${cstr(newName)}`;
+  return e.ask(Op.RENAME2, parent, body);
+}
+
+function link(from: string, to: string): Reply {
+  const [parent, name] = split(to);
+  return e.must(Op.LINK, parent, wire`${u64(e.node(from))} ${cstr(name)}`);
+}
+
+function makeFile(path: string): Reply {
+  const [parent, name] = split(path);
+  return e.must(Op.MKNOD, parent, wire`${u32(0o100600)} ${u32(0)} ${u64(0)} ${cstr(name)}`);
 }
 
 describe.skipIf(!has(NEEDS))('a change of metadata', () => {
@@ -246,6 +261,45 @@ describe.skipIf(!has(NEEDS))('a directory with lowers that is renamed', () => {
     for (const path of ['moved', 'to', 'to/sub', 'to/f']) {
       expect(marks(upper(path)).toSorted(), path).toEqual(marks(join(kernel, path)).toSorted());
     }
+  });
+
+  it('is listed with its number where nothing else has lowers', () => {
+    e.must(Op.MKDIR, 1, wire`${u32(0o755)} ${u32(0)} ${cstr('new')}`);
+    expect(rename('d', 'new/d').error).toBe(0);
+    e = e.reopen(PARTS);
+    const node = e.node('new');
+    const ask = wire`${u64(0)} ${u64(0)} ${u32(4096)} ${u32(0)} ${u64(0)} ${u64(0)}`;
+    const { body } = e.must(Op.READDIR, node, ask);
+    // Behind "." and "..", which take 32 bytes each.
+    const d = body.subarray(64);
+    expect(d.subarray(24, 25).toString()).toBe('d');
+    const lower = lstatSync(join(e.top, 'lower0/d'), { bigint: true }).ino;
+    expect([d.readBigUInt64LE(0), e.lookup(node, 'd').u64(40)]).toEqual([lower, lower]);
+  });
+
+  it('and links and exchanges mark as impure what kernel overlayfs does', () => {
+    const files = ['one', 'two', 'three', 'q/own', 'u/own'];
+    const dirs = ['p', 'q', 'r', 's', 't', 'u'];
+    const kernel = withKernel((mnt) => {
+      const exchange = (from: string, to: string): string =>
+        `python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).renameat2(-100, b"${from}", -100, b"${to}", 2))'`;
+      const script = `mkdir ${dirs.join(' ')}; touch ${files.join(' ')}; chmod 600 f; mv one p
+        ln two r/two; ${exchange('three', 'q/own')}; ln f s/f; mv d t/d; ${exchange('u/own', 'f')}`;
+      execFileSync('sh', ['-ec', script], { cwd: mnt });
+    });
+    for (const name of dirs) e.must(Op.MKDIR, 1, wire`${u32(0o755)} ${u32(0)} ${cstr(name)}`);
+    for (const name of files) makeFile(name);
+    chmod('f', 0o100600);
+    rename('one', 'p/one');
+    link('two', 'r/two');
+    rename('three', 'q/own', EXCHANGE);
+    link('f', 's/f');
+    rename('d', 't/d');
+    rename('u/own', 'f', EXCHANGE);
+    const impure = (at: string): string[] =>
+      dirs.filter((name) => mark(join(at, name), 'impure') !== undefined);
+    expect(impure(join(e.top, 'upper'))).toEqual(impure(kernel));
+    expect(impure(kernel)).toEqual(['s', 't', 'u']);
   });
 
   it('is read from an upper that kernel overlayfs wrote', () => {
