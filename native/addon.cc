@@ -195,6 +195,7 @@ void defineSystemCalls(napi_env env, napi_value exports, Thread* t) {
       method<sys::copyFileRange>("copyFileRange", t),
       method<sys::ficlone>("ficlone", t),
       method<sys::copyData>("copyData", t),
+      method<sys::willNeed>("willNeed", t),
       method<sys::fsync>("fsync", t),
       method<sys::fdatasync>("fdatasync", t),
       method<sys::syncfs>("syncfs", t),

@@ -30,6 +30,7 @@ export function read(
   lo: number,
   hi: number,
 ): number {
+  if (lo === 0 && hi === 0) ov.ahead.reading = node;
   const fd = ov.file(node);
   const got = fd < 0 ? fd : ov.sys.native.pread(fd, at, size, lo, hi);
   if (got > 0) ov.bytesRead += got;

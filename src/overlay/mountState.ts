@@ -20,6 +20,7 @@ import { IdMap } from './ids.js';
 import type { Listings, SharedListings } from './listings.js';
 import { LowerTable } from './lowers.js';
 import { Overrides } from './overrides.js';
+import { ReadAhead } from './readAhead.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir.js';
 import { openXino, type Xino } from './xino.js';
@@ -84,6 +85,7 @@ export abstract class MountState {
   /** Data that is being copied up. */
   readonly bulk: BulkCopies;
   readonly hit = new Hit();
+  readonly ahead = new ReadAhead();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
   readonly xino: Xino | undefined;
   /** Read-only with an index: the upper's layer id, and the place of the index. */

@@ -114,6 +114,8 @@ export interface Native {
    * set by ftruncate, so holes stay holes. Returns 0 or -errno (ENOSPC, EDQUOT, EIO, EFBIG ...).
    */
   copyData(fdIn: number, fdOut: number, sizeLo: number, sizeHi: number): number;
+  /** posix_fadvise(2), POSIX_FADV_WILLNEED for the first `size` bytes: the disk is asked, not waited for. */
+  willNeed(fd: number, size: number): number;
   fsync(fd: number): number;
   fdatasync(fd: number): number;
   syncfs(fd: number): number;
