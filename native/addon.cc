@@ -55,6 +55,27 @@ int32_t setBacking(Thread& thread, int32_t slot, int64_t nodeid, int32_t fd, boo
   return 0;
 }
 
+int32_t keepTimes(Thread& thread, int32_t slot) {
+  thread.session->keepTimes(slot);
+  return 0;
+}
+
+int32_t holdTime(Thread& thread, int32_t slot, int64_t nodeid, int32_t fd) {
+  thread.session->holdTime(slot, nodeid, fd);
+  return 0;
+}
+
+int32_t putHeldTime(Thread& thread, int32_t fd) {
+  thread.session->putHeldTime(fd);
+  return 0;
+}
+
+int32_t timeSet(Thread& thread, int32_t slot, int64_t nodeid, int64_t seconds,
+                uint32_t nanoseconds) {
+  thread.session->timeSet(slot, nodeid, seconds, nanoseconds);
+  return 0;
+}
+
 int32_t passthroughOpen(Thread& thread, int32_t slot, int32_t fd) {
   return thread.session->passthroughOpen(slot, fd);
 }
@@ -68,8 +89,9 @@ int32_t poolSync(Thread& thread, int32_t slot, int32_t fd, bool dataOnly) {
 }
 
 int32_t poolRange(Thread& thread, int32_t slot, int32_t in, uint32_t inLo, uint32_t inHi,
-                  int32_t out, uint32_t outLo, uint32_t outHi, uint32_t size) {
-  return thread.session->poolRange(slot, in, join(inLo, inHi), out, join(outLo, outHi), size);
+                  int64_t nodeid, int32_t out, uint32_t outLo, uint32_t outHi, uint32_t size) {
+  return thread.session->poolRange(slot, in, join(inLo, inHi), nodeid, out, join(outLo, outHi),
+                                   size);
 }
 
 int32_t poolCopy(Thread& thread, int32_t slot, int32_t in, int32_t out, uint32_t sizeLo,
@@ -173,6 +195,7 @@ void defineSystemCalls(napi_env env, napi_value exports, Thread* t) {
       method<sys::copyFileRange>("copyFileRange", t),
       method<sys::ficlone>("ficlone", t),
       method<sys::copyData>("copyData", t),
+      method<sys::willNeed>("willNeed", t),
       method<sys::fsync>("fsync", t),
       method<sys::fdatasync>("fdatasync", t),
       method<sys::syncfs>("syncfs", t),
@@ -198,6 +221,10 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
       method<next>("next", t),
       method<send>("send", t),
       method<setBacking>("setBacking", t),
+      method<keepTimes>("keepTimes", t),
+      method<holdTime>("holdTime", t),
+      method<putHeldTime>("putHeldTime", t),
+      method<timeSet>("timeSet", t),
       method<passthroughOpen>("passthroughOpen", t),
       method<passthroughClose>("passthroughClose", t),
       method<poolSync>("poolSync", t),

@@ -45,6 +45,13 @@ void read(const Job& job, Buffer& buffer, Finished& finished) {
                                  static_cast<uint32_t>(sizeof(fuse_out_header) + got), job.unique);
 }
 
+// Before the answer: from then on `out` has its time, and who changes it next looks there.
+void keepTime(Job& job) {
+  if (!job.held) return;
+  job.held->put();
+  job.held.reset();
+}
+
 // WRITE and COPY_FILE_RANGE answer with a count; that of COPY_FILE_RANGE_64 looks the same.
 void replyCount(const Job& job, int64_t count, Finished& finished) {
   if (count < 0) {
@@ -80,7 +87,7 @@ int32_t copy(const Job& job) {
 }
 
 // Returns a copy's result.
-int32_t perform(const Job& job, Buffer& buffer, Finished& finished) {
+int32_t perform(Job& job, Buffer& buffer, Finished& finished) {
   switch (job.kind) {
     case Job::Kind::kCopy:
       return copy(job);
@@ -93,6 +100,7 @@ int32_t perform(const Job& job, Buffer& buffer, Finished& finished) {
     }
     case Job::Kind::kRange: {
       const int64_t done = copyRange(job);
+      keepTime(job);
       replyCount(job, done, finished);
       finished.bytesRead = finished.bytesWritten;
       break;
@@ -102,7 +110,9 @@ int32_t perform(const Job& job, Buffer& buffer, Finished& finished) {
       break;
     case Job::Kind::kWrite: {
       const uint32_t size = static_cast<uint32_t>(job.size);
-      replyCount(job, writeAll(job.out, job.data.get(), size, job.outAt, job.cached), finished);
+      const int64_t put = writeAll(job.out, job.data.get(), size, job.outAt, job.cached);
+      keepTime(job);
+      replyCount(job, put, finished);
       break;
     }
   }

@@ -13,6 +13,8 @@
 #include <mutex>
 #include <vector>
 
+#include "times.h"
+
 namespace stratafs {
 
 struct Job {
@@ -30,10 +32,11 @@ struct Job {
   int64_t inAt = 0;
   int64_t outAt = 0;
   int64_t size = 0;
-  bool sync = false;      // kCopy: fsync `out` at the end.
-  bool keepSize = false;  // kCopy: `out` has its size already.
-  bool dataOnly = false;  // kSync: fdatasync.
-  bool cached = false;    // kWrite: FUSE_WRITE_CACHE.
+  bool sync = false;               // kCopy: fsync `out` at the end.
+  bool keepSize = false;           // kCopy: `out` has its size already.
+  bool dataOnly = false;           // kSync: fdatasync.
+  bool cached = false;             // kWrite: FUSE_WRITE_CACHE.
+  std::shared_ptr<HeldTime> held;  // kWrite, kRange: the time that `out` must keep.
   std::unique_ptr<uint8_t[]> data;
   int32_t number = 0;
   std::atomic<bool> cancelled{false};

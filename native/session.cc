@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -139,6 +140,25 @@ bool Session::backingUsed(int32_t slot, int64_t nodeid) {
   if (node == nullptr || !node->used) return false;
   node->used = false;
   return true;
+}
+
+void Session::keepTimes(int32_t slot) {
+  Slot* const s = at(slot);
+  if (s != nullptr) s->keepsTimes = true;
+}
+
+void Session::holdTime(int32_t slot, int64_t nodeid, int32_t fd) {
+  const Slot* const s = at(slot);
+  heldTime_ = s == nullptr ? timespec{0, UTIME_OMIT} : s->times.of(nodeid, fd);
+}
+
+void Session::putHeldTime(int32_t fd) const {
+  putTime(fd, heldTime_);
+}
+
+void Session::timeSet(int32_t slot, int64_t nodeid, int64_t seconds, uint32_t nanoseconds) {
+  Slot* const s = at(slot);
+  if (s != nullptr) s->times.set(nodeid, {seconds, nanoseconds});
 }
 
 int32_t Session::passthroughOpen(int32_t slot, int32_t fd) {

@@ -9,6 +9,7 @@
 #include "placement.h"
 #include "pool.h"
 #include "tally.h"
+#include "times.h"
 
 namespace stratafs {
 
@@ -34,14 +35,22 @@ class Session {
   int32_t send(int32_t slot, const uint8_t* message, uint32_t length);
   void setBacking(int32_t slot, int64_t nodeid, int32_t fd, bool writable);
   bool backingUsed(int32_t slot, int64_t nodeid);
+  // The kernel keeps the slot's modification times (times.h): WRITEs leave those of the files.
+  void keepTimes(int32_t slot);
+  // Around a change of the data of `fd`, the file of the node, that the engine makes.
+  void holdTime(int32_t slot, int64_t nodeid, int32_t fd);
+  void putHeldTime(int32_t fd) const;
+  // The kernel has set a file's time, and the file has it.
+  void timeSet(int32_t slot, int64_t nodeid, int64_t seconds, uint32_t nanoseconds);
   // Registers the regular file `fd` (O_PATH will do) as a passthrough backing of the slot's
   // connection: its id (above 0), or -errno. The descriptor stays the caller's.
   int32_t passthroughOpen(int32_t slot, int32_t fd);
   int32_t passthroughClose(int32_t slot, int32_t id);
   // The I/O pool; README.md. The first two answer the request in IN; 0, or -errno when they cannot.
   int32_t poolSync(int32_t slot, int32_t fd, bool dataOnly);
-  int32_t poolRange(int32_t slot, int32_t in, int64_t inAt, int32_t out, int64_t outAt,
-                    uint32_t size);
+  // `nodeid`: that of `out`.
+  int32_t poolRange(int32_t slot, int32_t in, int64_t inAt, int64_t nodeid, int32_t out,
+                    int64_t outAt, uint32_t size);
   // The number of the job (above 0), or -errno. The descriptors stay the caller's, until it is
   // done.
   int32_t poolCopy(int32_t slot, int32_t in, int32_t out, int64_t size, bool sync, bool keepSize);
@@ -69,7 +78,9 @@ class Session {
   struct Slot {
     int32_t fd = -1;
     bool ended = false;
-    bool draining = false;  // Ended, but jobs are under way.
+    bool draining = false;    // Ended, but jobs are under way.
+    bool keepsTimes = false;  // keepTimes.
+    Times times;
     double* counters = nullptr;
     std::vector<Backing> nodes;  // Indexed by node id: they are small and dense.
   };
@@ -95,6 +106,7 @@ class Session {
   // session_pool.cc
   std::unique_ptr<Job> requestJob(Job::Kind kind, int32_t slot) const;
   bool submit(std::unique_ptr<Job> job);
+  bool holdFor(Job& job, uint64_t node);
   bool poolRead(int32_t slot, int fd, uint32_t size, int64_t offset);
   bool poolWrite(int32_t slot, int fd, const uint8_t* data, uint32_t size, int64_t offset,
                  bool cached);
@@ -124,7 +136,8 @@ class Session {
   std::unique_ptr<Pool> pool_;
   int64_t slowUntil_ = 0;  // Until then large WRITEs go to the pool.
   int32_t nextJob_ = 0;
-  uint32_t draining_ = 0;  // Slots that are.
+  timespec heldTime_ = {};  // holdTime to putHeldTime.
+  uint32_t draining_ = 0;   // Slots that are.
   int32_t sendError_ = 0;
   int32_t readError_ = 0;
 };

@@ -126,7 +126,10 @@ bool Session::serveWrite(int32_t index, const Backing& node) {
   if (large && begun_ < slowUntil_ && poolWrite(index, node.fd, data, in->size, offset, cached)) {
     return true;
   }
+  timespec mtime;
+  if (slot.keepsTimes) mtime = slot.times.of(header->nodeid, node.fd);
   const int64_t put = writeAll(node.fd, data, in->size, offset, cached);
+  if (slot.keepsTimes) putTime(node.fd, mtime);
   if (large) {
     clock_ = monotonicNs();
     if (clock_ - begun_ >= kSlowWriteNs) slowUntil_ = clock_ + kWriteApartNs;

@@ -43,6 +43,13 @@ bool Session::submit(std::unique_ptr<Job> job) {
   return true;
 }
 
+// The job changes the file of `node`: false when it must be changed here.
+bool Session::holdFor(Job& job, uint64_t node) {
+  Slot& slot = slots_[static_cast<size_t>(job.slot)];
+  if (slot.keepsTimes) job.held = slot.times.hold(node, job.out);
+  return !slot.keepsTimes || job.held != nullptr;
+}
+
 bool Session::poolRead(int32_t slot, int fd, uint32_t size, int64_t offset) {
   auto job = requestJob(Job::Kind::kRead, slot);
   job->in = duplicate(fd);
@@ -53,12 +60,14 @@ bool Session::poolRead(int32_t slot, int fd, uint32_t size, int64_t offset) {
 
 bool Session::poolWrite(int32_t slot, int fd, const uint8_t* data, uint32_t size, int64_t offset,
                         bool cached) {
+  const auto* const header = reinterpret_cast<const fuse_in_header*>(memory_ + kIn);
   auto job = requestJob(Job::Kind::kWrite, slot);
   job->out = duplicate(fd);
   if (job->out < 0) return false;
   job->outAt = offset;
   job->size = size;
   job->cached = cached;
+  if (!holdFor(*job, header->nodeid)) return false;
   job->data = std::make_unique_for_overwrite<uint8_t[]>(size);
   std::memcpy(job->data.get(), data, size);
   return submit(std::move(job));
@@ -73,8 +82,8 @@ int32_t Session::poolSync(int32_t slot, int32_t fd, bool dataOnly) {
   return job->out >= 0 && submit(std::move(job)) ? 0 : -EAGAIN;
 }
 
-int32_t Session::poolRange(int32_t slot, int32_t in, int64_t inAt, int32_t out, int64_t outAt,
-                           uint32_t size) {
+int32_t Session::poolRange(int32_t slot, int32_t in, int64_t inAt, int64_t nodeid, int32_t out,
+                           int64_t outAt, uint32_t size) {
   const Slot* const s = at(slot);
   if (s == nullptr || s->ended) return -EBADF;
   auto job = requestJob(Job::Kind::kRange, slot);
@@ -83,7 +92,8 @@ int32_t Session::poolRange(int32_t slot, int32_t in, int64_t inAt, int32_t out, 
   job->inAt = inAt;
   job->outAt = outAt;
   job->size = size;
-  return job->in >= 0 && job->out >= 0 && submit(std::move(job)) ? 0 : -EAGAIN;
+  if (job->in < 0 || job->out < 0 || !holdFor(*job, nodeid)) return -EAGAIN;
+  return submit(std::move(job)) ? 0 : -EAGAIN;
 }
 
 int32_t Session::poolCopy(int32_t slot, int32_t in, int32_t out, int64_t size, bool sync,

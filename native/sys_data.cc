@@ -61,6 +61,10 @@ int32_t copyData(Thread&, int32_t fdIn, int32_t fdOut, uint32_t sizeLo, uint32_t
   return done < 0 ? done : result(TEMP_FAILURE_RETRY(::ftruncate(fdOut, size)));
 }
 
+int32_t willNeed(Thread&, int32_t fd, uint32_t size) {
+  return -::posix_fadvise(fd, 0, size, POSIX_FADV_WILLNEED);
+}
+
 int32_t fsync(Thread&, int32_t fd) {
   return result(TEMP_FAILURE_RETRY(::fsync(fd)));
 }

@@ -14,6 +14,7 @@ import * as nodes from './nodeOps.js';
 import * as opens from './openOps.js';
 import { onInterrupt, park } from './parked.js';
 import { BODY, REPLY, type Session } from './session.js';
+import { connectTimes } from './timesPort.js';
 import { trace } from './trace.js';
 
 type Handler = (session: Session, node: number) => number;
@@ -90,6 +91,7 @@ function onInit(s: Session): number {
   }
   s.minor = agreed.minor;
   s.setxattrExt = agreed.setxattrExt;
+  if (agreed.writeback) connectTimes(s.ov, s.slot);
   return INIT_OUT.size;
 }
 

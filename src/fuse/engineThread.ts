@@ -73,7 +73,14 @@ class EngineThread {
 
   #serve(session: Session): number {
     if (session.minor === 0) return this.#greet(session);
-    const length = dispatch(session);
+    let length = dispatch(session);
+    const { ahead } = session.ov;
+    if (ahead.reading !== 0) {
+      // The reader need not wait for what is done for the next file.
+      this.#sys.native.send(session.slot, OUT, length);
+      length = 0;
+      ahead.go(session.ov);
+    }
     this.#fds.flush();
     return length;
   }
@@ -194,6 +201,7 @@ class EngineThread {
     if (!session) return;
     this.#byMount.delete(session.mount);
     session.ov.setBacking = () => undefined;
+    session.ov.times = undefined;
     session.ov.close();
     this.#post({ kind: 'ended', mount: session.mount });
   }

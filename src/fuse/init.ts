@@ -45,6 +45,7 @@ const NEEDED = Init.NO_OPEN_SUPPORT | Init.NO_OPENDIR_SUPPORT | Init.DONT_MASK |
 export interface Negotiated {
   readonly minor: number;
   readonly setxattrExt: boolean;
+  readonly writeback: boolean;
 }
 
 /**
@@ -87,7 +88,11 @@ export function negotiate(ov: Overlay, from: number, out: number): Negotiated | 
   u32[o + INIT_OUT.max_write / 4] = MAX_IO;
   u32[o + INIT_OUT.time_gran / 4] = 1;
   u16[(out + INIT_OUT.max_pages) >> 1] = MAX_IO / PAGE;
-  return { minor, setxattrExt: (flags & Init.SETXATTR_EXT) !== 0 };
+  return {
+    minor,
+    setxattrExt: (flags & Init.SETXATTR_EXT) !== 0,
+    writeback: (flags & Init.WRITEBACK_CACHE) !== 0,
+  };
 }
 
 /** Passthrough: opens are requests, which truncate too; the writeback cache excludes it (process_init_reply). */

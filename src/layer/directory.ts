@@ -1,4 +1,5 @@
 /** Reads the raw entries of one directory of one layer. */
+import { E } from '../base/errno.js';
 import { DT_UNKNOWN, dtype } from '../base/mode.js';
 import {
   AT_SYMLINK_NOFOLLOW,
@@ -36,7 +37,8 @@ export function readEntries(
     for (let block = 0; block < blocks; block++) {
       const bytes = native.getdents64(fd, DENTS, DENTS_SIZE);
       if (bytes <= 0) return bytes;
-      if (!visitBlock(sys, dirfd, bytes, visit)) return 0;
+      const code = visitBlock(sys, dirfd, bytes, visit);
+      if (code <= 0) return code;
     }
     return 0;
   } finally {
@@ -44,8 +46,8 @@ export function readEntries(
   }
 }
 
-/** False when the visitor has enough. */
-function visitBlock(sys: Sys, dirfd: number, bytes: number, visit: EntryVisitor): boolean {
+/** 1 to go on, 0 when the visitor has enough, -errno when a type cannot be told. */
+function visitBlock(sys: Sys, dirfd: number, bytes: number, visit: EntryVisitor): number {
   const { u8, u16, u32 } = sys;
   for (let at = DENTS; at < DENTS + bytes; at += u16[(at + D_RECLEN) >> 1]) {
     const name = sys.cstring(at + D_NAME);
@@ -53,10 +55,11 @@ function visitBlock(sys: Sys, dirfd: number, bytes: number, visit: EntryVisitor)
     let type = u8[at + D_TYPE];
     if (type === DT_UNKNOWN) {
       const known = sys.native.statx(dirfd, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, STAT_C);
-      if (known < 0) continue; // removed meanwhile: it is not an entry any more
+      if (known === -E.ENOENT) continue; // removed meanwhile: it is not an entry any more
+      if (known < 0) return known;
       type = dtype(sys.statMode(STAT_C));
     }
-    if (visit(name, type, u32[at >> 2], u32[(at >> 2) + 1]) === false) return false;
+    if (visit(name, type, u32[at >> 2], u32[(at >> 2) + 1]) === false) return 0;
   }
-  return true;
+  return 1;
 }

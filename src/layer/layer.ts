@@ -82,8 +82,8 @@ export function openLayer(sys: Sys, path: string, id: number, writable: boolean)
 
 /**
  * A hash of what tells one state of a directory from the next, of its statx at `at`: upper half of the
- * inode number, device and time of change. With the lower half of the number two directories of one
- * layer never share it.
+ * inode number, device and time of change. Of one file system and one time no two numbers with the same
+ * lower half share it; others do once in 2^32.
  */
 export function stampOf(sys: Sys, at: number): number {
   const { u32 } = sys;

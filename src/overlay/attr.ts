@@ -88,7 +88,8 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   }
   // The writeback cache flushes the times of an inode whose link count changed. Of one that lost its
   // last name nobody will read them, and a lower file must not be copied up for it.
-  if ((valid & ~FLUSHED_TIMES) === 0 && (valid & Fattr.CTIME) !== 0 && ov.isGone(node)) return 0;
+  const flushed = (valid & ~FLUSHED_TIMES) === 0 && (valid & Fattr.CTIME) !== 0;
+  if (flushed && ov.isGone(node) && !comesBack(ov, node)) return 0;
   if (!ov.upper) return -E.EROFS;
   const guarded = refused(ov, node, guardsAgainst(valid));
   if (guarded < 0) return guarded;
@@ -107,8 +108,19 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   if (code >= 0 && (valid & Fattr.MODE) !== 0) code = changeMode(ov, node, target, change.mode);
   if (code >= 0 && (valid & (Fattr.ATIME | Fattr.MTIME)) !== 0) {
     code = changeTimes(ov, target, change);
+    if (code >= 0 && (valid & (Fattr.MTIME | Fattr.MTIME_NOW)) === Fattr.MTIME) {
+      ov.times?.set(node, change.mtime, change.mtimeNsec);
+    }
   }
   return code;
+}
+
+/** True for an orphan that may have a name again: of O_TMPFILE, or with links that nobody has looked up yet. */
+function comesBack(ov: Overlay, node: number): boolean {
+  const { sys, table } = ov;
+  if (!table.has(node, F_ORPHAN)) return false;
+  if (table.name(node) === '') return true;
+  return ov.stat(node, STAT_A) >= 0 && sys.u32[(STAT_A + STATX.nlink) >> 2] > 1;
 }
 
 /** What keeps from a change (notify_change): "now" may be set, and the page cache's times, of what is append-only. */
@@ -180,7 +192,13 @@ function changeMode(ov: Overlay, node: number, target: Target, mode: number): nu
 function truncate(ov: Overlay, node: number, change: AttrChange): number {
   const kept = keepNoCapability(ov, node);
   const fd = kept < 0 ? kept : ov.file(node);
-  return fd < 0 ? fd : ov.sys.native.ftruncate(fd, change.sizeLo, change.sizeHi);
+  if (fd < 0) return fd;
+  // truncate(2) to the size that the file has changes no time, and sends none (fuse_do_setattr).
+  const times = (change.valid & Fattr.MTIME) === 0 ? ov.times : undefined;
+  times?.hold(node, fd);
+  const code = ov.sys.native.ftruncate(fd, change.sizeLo, change.sizeHi);
+  times?.put(fd);
+  return code;
 }
 
 /** Before the data of an upper file change: its capabilities go, where the change does not take them itself. */

@@ -28,6 +28,7 @@ export interface Pool {
   range(
     fdIn: number,
     inAt: readonly [number, number],
+    nodeOut: number,
     fdOut: number,
     outAt: readonly [number, number],
     size: number,

@@ -84,6 +84,14 @@ function extentOf(ov: Overlay, limit: number): Pick<BulkCopy, 'size' | 'words'> 
   return { size: limit, words: [limit >>> 0, Math.floor(limit / 0x1_0000_0000)] };
 }
 
+/**
+ * A copy is synced for its data, which a crash must not take from a file that has its new name already.
+ * An empty one, or one that is about to be truncated, has none, and the upper's journal keeps the rest in
+ * order (ovl_copy_up_data does not sync it either). The node's statx is at STAT_A.
+ */
+export const needsSync = (ov: Overlay, limit: number): boolean =>
+  ov.durable && extentOf(ov, limit).size > 0;
+
 /** Copies a node's data to an empty file; the node's statx is at STAT_A. */
 function copyData(ov: Overlay, node: number, out: number, limit: number): number {
   const { native } = ov.sys;
@@ -115,7 +123,7 @@ export function copyUpData(ov: Overlay, node: number, limit: number): number {
   if (bulk === PARKED) return bulk;
   let done = bulk ?? native.ftruncate(out, 0, 0);
   if (done >= 0 && bulk === undefined) done = copyData(ov, node, out, limit);
-  if (done >= 0 && bulk === undefined && ov.durable) done = native.fsync(out);
+  if (done >= 0 && bulk === undefined && needsSync(ov, limit)) done = native.fsync(out);
   if (done >= 0 && capability > 0)
     done = native.setxattr(dir, name, CAPABILITY, XATTR, capability, 0);
   if (done >= 0) done = native.removexattr(dir, name, `${ov.markPrefix}metacopy`);

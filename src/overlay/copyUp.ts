@@ -18,7 +18,7 @@ import {
 } from '../sys/constants.js';
 import { DENTS, DENTS_SIZE, STAT_A, STAT_B, type Sys, XATTR } from '../sys/sys.js';
 import { decorate } from './copyAttrs.js';
-import { bulkData, copyUpData, makeFile, syncFile } from './copyData.js';
+import { bulkData, copyUpData, makeFile, needsSync, syncFile } from './copyData.js';
 import { ALL, METADATA, planSource, type Source } from './copySource.js';
 import { xinoHi } from './identity.js';
 import { F_COVERED, F_IMPURE, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
@@ -81,7 +81,8 @@ function copyUpOne(ov: Overlay, node: number, limit: number): number {
   const temp = ready?.temp ?? ov.work?.tempName() ?? '';
   let code = ready ? 0 : makeTemp(ov, node, plan, work, temp);
   if (code >= 0) code = decorate(ov, node, plan, work, temp);
-  if (code >= 0 && ov.durable && copies && !ready) code = syncFile(ov.sys, work, temp);
+  if (code >= 0 && copies && !ready && needsSync(ov, plan.limit))
+    code = syncFile(ov.sys, work, temp);
   if (code >= 0) code = native.statx(work, temp, AT_SYMLINK_NOFOLLOW, STATX_INO, STAT_B);
   if (code >= 0) code = publish(ov, node, plan, work, temp);
   if (code < 0) {

@@ -138,13 +138,13 @@ export class DirIndex {
   }
 
   nameAt(position: number): string {
-    return this.#nameOf(this.#ordered().slots[position]);
+    return this.nameOf(this.#ordered().slots[position]);
   }
 
   /** The slot of the name at `position`; undefined when that was removed. */
   slotAt(position: number): number | undefined {
     const slot = this.#ordered().slots[position];
-    return this.#own || this.#gone ? this.slot(this.#nameOf(slot)) : slot;
+    return this.#own || this.#gone ? this.slot(this.nameOf(slot)) : slot;
   }
 
   /** Cookie of the name at `position`: after it, a listing goes on with the next. */
@@ -161,7 +161,7 @@ export class DirIndex {
     return (this.#order ??= this.#sort());
   }
 
-  readonly #nameOf = (slot: number): string => this.#of(slot).name(this.#at(slot));
+  readonly nameOf = (slot: number): string => this.#of(slot).name(this.#at(slot));
 
   #sort(): Order {
     const [below, own] = [this.#below, this.#own];
@@ -170,7 +170,7 @@ export class DirIndex {
     const more = own.all().filter((slot) => below.slot(own.name(slot)) === undefined);
     return below.order().with(
       more.map((slot) => slot + this.#own0),
-      this.#nameOf,
+      this.nameOf,
     );
   }
 }

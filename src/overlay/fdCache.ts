@@ -89,6 +89,11 @@ export class FdCache {
     return fd;
   }
 
+  /** As get, but that is no use of it. */
+  has(owner: number, kind: FdKind, id: number): boolean {
+    return this.#cache.has((owner * KINDS + kind) * ID_RANGE + id);
+  }
+
   put(owner: number, kind: FdKind, id: number, fd: number): void {
     this.#cache.set((owner * KINDS + kind) * ID_RANGE + id, fd);
   }

@@ -30,6 +30,7 @@ export function read(
   lo: number,
   hi: number,
 ): number {
+  if (lo === 0 && hi === 0) ov.ahead.reading = node;
   const fd = ov.file(node);
   const got = fd < 0 ? fd : ov.sys.native.pread(fd, at, size, lo, hi);
   if (got > 0) ov.bytesRead += got;
@@ -63,7 +64,9 @@ export function write(
   if (fd < 0) return fd;
   const capable = cached && ov.table.has(node, F_CAPABLE);
   const capability = capable ? ov.sys.xattr(fd, '', CAPABILITY) : -E.ENODATA;
+  ov.times?.hold(node, fd);
   const written = writeAll(ov, fd, at, size, lo, hi, cached);
+  ov.times?.put(fd);
   if (written > 0) ov.bytesWritten += written;
   if (written >= 0 && typeof capability === 'string') keepCapability(ov, fd, capability);
   if (written < 0 || !kill) return written;
@@ -112,7 +115,9 @@ export function fallocate(
   const fd = writable(ov, node);
   if (fd < 0) return fd;
   const { native } = ov.sys;
+  ov.times?.hold(node, fd);
   const code = native.fallocate(fd, mode, off[0], off[1], length[0], length[1]);
+  ov.times?.put(fd);
   return code < 0 ? code : killSetIdsFor(ov, node, caller);
 }
 
@@ -147,10 +152,12 @@ export function copyFileRange(
   const { native } = ov.sys;
   const { pool } = ov.bulk;
   const setId = (ov.table.mode(to) & (S_ISUID | S_ISGID)) !== 0;
-  if (step >= BULK_LEAST && !setId && pool?.range(input, fromOff, out, toOff, step) === true) {
+  if (step >= BULK_LEAST && !setId && pool?.range(input, fromOff, to, out, toOff, step) === true) {
     return LATER;
   }
+  ov.times?.hold(to, out);
   const copied = native.copyFileRange(input, fromOff[0], fromOff[1], out, toOff[0], toOff[1], step);
+  ov.times?.put(out);
   if (copied > 0) {
     ov.bytesRead += copied;
     ov.bytesWritten += copied;

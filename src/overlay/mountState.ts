@@ -20,12 +20,20 @@ import { IdMap } from './ids.js';
 import type { Listings, SharedListings } from './listings.js';
 import { LowerTable } from './lowers.js';
 import { Overrides } from './overrides.js';
+import { ReadAhead } from './readAhead.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir.js';
 import { openXino, type Xino } from './xino.js';
 
 /** The session's side of a node's data descriptor: `next` answers READ and WRITE with it. fd -1: none. */
 export type SetBacking = (node: number, fd: number, writable: boolean) => void;
+
+/** The session's side of modification times that the kernel keeps (Native.keepTimes). */
+export interface TimePort {
+  readonly hold: (node: number, fd: number) => void;
+  readonly put: (fd: number) => void;
+  readonly set: (node: number, seconds: number, nanoseconds: number) => void;
+}
 
 export interface OverlayParts {
   readonly sys: Sys;
@@ -82,6 +90,7 @@ export abstract class MountState {
   /** Data that is being copied up. */
   readonly bulk: BulkCopies;
   readonly hit = new Hit();
+  readonly ahead = new ReadAhead();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
   readonly xino: Xino | undefined;
   /** Read-only with an index: the upper's layer id, and the place of the index. */
@@ -89,6 +98,11 @@ export abstract class MountState {
   /** Another mount changes the upper meanwhile: what is found by name is examined anew (live.ts). */
   readonly live: boolean;
   setBacking: SetBacking = () => undefined;
+  /**
+   * With the writeback cache: what the kernel shows as a file's mtime is its own, and no change of
+   * data may change the upper file's but the SETATTR that says so (native/times.h).
+   */
+  times: TimePort | undefined;
   /** The data plane; may still become the cached one at INIT. */
   passthrough = false;
   /** The passthrough plane's; absent in the cached one. */

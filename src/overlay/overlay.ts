@@ -216,14 +216,28 @@ export class Overlay extends MountState {
    */
   file(node: number): number {
     const cached = this.fds.get(this.owner, FdKind.File, node);
-    if (cached !== undefined) return cached;
-    const incomplete = this.table.has(node, F_METACOPY | F_COVERED);
-    const writable = this.table.has(node, F_UPPER) && !incomplete && this.isPlain(node);
-    const fd = this.openFile(node, writable ? O_RDWR : O_RDONLY);
-    if (fd < 0) return fd;
-    this.fds.put(this.owner, FdKind.File, node, fd);
+    if (cached !== undefined && !this.ahead.take(node)) return cached;
+    const writable = this.#isWritable(node);
+    const fd = cached ?? this.#openKept(node, writable);
     // What is written to a file with capabilities passes through `io.write`, which keeps them.
-    this.setBacking(node, fd, writable && !this.table.has(node, F_CAPABLE));
+    if (fd >= 0) this.setBacking(node, fd, writable && !this.table.has(node, F_CAPABLE));
+    return fd;
+  }
+
+  /** Opens a regular file that `file` will be asked for; -EEXIST when it is open, -errno. */
+  openAhead(node: number): number {
+    const open = this.fds.has(this.owner, FdKind.File, node);
+    return open ? -E.EEXIST : this.#openKept(node, this.#isWritable(node));
+  }
+
+  #isWritable(node: number): boolean {
+    const incomplete = this.table.has(node, F_METACOPY | F_COVERED);
+    return this.table.has(node, F_UPPER) && !incomplete && this.isPlain(node);
+  }
+
+  #openKept(node: number, writable: boolean): number {
+    const fd = this.openFile(node, writable ? O_RDWR : O_RDONLY);
+    if (fd >= 0) this.fds.put(this.owner, FdKind.File, node, fd);
     return fd;
   }
 

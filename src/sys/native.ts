@@ -114,6 +114,8 @@ export interface Native {
    * set by ftruncate, so holes stay holes. Returns 0 or -errno (ENOSPC, EDQUOT, EIO, EFBIG ...).
    */
   copyData(fdIn: number, fdOut: number, sizeLo: number, sizeHi: number): number;
+  /** posix_fadvise(2), POSIX_FADV_WILLNEED for the first `size` bytes: the disk is asked, not waited for. */
+  willNeed(fd: number, size: number): number;
   fsync(fd: number): number;
   fdatasync(fd: number): number;
   syncfs(fd: number): number;
@@ -179,12 +181,13 @@ export interface Native {
    * may be closed at once. -EAGAIN: the pool takes no more, answer it here.
    */
   poolSync(slot: number, fd: number, dataOnly: boolean): number;
-  /** As poolSync, for a COPY_FILE_RANGE. */
+  /** As poolSync, for a COPY_FILE_RANGE to the file of `nodeOut`. */
   poolRange(
     slot: number,
     fdIn: number,
     inLo: number,
     inHi: number,
+    nodeOut: number,
     fdOut: number,
     outLo: number,
     outHi: number,
@@ -228,6 +231,17 @@ export interface Native {
    * always goes to the engine.
    */
   setBacking(slot: number, nodeid: number, fd: number, writable: boolean): void;
+  /**
+   * The kernel keeps the modification times of the slot's regular files (writeback cache): from now
+   * on WRITE inside `next` and the pool's jobs leave those of the files they write to.
+   */
+  keepTimes(slot: number): void;
+  /** A change of the data of `fd`, the file of `nodeid`, begins; at its end comes `putHeldTime`, and no second one between. */
+  holdTime(slot: number, nodeid: number, fd: number): void;
+  /** Gives `fd` the modification time it had at `holdTime`, or, while the pool writes to it, is to have. */
+  putHeldTime(fd: number): void;
+  /** The file of `nodeid` has been given this modification time, which the pool must not undo. */
+  timeSet(slot: number, nodeid: number, seconds: number, nanoseconds: number): void;
   /** True when `next` used the backing of `nodeid` since the last call (for the LRU's second chance). */
   backingUsed(slot: number, nodeid: number): boolean;
   /**

@@ -73,7 +73,7 @@ interface Side {
   readonly lowersBefore: readonly Manifest[];
 }
 
-/** What one driver answered, and the merged tree it showed at the end. */
+/** What one driver answered, and the merged tree it showed at the end: exact times. */
 interface Outcome {
   readonly answers: readonly string[];
   readonly tree: Manifest;
@@ -113,7 +113,7 @@ function hasUserXattrs(fields: ReadonlyMap<string, string>): boolean {
   return type === S_IFREG || type === S_IFDIR;
 }
 
-/** The tree with present times as one class. */
+/** The tree, as whoever mounts this upper must see it. */
 async function comparableTree(client: Client, driver: Driver, terms: Terms): Promise<Manifest> {
   const tree = await manifest(client, '.', true);
   const plain = new Map<string, ReadonlyMap<string, string>>();
@@ -131,13 +131,21 @@ async function comparableTree(client: Client, driver: Driver, terms: Terms): Pro
     if (terms.features === 'user' || (terms.features === 'userxattr' && !hasUserXattrs(fields)))
       for (const field of ['link', 'd_ino', 'ino']) copy.delete(field);
     if (!terms.countLinks) for (const field of ['nlink', 'link', 'ino']) copy.delete(field);
-    if (timeClass(fields.get('mtime') ?? '', terms.started) === 'now') {
-      copy.set('mtime', 'now');
-      copy.delete('ns');
-    }
     plain.set(path, copy);
   }
   return plain;
+}
+
+/** The tree with present times as one class: two drivers do not write at the same time. */
+function anyPresent(tree: Manifest, { started }: Terms): Manifest {
+  return new Map(
+    [...tree].map(([path, fields]) => {
+      if (timeClass(fields.get('mtime') ?? '', started) !== 'now') return [path, fields];
+      const copy = new Map([...fields, ['mtime', 'now']]);
+      copy.delete('ns');
+      return [path, copy];
+    }),
+  );
 }
 
 /** Two clients, whose operations happen in the order of the list. */
@@ -243,12 +251,12 @@ async function compareSides(
   const mine = await perform(subject, operations, terms);
   const theirs = await perform(reference, operations, terms);
   const { found, diverged, context } = compareAnswers(operations, mine, theirs, terms);
-  const kept = isKeptMtime(mine.tree, theirs.tree, context);
+  const [left, right] = [anyPresent(mine.tree, terms), anyPresent(theirs.tree, terms)];
+  const kept = isKeptMtime(left, right, context);
   // Inode numbers are compared where both drivers show the same upper.
   const ignore: Ignore = (path, field) => field === 'ino' || kept(path, field);
   if (!diverged)
-    for (const text of differences(mine.tree, theirs.tree, ignore))
-      found.push({ where: 'tree', text });
+    for (const text of differences(left, right, ignore)) found.push({ where: 'tree', text });
   found.push(...(await lowersChanged(subject)), ...(await lowersChanged(reference)));
   found.push(...(await swapped(reference.driver, subject, mine.tree, terms)));
   found.push(...(await swapped(subject.driver, reference, theirs.tree, terms)));

@@ -1,8 +1,11 @@
 /** Which objects of a layer are whiteouts: type × name × xattrs, alone and over a lower layer. */
 import { afterEach, describe, expect, it } from 'vitest';
+import { E } from '../../src/base/errno.js';
 import { dotHidden, dotWhiteout, isDotMark } from '../../src/layer/whiteout.js';
 import { readEntries } from '../../src/layer/directory.js';
 import { indexOf } from '../../src/overlay/readdir.js';
+import type { Native } from '../../src/sys/native.js';
+import { Sys } from '../../src/sys/sys.js';
 import { Engine } from '../support/engine.js';
 import { has } from '../support/needs.js';
 import {
@@ -227,6 +230,30 @@ describe.skipIf(!has({ root: true }))('readEntries', () => {
     });
     expect(code).toBe(0);
     expect(got.toSorted()).toEqual(names.toSorted());
+  });
+
+  it('leaves out only what is gone, where the file system tells no types', async () => {
+    e = await Engine.open({ lowers: [[dir('d'), file('d/one'), file('d/two')]] });
+    const place = e.ov.table.lower(e.node('d'));
+    const fd = e.ov.lowerDir(e.ov.lowers.place(place, 0));
+    const { native, u8, u16 } = e.sys;
+    const failing = (errno: number): Sys => {
+      const changed: Partial<Native> = {
+        getdents64(from, at, size) {
+          const bytes = native.getdents64(from, at, size);
+          for (let entry = at; entry < at + bytes; entry += u16[(entry + 16) >> 1])
+            u8[entry + 18] = 0;
+          return bytes;
+        },
+        statx: (from, name, flags, mask, at) =>
+          name === 'one' ? errno : native.statx(from, name, flags, mask, at),
+      };
+      return new Sys({ ...native, ...changed });
+    };
+    const got: string[] = [];
+    const code = readEntries(failing(-E.ENOENT), fd, (name, type) => got.push(`${name} ${type}`));
+    expect([code, got]).toEqual([0, ['two 8']]);
+    expect(readEntries(failing(-E.EIO), fd, () => undefined)).toBe(-E.EIO);
   });
 
   it('tells an errno of what is no directory', async () => {

@@ -80,7 +80,6 @@ export function parseLine(line: string): Result {
 interface Waiting {
   readonly resolve: (line: string) => void;
   readonly reject: (error: Error) => void;
-  readonly what: string;
 }
 
 export class Client {
@@ -151,7 +150,7 @@ export class Client {
           then(value);
         };
       };
-      this.waiting.push({ resolve: settle(resolve), reject: settle(reject), what: text });
+      this.waiting.push({ resolve: settle(resolve), reject: settle(reject) });
       this.child.stdin?.write(`${text}\n`, 'latin1');
     });
   }

@@ -209,9 +209,11 @@ export class Engine {
     this.sys.u8.set(bytes, IN);
     this.sys.u8.fill(0xee, OUT, OUT + 4096);
     const length = dispatch(this.session);
+    const reply = length === 0 ? undefined : Buffer.from(this.sys.u8.slice(OUT, OUT + length));
     // As the engine thread does between requests.
+    if (this.ov.ahead.reading !== 0) this.ov.ahead.go(this.ov);
     this.fds.flush();
-    return length === 0 ? undefined : new Reply(Buffer.from(this.sys.u8.slice(OUT, OUT + length)));
+    return reply && new Reply(reply);
   }
 
   ask(opcode: number, node: number, body: Uint8Array = Buffer.alloc(0), uid = UID): Reply {

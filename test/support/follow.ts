@@ -25,6 +25,7 @@ export async function withFollowing(
   try {
     const end = performance.now() + START_MS;
     while (mountDevice(mountpoint) === undefined && performance.now() < end) await sleep(20);
+    if (mountDevice(mountpoint) === undefined) throw new Error(`no mount on ${mountpoint} in time`);
     await body(host.pid ?? -1);
   } finally {
     await new Mounted('stratafs', mountpoint).unmount().finally(() => {
