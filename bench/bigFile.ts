@@ -2,7 +2,7 @@
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-const MIB = 1024 * 1024;
+export const MIB = 1024 * 1024;
 
 /** Writes a file of `bytes`. No block of the file is like another, so that no store can fold them. */
 export function writeBig(path: string, bytes: number): void {

@@ -66,6 +66,43 @@ async function libraries() {
 
 type Libraries = Awaited<ReturnType<typeof libraries>>;
 
+/** What is drawn: the line of the kernel, the titles, the bars, and of each driver its span and its point. */
+function marksOf(
+  plot: Libraries['plot'],
+  rows: readonly TableRow[],
+  points: readonly Point[],
+  drivers: readonly string[],
+) {
+  const bad = new Set(points.filter((point) => point.bad).map(({ row }) => row));
+  const colour = (driver: string) => COLOURS[drivers.indexOf(driver) % COLOURS.length] ?? RED;
+  const symbol = (driver: string) => SYMBOLS[drivers.indexOf(driver) % SYMBOLS.length] ?? 'circle';
+  return [
+    plot.ruleX([1], { strokeOpacity: 0.5 }),
+    plot.axisY({
+      tickSize: 0,
+      fill: (title: string) => (bad.has(title) ? RED : 'currentColor'),
+      tickFormat: (title: string) => title.replaceAll('`', ''),
+    }),
+    plot.tickX(limitsOf(rows), { x: 'limit', y: 'row', stroke: 'currentColor', strokeWidth: 2 }),
+    plot.ruleY(points, {
+      y: 'row',
+      x1: 'least',
+      x2: 'most',
+      stroke: ({ driver }: Point) => colour(driver),
+      strokeOpacity: 0.5,
+    }),
+    plot.dot(points, {
+      x: 'ratio',
+      y: 'row',
+      r: 4,
+      symbol: ({ driver }: Point) => symbol(driver),
+      fill: ({ driver }: Point) => colour(driver),
+      stroke: ({ driver, bad: red }: Point) => (red ? RED : colour(driver)),
+      strokeWidth: 2,
+    }),
+  ];
+}
+
 function draw(
   { plot, document }: Libraries,
   group: Group,
@@ -81,9 +118,6 @@ function draw(
   const titles = rows
     .map(({ row }) => row.title)
     .filter((t) => points.some(({ row }) => row === t));
-  const bad = new Set(points.filter((point) => point.bad).map(({ row }) => row));
-  const colour = (driver: string) => COLOURS[shown.indexOf(driver) % COLOURS.length] ?? RED;
-  const symbol = (driver: string) => SYMBOLS[shown.indexOf(driver) % SYMBOLS.length] ?? 'circle';
   const chart: unknown = plot.plot({
     // The types of a browser are not loaded here.
     document: document as never,
@@ -93,31 +127,7 @@ function draw(
     marginTop: top,
     x: { type: 'log', grid: true, label: `times ${KERNEL} (less is better)`, tickFormat: String },
     y: { domain: titles, label: null, axis: null },
-    marks: [
-      plot.ruleX([1], { strokeOpacity: 0.5 }),
-      plot.axisY({
-        tickSize: 0,
-        fill: (title: string) => (bad.has(title) ? RED : 'currentColor'),
-        tickFormat: (title: string) => title.replaceAll('`', ''),
-      }),
-      plot.tickX(limitsOf(rows), { x: 'limit', y: 'row', stroke: 'currentColor', strokeWidth: 2 }),
-      plot.ruleY(points, {
-        y: 'row',
-        x1: 'least',
-        x2: 'most',
-        stroke: ({ driver }: Point) => colour(driver),
-        strokeOpacity: 0.5,
-      }),
-      plot.dot(points, {
-        x: 'ratio',
-        y: 'row',
-        r: 4,
-        symbol: ({ driver }: Point) => symbol(driver),
-        fill: ({ driver }: Point) => colour(driver),
-        stroke: ({ driver, bad: red }: Point) => (red ? RED : colour(driver)),
-        strokeWidth: 2,
-      }),
-    ],
+    marks: marksOf(plot, rows, points, shown),
   });
   return finish((chart as { outerHTML: string }).outerHTML, group, shown);
 }

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Driver } from './types.js';
 
-export const PLAIN = 'plain directory';
+const PLAIN = 'plain directory';
 export const KERNEL = 'kernel overlayfs';
 export const FUSE_OVERLAYFS = 'fuse-overlayfs';
 export const STRATAFS = 'stratafs';

@@ -19,14 +19,13 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { writeBig } from './bigFile.js';
+import { MIB, writeBig } from './bigFile.js';
 import type { Fixture } from './types.js';
 
 /** Counted up when the recipe changes, so that an old fixture is not taken for a new one. */
 const RECIPE = 1;
 const LARGEST_FILE = 128 * 1024;
 const SMALL_FILE = 16 * 1024;
-const MIB = 1024 * 1024;
 
 interface TreePlan {
   readonly files: number;

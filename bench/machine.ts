@@ -16,7 +16,7 @@ export interface Machine {
 }
 
 /** The words of a command, or undefined when it cannot be run. */
-export function ask(command: readonly string[], cwd = '/'): string | undefined {
+function ask(command: readonly string[], cwd = '/'): string | undefined {
   const [program = '', ...args] = command;
   const result = spawnSync(program, args, { cwd, encoding: 'utf8', timeout: 10_000 });
   return result.status === 0 ? `${result.stdout}${result.stderr}`.trim() : undefined;

@@ -17,7 +17,7 @@ export interface BenchOptions {
   readonly leavesOut: (trial: Trial, driver: Driver) => string | undefined;
 }
 
-export const HELP = `Measures union mounts side by side: each trial in a fresh process, drivers in turn.
+const HELP = `Measures union mounts side by side: each trial in a fresh process, drivers in turn.
 
   npm run bench -- [options]
 

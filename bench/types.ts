@@ -31,7 +31,7 @@ export interface Row {
 }
 
 /** What a trial measured: values by row id, in the row's unit. */
-export type Values = Readonly<Record<string, number>>;
+type Values = Readonly<Record<string, number>>;
 
 /** Requests by workload, then by opcode. */
 export type Requests = Readonly<Record<string, Readonly<Record<string, number>>>>;

@@ -5,11 +5,10 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { MIB } from '../bigFile.js';
 import { median } from '../statistics.js';
 import type { Context, Trial } from '../types.js';
 import { MS, once, target } from './shape.js';
-
-const MIB = 1024 * 1024;
 
 const sequentialWrite: Trial = {
   name: 'write',

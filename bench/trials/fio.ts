@@ -1,10 +1,10 @@
 /** Data by fio, as a table: each job a row, in µs for each read or write. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { MIB } from '../bigFile.js';
 import type { Context, Outcome, Trial } from '../types.js';
 import { target } from './shape.js';
 
-const MIB = 1024 * 1024;
 /** What the jobs work on: the beginning of the large file, or an upper file of this size. */
 const REGION = 64 * MIB;
 

@@ -1,6 +1,7 @@
 /** What tells the data planes apart: the price of an open, and of a page kept twice. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { MIB } from '../bigFile.js';
 import { SIZES } from '../parts/sizes.js';
 import { median } from '../statistics.js';
 import type { Context, Row, Trial } from '../types.js';
@@ -39,7 +40,6 @@ const sizes: Trial = {
 };
 
 const CONTAINERS = 10;
-const MIB = 1024 * 1024;
 /** Of the image's large file, in MiB. */
 const READ = 64;
 

@@ -20,7 +20,7 @@ export const orOne = (command: string): readonly string[] => [
  * The median of the cold runs, one run to warm up, the median of a few warm ones. Only the first
  * cold run finds a server that knows nothing; the others are for work that the disk dominates.
  */
-export function coldAndWarm(
+function coldAndWarm(
   context: Context,
   id: string,
   root: string,

@@ -4,17 +4,14 @@
  * decision needs besides is read from /proc/PID/status; the caller waits for its answer meanwhile.
  */
 import type { Asker } from '../overlay/attr.js';
-import type { Caller } from '../overlay/create.js';
+import type { Caller } from '../overlay/newObject.js';
 import { NO_ID } from '../overlay/ids.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { IN_HEADER, STATX } from '../protocol/layout.js';
 import { AT_FDCWD, O_RDONLY, STATX_INO } from '../sys/constants.js';
 import { IN } from '../sys/memory.js';
 import { STAT_C, type Sys, XATTR, XATTR_MAX } from '../sys/sys.js';
-
-/** Bits of CapEff (capabilities(7)). */
-const CAP_FSETID = 4;
-const CAP_SYS_ADMIN = 21;
+import { CAP_FSETID, CAP_SYS_ADMIN, hasCapability } from '../sys/userns.js';
 
 const SIGKILL_BIT = 8n;
 
@@ -123,9 +120,6 @@ function lineOf(status: string, name: string): string {
 /** The file system's ID is the last of the four (proc_pid_status(5)). */
 const lastOf = (status: string, name: string): string =>
   lineOf(status, name).split(' ').at(-1) ?? '';
-
-const hasCapability = (status: string, bit: number): boolean =>
-  ((BigInt(`0x${lineOf(status, 'CapEff') || '0'}`) >> BigInt(bit)) & 1n) === 1n;
 
 /** The number of a process's user namespace; 0 when it cannot be told. */
 function userNamespace(sys: Sys, process: string): number {

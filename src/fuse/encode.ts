@@ -7,7 +7,7 @@ import { NO_ID } from '../overlay/ids.js';
 import { ATTR, ATTR_OUT, ENTRY_OUT, STATX, STATX_OUT } from '../protocol/layout.js';
 
 /** Seconds that names and attributes stay valid: practically for ever, since nothing changes behind the mount's back. */
-export const FOREVER = 0x7fff_ffff;
+const FOREVER = 0x7fff_ffff;
 
 /** The same where another mount changes the upper. */
 const BRIEFLY = 1;
@@ -19,7 +19,7 @@ const attrValidity = (ov: Overlay, node: number): number =>
   ov.table.has(node, F_ASK) ? 0 : validity(ov);
 
 /** fuse_attr at `out` of `node`, whose statx is at `stat`. */
-export function encodeAttr(ov: Overlay, node: number, stat: number, out: number): void {
+function encodeAttr(ov: Overlay, node: number, stat: number, out: number): void {
   const { u32 } = ov.sys;
   const s = stat >> 2;
   const o = out >> 2;
@@ -59,7 +59,7 @@ function copyTime(u32: Uint32Array, from: number, sec: number, nsec: number): vo
 }
 
 /** new_encode_dev of the kernel: 12 bits of major, 20 of minor. */
-export const encodeDev = (major: number, minor: number): number =>
+const encodeDev = (major: number, minor: number): number =>
   ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
 
 export const devMajor = (dev: number): number => (dev >>> 8) & 0xfff;

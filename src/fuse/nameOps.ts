@@ -1,7 +1,8 @@
 /** Requests about names: lookup, create, remove, rename, link. */
 import { E } from '../base/errno.js';
 import { isChr, S_IFDIR, S_IFLNK, S_IFMT } from '../base/mode.js';
-import { create, createWhiteout, type Creation, type Make } from '../overlay/create.js';
+import { create, createWhiteout } from '../overlay/create.js';
+import type { Creation, Make } from '../overlay/newObject.js';
 import { Found } from '../overlay/hit.js';
 import { lose, renew } from '../overlay/live.js';
 import { link } from '../overlay/link.js';

@@ -4,7 +4,8 @@
  */
 import { E, PARKED } from '../base/errno.js';
 import { S_IFREG } from '../base/mode.js';
-import { create, createTmpfile, type Make } from '../overlay/create.js';
+import { create, createTmpfile } from '../overlay/create.js';
+import type { Make } from '../overlay/newObject.js';
 import { NO_BACKING, openFile, openNew } from '../overlay/passthrough.js';
 import { unlink } from '../overlay/remove.js';
 import { Fopen, OPEN_KILL_SUIDGID } from '../protocol/flags.js';

@@ -14,7 +14,8 @@ const UUID_AT = 5;
 const FLAG_BIG_ENDIAN = 1;
 /** OVL_FH_FLAG_PATH_UPPER: the handle of an object of the upper. */
 export const FLAG_UPPER = 4;
-const HANDLE_MAX = 128;
+/** MAX_HANDLE_SZ (name_to_handle_at(2)): bytes of a handle at most. */
+export const HANDLE_MAX = 128;
 
 /**
  * Writes the origin value of `dirfd`/`name` of a lower layer to the XATTR buffer; returns its

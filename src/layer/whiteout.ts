@@ -20,7 +20,7 @@ import { AT_SYMLINK_NOFOLLOW, STATX_TYPE } from '../sys/constants.js';
 import { STAT_C, type Sys, XATTR, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 import { markSpaces, noXattr, NESTED_WHITEOUT, TRUSTED } from './xattrs.js';
 
-export const WH_PREFIX = '.wh.';
+const WH_PREFIX = '.wh.';
 const WH_OPAQUE = '.wh..wh..opq';
 /** A `.wh.` file can hide names up to this length. */
 const WH_NAME_MAX = 255 - WH_PREFIX.length;

@@ -21,6 +21,8 @@ const KNOWN = new Set([
 ]);
 
 export const CAPABILITY = 'security.capability';
+export const ACCESS_ACL = 'system.posix_acl_access';
+export const DEFAULT_ACL = 'system.posix_acl_default';
 
 const BOTH = [USER, TRUSTED];
 const USER_ONLY = [USER];
@@ -70,13 +72,8 @@ export const isPrivate = (key: string, prefix: string): boolean =>
   toClient(key, prefix) === undefined;
 
 /** A copy-up that cannot carry these fails; of others EOPNOTSUPP is accepted (ovl_must_copy_xattr). */
-export function mustCopy(key: string): boolean {
-  return (
-    key === 'system.posix_acl_access' ||
-    key === 'system.posix_acl_default' ||
-    key.startsWith('security.')
-  );
-}
+export const mustCopy = (key: string): boolean =>
+  key === ACCESS_ACL || key === DEFAULT_ACL || key.startsWith('security.');
 
 /** The first name below `prefix` on directory `dirfd` that is neither a known mark nor a client's. */
 export function unknownMark(sys: Sys, dirfd: number, prefix: string): string | undefined {

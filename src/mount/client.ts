@@ -14,7 +14,7 @@ export interface Served extends MountInfo {
 }
 
 /** One request, one answer; undefined when nobody listens there (any more). */
-export async function request(socketPath: string, what: Request): Promise<unknown> {
+async function request(socketPath: string, what: Request): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(socketPath);
     let text = '';

@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
 
-export interface MountCommand {
+interface MountCommand {
   readonly kind: 'mount';
   /** Every -o, in order. */
   readonly options: readonly string[];

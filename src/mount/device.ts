@@ -1,7 +1,7 @@
 /** The mount itself: /dev/fuse, mount(2), and fusermount3 where that takes privilege we lack. */
 import { display } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';
-import { AT_FDCWD, O_RDWR } from '../sys/constants.js';
+import { AT_FDCWD, MNT_DETACH, O_RDWR } from '../sys/constants.js';
 import { SCRATCH } from '../sys/memory.js';
 import type { Native } from '../sys/native.js';
 import type { MountPlan } from './options.js';
@@ -9,7 +9,6 @@ import { MS } from './optionTable.js';
 
 /** The type the mount table shows; engines and `stratafs unmount` know our mounts by it. */
 export const MOUNT_TYPE = 'fuse.stratafs';
-const MNT_DETACH = 2;
 
 /** What fusermount3 takes as words instead of MS_* (its own list, util/fusermount.c). */
 const WORDS: readonly (readonly [number, string])[] = [

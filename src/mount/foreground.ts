@@ -1,6 +1,5 @@
 /** `--foreground`: serves one mount in this process, until it is unmounted or told to end. */
 import { unlinkSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { E, UserError } from '../base/errno.js';
 import { writeLine } from '../sys/log.js';
 import { loadNative } from '../sys/native.js';
@@ -10,8 +9,6 @@ import type { MountPlan } from './options.js';
 import { errnoOf } from './paths.js';
 import { ownSocket } from './runtime.js';
 import { MountServer } from './server.js';
-
-const STOP_MS = 1000;
 
 /** Mounts, serves and ends the process: with 0 once unmounted, with 1 when the mount does not come up. */
 export async function serveForeground(plan: MountPlan): Promise<never> {
@@ -52,7 +49,7 @@ export async function serveForeground(plan: MountPlan): Promise<never> {
   }
   await done.promise;
   server.close();
-  await Promise.race([mounts.stop(), sleep(STOP_MS)]);
+  await mounts.stop();
   if (socket !== '') removeSocket(socket, log);
   return native.exitNow(0);
 }

@@ -6,7 +6,6 @@
  */
 import { statSync, unlinkSync } from 'node:fs';
 import { E, errnoName } from '../base/errno.js';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { writeLine } from '../sys/log.js';
 import { loadNative } from '../sys/native.js';
 import { Mounts } from './mounts.js';
@@ -16,7 +15,6 @@ import { MountServer } from './server.js';
 const SOCKET_FD = 3;
 /** Who started the host is about to ask; if that never comes, the host must not stay. */
 const FIRST_REQUEST_MS = 10_000;
-const STOP_MS = 1000;
 
 const path = process.argv[2];
 if (!path) {
@@ -58,7 +56,7 @@ async function end(): Promise<void> {
   server.close();
   try {
     await mounts.unmountAll();
-    await Promise.race([mounts.stop(), sleep(STOP_MS)]);
+    await mounts.stop();
   } catch (error) {
     log(`while ending: ${String(error)}`);
   }

@@ -6,43 +6,26 @@ import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
-import type { FromEngine, MountStats } from '../fuse/messages.js';
+import type { MountStats } from '../fuse/messages.js';
 import { AT_FDCWD, OPEN_TREE_CLONE } from '../sys/constants.js';
 import type { Native } from '../sys/native.js';
+import { type Answer, bringUp, type LiveMount } from './bringUp.js';
 import { type Checked, checkPlan } from './checks.js';
 import { deferred } from './deferred.js';
-import { detach, mountDevice } from './device.js';
 import { EngineThread } from './engineThread.js';
 import { DirectoryLock } from './locks.js';
-import { deviceAt, placesOf, statDevice } from './mountTable.js';
+import { placesOf, statDevice } from './mountTable.js';
 import type { MountPlan } from './options.js';
 import type { FileId } from './paths.js';
 import { ThreadPool } from './threadPool.js';
 import { abortConnection, unmountPlace } from './unmount.js';
 import type { MountInfo } from './wire.js';
 
-type Answer = Extract<FromEngine, { readonly mount: number }>;
-
-/** The layers may be on a disk that has to spin up first; INIT itself takes microseconds. */
-const STEP_TIMEOUT_MS = 90_000;
 /** A thread takes a core to start: not while whoever asked for a mount begins to use it, or asks for more. */
 const SPARE_AFTER_MS = 100;
-/** How long mounts on their way may hold up the end of the process. */
+/** How long mounts on their way may hold up the end of the process, and then its idle threads. */
 const PENDING_MS = 5000;
-
-interface LiveMount {
-  readonly number: number;
-  readonly plan: MountPlan;
-  readonly checked: Checked;
-  readonly thread: EngineThread;
-  readonly locks: readonly DirectoryLock[];
-  /** "major:minor", once mounted. */
-  device: string;
-  /** The next thing the engine says about this mount. */
-  next: ((answer: Answer) => void) | undefined;
-  readonly ended: Promise<void>;
-  readonly end: () => void;
-}
+const STOP_MS = 1000;
 
 interface PendingQuery {
   readonly mount: number;
@@ -108,7 +91,7 @@ export class Mounts {
     const plan: MountPlan = live ? { ...asked, spec: { ...asked.spec, live: true } } : asked;
     const locks = await this.#lock(plan, checked);
     const mount = this.#place(plan, checked, locks);
-    const up = this.#bringUp(mount);
+    const up = bringUp(this.#native, mount, this.#log);
     this.#pending.add(up);
     try {
       await up;
@@ -162,18 +145,17 @@ export class Mounts {
     }
   }
 
-  /** Ends the idle threads; resolves when they are gone. */
+  /** Ends the idle threads; resolves when they are gone, or a little later without them. */
   async stop(): Promise<void> {
     this.#stopping = true;
     const idle = [...this.#pool.threads].filter((thread) => thread.mounts.size === 0);
-    await Promise.all(
-      idle.map(async (thread) => {
-        // A thread that never came up is gone already.
-        await Promise.race([thread.ready, thread.gone]).catch(() => undefined);
-        if (!thread.dead) thread.post({ kind: 'stop' });
-        await thread.gone;
-      }),
-    );
+    const gone = idle.map(async (thread) => {
+      // A thread that never came up is gone already.
+      await Promise.race([thread.ready, thread.gone]).catch(() => undefined);
+      if (!thread.dead) thread.post({ kind: 'stop' });
+      await thread.gone;
+    });
+    await Promise.race([Promise.all(gone), sleep(STOP_MS)]);
   }
 
   // --- on the way up -------------------------------------------------------------------------
@@ -201,59 +183,6 @@ export class Mounts {
     };
     this.#all.set(number, mount);
     return mount;
-  }
-
-  async #bringUp(mount: LiveMount): Promise<void> {
-    const { number, plan, checked, thread } = mount;
-    const { mountpoint } = checked;
-    await thread.ready.catch((error: unknown) => {
-      throw new UserError(`the engine cannot start: ${String(error)}`);
-    });
-    const prepared = this.#expect(mount, 'prepared');
-    thread.post({ kind: 'prepare', mount: number, spec: plan.spec });
-    await prepared;
-    let fd: number;
-    try {
-      fd = mountDevice(this.#native, plan, mountpoint);
-    } catch (error) {
-      const ended = this.#expect(mount, 'ended');
-      thread.post({ kind: 'abandon', mount: number });
-      await ended;
-      throw error;
-    }
-    try {
-      const live = this.#expect(mount, 'live');
-      thread.post({ kind: 'serve', mount: number, deviceFd: fd });
-      await live;
-    } catch (error) {
-      const result = detach(this.#native, mountpoint);
-      if (result < 0) this.#log(`cannot unmount ${display(mountpoint)}: ${errnoText(result)}`);
-      throw error;
-    }
-    mount.device = deviceAt(mountpoint) ?? '';
-  }
-
-  /** The engine's next answer about `mount`, which must be of this kind; throws UserError otherwise. */
-  async #expect(mount: LiveMount, kind: Answer['kind']): Promise<void> {
-    const { promise, resolve } = deferred<Answer | undefined>();
-    mount.next = resolve;
-    const timer = setTimeout(() => {
-      resolve(undefined);
-    }, STEP_TIMEOUT_MS);
-    const answer = await promise;
-    clearTimeout(timer);
-    mount.next = undefined;
-    const where = display(mount.checked.mountpoint);
-    if (!answer) {
-      if (kind === 'prepared') mount.thread.post({ kind: 'abandon', mount: mount.number });
-      throw new UserError(
-        `the mount on ${where} was not ${kind} in time: look at the layers' disk`,
-      );
-    }
-    if (answer.kind === 'failed') throw new UserError(answer.message);
-    if (answer.kind !== kind) {
-      throw new UserError(`the mount on ${where} ended before it was live: try again`);
-    }
   }
 
   /** The mount only reads an upper that another mount changes. */

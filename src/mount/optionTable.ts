@@ -3,7 +3,7 @@
  */
 
 /** How the parser takes an option. */
-export type OptionKind =
+type OptionKind =
   /** A path or a list of paths. */
   | 'path'
   /** A file with more options; it is read before this table is asked. */

@@ -2,12 +2,11 @@
 import { writeFileSync } from 'node:fs';
 import { display } from '../base/bytes.js';
 import { E, errnoText } from '../base/errno.js';
+import { MNT_DETACH } from '../sys/constants.js';
 import { SCRATCH } from '../sys/memory.js';
 import type { Native } from '../sys/native.js';
 import { detach } from './device.js';
 import { placesOf } from './mountTable.js';
-
-const MNT_DETACH = 2;
 
 type Log = (line: string) => void;
 

@@ -5,7 +5,7 @@
  * does on an idmapped mount. It is never replaced by another.
  */
 import { E } from '../base/errno.js';
-import { CAPABILITY } from '../layer/xattrs.js';
+import { ACCESS_ACL, CAPABILITY, DEFAULT_ACL } from '../layer/xattrs.js';
 import type { Sys } from '../sys/sys.js';
 
 /** `(uid_t)-1`: no ID at all; chown(2) takes it for "leave that one alone", so it must not get there by mistake. */
@@ -42,7 +42,7 @@ function shift(
 }
 
 /** xattrs whose values hold IDs. */
-const ACLS = ['system.posix_acl_access', 'system.posix_acl_default'];
+const ACLS = [ACCESS_ACL, DEFAULT_ACL];
 
 /** struct posix_acl_xattr_entry: u16 tag, u16 permissions, u32 id, after a header of 4 bytes. */
 const ACL_HEADER = 4;

@@ -29,15 +29,8 @@ import {
   F_XWHITEOUTS,
 } from './inodeTable.js';
 import { coverByIndex, coverName, enterIndex } from './links.js';
-import {
-  EVERYWHERE,
-  fileRedirect,
-  hasMetacopy,
-  mayHoldCopies,
-  type Range,
-  refusesMetacopy,
-  walkLowers,
-} from './lowerWalk.js';
+import { fileRedirect, hasMetacopy, mayHoldCopies, refusesMetacopy } from './lowerMarks.js';
+import { EVERYWHERE, type Range, walkLowers } from './lowerWalk.js';
 import type { Overlay } from './overlay.js';
 import { indexAfterMany } from './readdir.js';
 import { mayBeGuarded } from './protect.js';

@@ -64,6 +64,11 @@ function keyLayersOf(lowers: readonly Layer[]): Map<number, number> {
   return keys;
 }
 
+function xinoOf({ sys, spec, layers, dataLayers }: OverlayParts): Xino | undefined {
+  const upper = spec.upper !== undefined;
+  return openXino(sys, { layers, dataLayers, upper, warns: spec.xino === 'on' });
+}
+
 /** The state of one mounted overlay, and what follows from how it was asked for. */
 export abstract class MountState {
   readonly sys: Sys;
@@ -153,12 +158,7 @@ export abstract class MountState {
     this.#keyLayers = keyLayersOf(lowers);
     for (const layer of [...parts.layers, ...dataLayers]) this.#layers.set(layer.id, layer);
     if (dataLayers.length > 0) this.data = new DataLayers(parts.sys, this.lowers, dataLayers);
-    const xino = openXino(parts.sys, {
-      layers: parts.layers,
-      dataLayers,
-      upper: parts.spec.upper !== undefined,
-      warns: parts.spec.xino === 'on',
-    });
+    const xino = xinoOf(parts);
     const level = parts.spec.xattrPermissions;
     if (level) this.overrides = new Overrides(parts.sys, level, parts.layers, parts.upper);
     // Numbers and types as shown are part of a listing, and what is a whiteout depends on the marks' prefix.

@@ -13,11 +13,23 @@ import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodeTable.js';
 import { xinoHi } from './identity.js';
 import { type LinkIndex, openIndex } from './linkIndex.js';
 import { Listings } from './listings.js';
-import { placeFlags } from './lowerWalk.js';
+import { placeFlags } from './lowerMarks.js';
 import { Overlay } from './overlay.js';
 import { passesThrough } from './plane.js';
 import type { OverlaySpec } from './spec.js';
 import { openWorkdir, type Workdir } from './workdir.js';
+
+/** What is open on the way to an overlay. */
+interface Opened {
+  /** What is merged, topmost first, the upper included. */
+  readonly layers: Layer[];
+  readonly dataLayers: Layer[];
+  upper: Layer | undefined;
+  work: Workdir | undefined;
+  links: LinkIndex | undefined;
+  /** The index of a read-only mount, as one more lower. */
+  index: Layer | undefined;
+}
 
 /** Throws a UserError with one sentence. */
 export function openOverlay(
@@ -26,32 +38,19 @@ export function openOverlay(
   fds: FdCache,
   listings = new Listings(),
 ): Overlay {
-  const layers: Layer[] = [];
-  const dataLayers: Layer[] = [];
-  let upper: Layer | undefined;
-  let work: Workdir | undefined;
-  let links: LinkIndex | undefined;
-  let index: Layer | undefined;
+  const opened: Opened = {
+    layers: [],
+    dataLayers: [],
+    upper: undefined,
+    work: undefined,
+    links: undefined,
+    index: undefined,
+  };
+  const { layers, dataLayers } = opened;
   let overlay: Overlay | undefined;
   try {
-    let id = 1;
-    if (spec.upper !== undefined) {
-      const top = openLayer(sys, spec.upper, id++, !spec.readOnly);
-      layers.push(top);
-      if (!spec.readOnly) upper = top;
-    }
-    for (const path of spec.lowers) layers.push(openLayer(sys, path, id++, false));
-    for (const path of spec.dataLayers ?? []) dataLayers.push(openLayer(sys, path, id++, false));
-    if (upper) {
-      if (spec.work === undefined)
-        throw new UserError('upperdir needs a workdir; give workdir=DIR');
-      work = openWorkdir(sys, spec.work, upper.root, spec.durability === 'volatile');
-    }
-    if (upper && work) links = openIndex(sys, { spec, upper, work, lowers: layers.slice(1) });
-    else if (spec.readOnly && spec.upper !== undefined && spec.work !== undefined) {
-      links = openFrozenIndex(sys, spec, layers);
-    }
-    if (links && !upper) index = links.asLayer(id);
+    openParts(sys, spec, opened);
+    const { upper, work, links, index } = opened;
     overlay = new Overlay({
       ...{ sys, spec, layers, dataLayers, upper, work, fds, links, listings },
       ...(index ? { frozen: { index, upper: layers[0] } } : {}),
@@ -61,11 +60,34 @@ export function openOverlay(
     return overlay;
   } catch (error) {
     overlay?.listings.leave();
-    if (index) closeLayer(sys, index);
-    links?.close();
-    work?.close();
+    if (opened.index) closeLayer(sys, opened.index);
+    opened.links?.close();
+    opened.work?.close();
     for (const layer of [...layers, ...dataLayers]) closeLayer(sys, layer);
     throw error;
+  }
+}
+
+/** Opens layers, workdir and index; `opened` has what is open, also when it throws. */
+function openParts(sys: Sys, spec: OverlaySpec, opened: Opened): void {
+  const { layers, dataLayers } = opened;
+  let id = 1;
+  if (spec.upper !== undefined) {
+    const top = openLayer(sys, spec.upper, id++, !spec.readOnly);
+    layers.push(top);
+    if (!spec.readOnly) opened.upper = top;
+  }
+  for (const path of spec.lowers) layers.push(openLayer(sys, path, id++, false));
+  for (const path of spec.dataLayers ?? []) dataLayers.push(openLayer(sys, path, id++, false));
+  const { upper } = opened;
+  if (upper) {
+    if (spec.work === undefined) throw new UserError('upperdir needs a workdir; give workdir=DIR');
+    const work = openWorkdir(sys, spec.work, upper.root, spec.durability === 'volatile');
+    opened.work = work;
+    opened.links = openIndex(sys, { spec, upper, work, lowers: layers.slice(1) });
+  } else if (spec.readOnly && spec.upper !== undefined && spec.work !== undefined) {
+    opened.links = openFrozenIndex(sys, spec, layers);
+    opened.index = opened.links?.asLayer(id);
   }
 }
 

@@ -1,7 +1,14 @@
 /** Extended attributes of nodes: read from the real object, changed on the upper one. */
 import { E } from '../base/errno.js';
 import { isChr, isDir, isReg, S_ISGID } from '../base/mode.js';
-import { CAPABILITY, NESTED_WHITEOUT, toClient, toDisk } from '../layer/xattrs.js';
+import {
+  ACCESS_ACL,
+  CAPABILITY,
+  DEFAULT_ACL,
+  NESTED_WHITEOUT,
+  toClient,
+  toDisk,
+} from '../layer/xattrs.js';
 import { SETXATTR_ACL_KILL_SGID } from '../protocol/flags.js';
 import { STATX } from '../protocol/layout.js';
 import { STATX_MODE } from '../sys/constants.js';
@@ -11,9 +18,6 @@ import { copyUpMeta } from './copyUp.js';
 import { F_ACL_DEFAULT, F_ACL_KNOWN, F_CAPABLE, F_UPPER } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
 import { APPEND, IMMUTABLE, refused } from './protect.js';
-
-const ACCESS_ACL = 'system.posix_acl_access';
-const DEFAULT_ACL = 'system.posix_acl_default';
 
 function objectDir(ov: Overlay, node: number): number {
   return isDir(ov.table.mode(node)) ? ov.realDirOf(node) : ov.realDir(node);

@@ -5,6 +5,7 @@
  */
 import { display } from '../base/bytes.js';
 import type { Layer } from '../layer/layer.js';
+import { HANDLE_MAX } from '../layer/origin.js';
 import { log } from '../sys/log.js';
 import { SMALL, type Sys } from '../sys/sys.js';
 
@@ -12,7 +13,6 @@ import { SMALL, type Sys } from '../sys/sys.js';
 const INO32_TYPE = 1;
 const INO32_BYTES = 8;
 const XFS_MAGIC = 0x5846_5342;
-const HANDLE_MAX = 128;
 
 export interface XinoParts {
   /** What is merged, topmost first. */

@@ -51,6 +51,8 @@ export const MOUNT_ATTR_RDONLY = 0x1;
 export const MOUNT_ATTR_NOATIME = 0x10;
 export const MOUNT_ATTR__ATIME = 0x70;
 
+export const MNT_DETACH = 2;
+
 export const FALLOC_FL_KEEP_SIZE = 1;
 export const FALLOC_FL_PUNCH_HOLE = 2;
 

@@ -12,9 +12,8 @@ import { SCRATCH, SCRATCH_SIZE } from './memory.js';
 export const STAT_A = SCRATCH;
 export const STAT_B = SCRATCH + 0x100;
 export const STAT_C = SCRATCH + 0x200;
-/** Small results: lseek, ioctl, file handles, statfs. */
+/** Small results, of 1 KiB at most: lseek, ioctl, file handles, statfs. */
 export const SMALL = SCRATCH + 0x400;
-export const SMALL_SIZE = 0x400;
 /** Values and lists of xattrs (XATTR_SIZE_MAX and XATTR_LIST_MAX are 64 KiB). */
 export const XATTR = SCRATCH + 0x1000;
 export const XATTR_MAX = 0x10000;

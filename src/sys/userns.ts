@@ -46,13 +46,19 @@ const includes = (map: readonly NamespaceRange[], id: number): boolean =>
 
 /** The initial user namespace (PROC_USER_INIT_INO of include/linux/proc_ns.h). */
 const INITIAL = 'user:[4026531837]';
-const CAP_SYS_ADMIN = 21n;
+
+/** Bits of CapEff (capabilities(7)). */
+export const CAP_FSETID = 4;
+export const CAP_SYS_ADMIN = 21;
+
+/** What /proc/PID/status says of one effective capability; none in an empty text. */
+export function hasCapability(status: string, bit: number): boolean {
+  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  return ((effective >> BigInt(bit)) & 1n) === 1n;
+}
 
 /** This process has CAP_SYS_ADMIN in the initial user namespace, which is what capable() asks for. */
 export function administersMachine(): boolean {
   const status = readFileSync('/proc/self/status', 'latin1');
-  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
-  return (
-    readlinkSync('/proc/self/ns/user') === INITIAL && ((effective >> CAP_SYS_ADMIN) & 1n) === 1n
-  );
+  return readlinkSync('/proc/self/ns/user') === INITIAL && hasCapability(status, CAP_SYS_ADMIN);
 }

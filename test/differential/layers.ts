@@ -25,9 +25,9 @@ export interface Layers {
   readonly lost?: readonly string[];
 }
 
-export const DIR_NAMES = ['a', 'b', 'c'];
+const DIR_NAMES = ['a', 'b', 'c'];
 /** Ordinary names, one that is no UTF-8, one with a newline and a backslash, and one of 255 bytes. */
-export const LEAF_NAMES = ['f', 'g', 'h', 'i', '\xff\xfe\x80', 'new\nline\\ "', 'n'.repeat(255)];
+const LEAF_NAMES = ['f', 'g', 'h', 'i', '\xff\xfe\x80', 'new\nline\\ "', 'n'.repeat(255)];
 export const OWNERS = [0, 1, 1000, 65534];
 export const MODES = [0o644, 0o600, 0o755, 0o444, 0o666, 0o4755, 0o2750, 0o1777, 0o000];
 

@@ -39,6 +39,10 @@ export const CHANGE_SLOT = SLOTS;
 /** Read-only descriptors; nothing is copied from them, see ACCEPTED. */
 export const READER_SLOTS = [SLOTS + 1, SLOTS + 2];
 
+export function opens(slot: number, path: string, flags: number, mode = 0o644): Operation {
+  return ['open', slot, path, flags | O.NONBLOCK, mode];
+}
+
 /** True for a slot that is only ever opened for reading. */
 export function isReaderSlot(slot: Word | undefined): boolean {
   return READER_SLOTS.includes(Number(slot));

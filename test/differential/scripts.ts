@@ -2,7 +2,7 @@
 import { device, dir, fifo, file, hardlink, opaque, symlink, whiteout } from '../support/tree.js';
 import { acl } from './acl.js';
 import type { Layers } from './layers.js';
-import { FALLOC, O, type Operation, RENAME, UTIME_NOW, UTIME_OMIT } from './operations.js';
+import { FALLOC, O, type Operation, opens, RENAME, UTIME_NOW, UTIME_OMIT } from './operations.js';
 
 export const LAYERS: Layers = {
   lowers: [
@@ -64,9 +64,6 @@ const SMALL_ACL = acl([1, 6, -1], [4, 4, -1], [32, 4, -1]);
 const ACCESS = 'system.posix_acl_access';
 const DEFAULT = 'system.posix_acl_default';
 
-function opens(slot: number, path: string, flags: number, mode = 0o644): Operation {
-  return ['open', slot, path, flags | O.NONBLOCK, mode];
-}
 function looks(...paths: string[]): Operation[] {
   return paths.map((path): Operation => ['lstat', path]);
 }

@@ -1,9 +1,6 @@
 /** Written sequences about users: supplementary groups, set-id bits, and the limits of xattrs. */
-import { FALLOC, O, type Operation } from './operations.js';
+import { FALLOC, O, type Operation, opens } from './operations.js';
 
-function opens(slot: number, path: string, flags: number, mode = 0o644): Operation {
-  return ['open', slot, path, flags | O.NONBLOCK, mode];
-}
 /** User 7 with group 8 and these supplementary groups. */
 const as = (...groups: number[]): Operation[] => [
   ['ident', 0, 0],

@@ -11,6 +11,7 @@ import {
   Engine,
   type EngineParts,
   openDescriptors,
+  readIn,
   u32,
   u64,
   wire,
@@ -71,11 +72,7 @@ describe.skipIf(!has({ root: true }))('an engine with four descriptors', () => {
     e.must(Op.RENAME, bottom, wire`${u64(1)} ${cstr('new')} ${cstr('top')}`);
     e.must(Op.LINK, bottom, wire`${u64(e.node(at(0, 'a')))} ${cstr('link')}`);
     e.must(Op.UNLINK, bottom, wire`${cstr('both')}`);
-    const list = wire`
-      ${u64(0)} ${u64(0)}            fh, offset
-      ${u32(4096)} ${u32(0)}         size, read_flags
-      ${u64(0)} ${u64(0)}            lock_owner, flags`;
-    const names = e.must(Op.READDIR, bottom, list).text();
+    const names = e.must(Op.READDIR, bottom, readIn(0, 4096)).text();
     expect(names).toContain('link');
     expect(names).not.toContain('both');
     expect(e.node('top')).toBeGreaterThan(1);

@@ -3,7 +3,7 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Op } from '../../src/protocol/opcodes.js';
-import { cstr, Engine, type Reply, u32, u64, wire } from '../support/engine.js';
+import { cstr, Engine, readIn, type Reply, u32, u64, wire } from '../support/engine.js';
 import { has } from '../support/needs.js';
 import { dir, file, symlink, whiteout } from '../support/tree.js';
 import { fuseAttr } from '../support/wireStat.js';
@@ -67,18 +67,7 @@ function records(reply: Reply, plus: boolean): Record[] {
 }
 
 const list = (op: number, node: number, offset: bigint, size: number): Reply =>
-  e.must(
-    op,
-    node,
-    wire`
-      ${u64(0)}        fh
-      ${u64(offset)}   offset
-      ${u32(size)}     size
-      00 00 00 00      read_flags
-      ${u64(0)}        lock_owner
-      00 00 00 00      flags
-      00 00 00 00      padding`,
-  );
+  e.must(op, node, readIn(offset, size));
 
 /** The whole listing, read in replies of `size` bytes. */
 function whole(node: number, plus: boolean, size: number): Record[] {

@@ -22,11 +22,6 @@ import { type Entry, build } from './tree.js';
 const pairs = (bytes: Iterable<number>): string =>
   [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
 
-export function u16(value: number): string {
-  const bytes = Buffer.alloc(2);
-  bytes.writeUInt16LE(value);
-  return pairs(bytes);
-}
 export function u32(value: number): string {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(value >>> 0);
@@ -60,6 +55,16 @@ export const UID = 0xc001d00d;
 export const GID = 0xc001cafe;
 /** Of nobody; user 0 asks as this process, whose rights /proc tells. */
 const PID = 0xc0debabe;
+
+/** struct fuse_read_in, of READ and READDIR. */
+export const readIn = (offset: number | bigint, size: number): Buffer => wire`
+  ${u64(0)}        fh
+  ${u64(offset)}   offset
+  ${u32(size)}     size
+  00 00 00 00      read_flags
+  ${u64(0)}        lock_owner
+  00 00 00 00      flags
+  00 00 00 00      padding`;
 
 /** A request: fuse_in_header, then the body. */
 export function request(opcode: number, node: number, body: Uint8Array, uid = UID): Buffer {
@@ -130,7 +135,7 @@ export async function makeLayers(parts: EngineParts): Promise<string> {
   return top;
 }
 
-export function specOf(top: string, parts: EngineParts): OverlaySpec {
+function specOf(top: string, parts: EngineParts): OverlaySpec {
   const lowers = parts.lowers.map((_, i) => join(top, `lower${i}`));
   const rest = {
     durability: 'sync',
@@ -242,12 +247,7 @@ export class Engine {
 
   /** What a reader of the path gets. */
   text(path: string): string {
-    const body = wire`
-      ${u64(0)} ${u64(0)}   fh, offset
-      ${u32(0x10000)}       size
-      ${u32(0)} ${u64(0)}   read_flags, lock_owner
-      ${u64(0)}             flags, padding`;
-    return this.must(Op.READ, this.node(path), body).text();
+    return this.must(Op.READ, this.node(path), readIn(0, 0x10000)).text();
   }
 
   forget(node: number, lookups: number | bigint = 1): void {

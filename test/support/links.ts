@@ -1,4 +1,7 @@
 /** A lower file with three names, and requests about it, for the tests of hard links. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { Op } from '../../src/protocol/opcodes.js';
 import { cstr, type Engine, type EngineParts, type Reply, u32, u64, wire } from './engine.js';
 import { dir, file, hardlink } from './tree.js';
@@ -63,4 +66,56 @@ export function operations(engine: () => Engine) {
       .u32(16 + 64);
   const ino = (node: number): bigint => engine().must(Op.GETATTR, node, Buffer.alloc(16)).u64(16);
   return { split, write, chmod, unlink, rename, link, nlink, ino };
+}
+
+/** The value of one of our marks; undefined when there is none. */
+function markAt(path: string, name: string): string | undefined {
+  const args = ['-h', '--only-values', '-n', `trusted.overlay.${name}`, path];
+  try {
+    return execFileSync('getfattr', args, {
+      encoding: 'latin1',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+  } catch {
+    return undefined;
+  }
+}
+
+/** Kernel overlayfs on the layers below `top`, after `change`: lines of name, inode number, links, content. */
+function underKernel(top: string, change: string, index: string): string[] {
+  const at = (path: string): string => join(top, path);
+  const mnt = at('kmnt');
+  mkdirSync(mnt, { recursive: true });
+  const layers = `lowerdir=${at('lower0')}:${at('lower1')},upperdir=${at('upper')},workdir=${at('work')}`;
+  const features = `index=${index},metacopy=on,redirect_dir=on,xino=off`;
+  const args = ['-t', 'overlay', 'overlay', '-o', `${layers},${features}`, mnt];
+  execFileSync('mount', args, { timeout: 20_000 });
+  try {
+    const show = `find . -type f | sort | while read f; do echo "$f $(stat -c '%i %h' $f) $(cat $f)"; done`;
+    const script = `cd ${mnt} && { ${change}; } && ${show}`;
+    return execFileSync('sh', ['-c', script], { encoding: 'latin1', timeout: 20_000 })
+      .trim()
+      .split('\n');
+  } finally {
+    execFileSync('umount', [mnt], { timeout: 20_000 });
+  }
+}
+
+/** Upper and index of whichever engine `engine` gives: on disk, under kernel overlayfs with its index, and as shown. */
+export function onDisk(engine: () => Engine) {
+  const { ino, nlink } = operations(engine);
+  const at = (path: string): string => join(engine().top, path);
+  const entries = (): string[] =>
+    existsSync(at('work/index')) ? readdirSync(at('work/index')).toSorted() : [];
+  const orphans = (): string[] => readdirSync(at('work/work')).filter((n) => n.startsWith('#o'));
+  const mark = (path: string, name: string): string | undefined => markAt(at(path), name);
+  const inKernel = (change = ':', index = 'on'): string[] =>
+    underKernel(engine().top, change, index);
+  /** As inKernel, by this engine. */
+  const shown = (...paths: string[]): string[] =>
+    paths.toSorted().map((path) => {
+      const node = engine().node(path);
+      return `./${path} ${ino(node)} ${nlink(node)} ${engine().text(path)}`;
+    });
+  return { at, entries, orphans, mark, inKernel, shown };
 }

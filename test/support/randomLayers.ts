@@ -3,7 +3,7 @@ import type { Random } from '../differential/random.js';
 import { dir, type Entry, file, symlink, whFile, whiteout, whOpaque } from './tree.js';
 
 /** An object of one layer. */
-export interface Node {
+interface Node {
   readonly kind: 'file' | 'symlink' | 'whiteout' | 'xwhiteout' | 'dir';
   /** A file's bytes, as long as its layer's number and one: tells where a union's file comes from. */
   readonly size: number;

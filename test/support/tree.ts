@@ -138,7 +138,7 @@ export async function build(root: string, entries: readonly Entry[]): Promise<vo
 export type Manifest = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
 /** `numbers`: also with inode numbers, which no two trees share. */
-export function parseManifest(line: string, numbers = false): Manifest {
+function parseManifest(line: string, numbers = false): Manifest {
   if (!line.startsWith('ok')) throw new Error(`no manifest: ${line}`);
   const manifest = new Map<string, Map<string, string>>();
   for (const text of line.slice(3).split('\t')) {

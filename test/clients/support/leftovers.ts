@@ -16,7 +16,7 @@ export async function expectNothingLeft(dir: string, patience = 20_000): Promise
 }
 
 /** One line for each mount below `dir` and each process that runs, sits or has a file open in it. */
-export async function leftovers(dir: string): Promise<string[]> {
+async function leftovers(dir: string): Promise<string[]> {
   const found = mountsBelow(await readFile('/proc/self/mountinfo', 'utf8'), dir).map(
     (where) => `mount ${where}`,
   );
