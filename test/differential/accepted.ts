@@ -21,7 +21,7 @@ export const isLost = (lost: readonly string[], path: unknown): boolean =>
   lost.some((dir) => path === dir || String(path).startsWith(`${dir}/`));
 
 const copiesMetadata = ({ features }: Context): boolean =>
-  features === 'full' || features === 'defaults';
+  features === 'full' || features === 'defaults' || features === 'unindexed';
 
 export interface Accepted {
   readonly reason: string;

@@ -11,6 +11,7 @@ import {
   type Features,
   featureOptions,
   type Mounted,
+  mountStack,
   type Stack,
   withMount,
 } from '../support/mount.js';
@@ -45,6 +46,8 @@ export interface Pair {
   readonly features: Features;
   /** Further options of the subject. */
   readonly options: readonly string[];
+  /** The subject's layers, upper and workdir lie in a mount of stratafs with these options. */
+  readonly inside?: readonly string[];
 }
 
 export interface Difference {
@@ -60,6 +63,13 @@ interface Terms {
   readonly started: number;
   readonly countLinks: boolean;
   readonly features: Features;
+  /** Inode numbers, too: an overlay on FUSE has no file handles, so it cannot keep them. */
+  readonly numbers: boolean;
+  /**
+   * Set-ID bits of files, too. With its upper on FUSE kernel overlayfs loses them when it copies a file
+   * up: it changes the owner last, and FUSE has the server take them away with every such change.
+   */
+  readonly setIds: boolean;
   /** As in `Layers`. */
   readonly lost: readonly string[];
 }
@@ -104,8 +114,18 @@ async function prepare(top: string, pair: Pair, driver: Driver, layers: Layers):
   return { driver, features, options, stack, mountpoint: at('around/mnt'), lowersBefore };
 }
 
-function shown(operation: Operation, result: Result, { countLinks, started }: Terms): string {
-  return result.errno ?? `ok ${comparable(operation, result.words, countLinks, started)}`;
+function shown(operation: Operation, result: Result, terms: Terms): string {
+  if (result.errno !== undefined) return result.errno;
+  const { countLinks, started } = terms;
+  const stats = ['lstat', 'stat', 'fstat'].includes(operation[0]);
+  const words = stats ? result.words.with(0, modeOf(result.words[0] ?? '', terms)) : result.words;
+  return `ok ${comparable(operation, words, countLinks, started)}`;
+}
+
+/** A mode, in octal, as far as it is compared. */
+function modeOf(mode: string, { setIds }: Terms): string {
+  const bits = parseInt(mode, 8);
+  return setIds || (bits & S_IFMT) !== S_IFREG ? mode : (bits & ~0o6000).toString(8);
 }
 
 function hasUserXattrs(fields: ReadonlyMap<string, string>): boolean {
@@ -130,6 +150,8 @@ async function comparableTree(client: Client, driver: Driver, terms: Terms): Pro
     // Nor has anything an origin that can have no user.* xattr, whoever mounts it.
     if (terms.features === 'user' || (terms.features === 'userxattr' && !hasUserXattrs(fields)))
       for (const field of ['link', 'd_ino', 'ino']) copy.delete(field);
+    copy.set('mode', modeOf(fields.get('mode') ?? '', terms));
+    if (!terms.numbers) for (const field of ['link', 'd_ino', 'ino']) copy.delete(field);
     if (!terms.countLinks) for (const field of ['nlink', 'link', 'ino']) copy.delete(field);
     plain.set(path, copy);
   }
@@ -245,9 +267,12 @@ async function compareSides(
   reference: Side,
   operations: readonly Operation[],
   { countLinks, lost = [] }: Layers,
+  nested: boolean,
 ): Promise<Difference[]> {
   const { features } = subject;
-  const terms = { started: Math.floor(Date.now() / 1000) - 1, countLinks, features, lost };
+  const started = Math.floor(Date.now() / 1000) - 1;
+  const setIds = !nested || subject.driver !== 'kernel';
+  const terms = { started, countLinks, features, numbers: !nested, setIds, lost };
   const mine = await perform(subject, operations, terms);
   const theirs = await perform(reference, operations, terms);
   const { found, diverged, context } = compareAnswers(operations, mine, theirs, terms);
@@ -263,6 +288,46 @@ async function compareSides(
   return found;
 }
 
+/** A mount of stratafs that another union has its directories in. */
+class Outer {
+  readonly mountpoint: string;
+  readonly #stack: Stack;
+  readonly #options: readonly string[];
+  #mounted: Mounted | undefined;
+
+  private constructor(top: string, options: readonly string[]) {
+    const at = (name: string): string => makeDir(join(top, name));
+    this.#stack = { lowers: [at('lower')], upper: at('upper'), work: at('work') };
+    this.#options = options;
+    this.mountpoint = at('mnt');
+  }
+
+  static async mount(top: string, options: readonly string[]): Promise<Outer> {
+    const outer = new Outer(top, options);
+    await outer.#mount();
+    return outer;
+  }
+
+  async #mount(): Promise<void> {
+    this.#mounted = await mountStack('stratafs', this.#stack, this.mountpoint, this.#options);
+  }
+
+  async unmount(): Promise<void> {
+    const mounted = this.#mounted;
+    this.#mounted = undefined;
+    await mounted?.unmount();
+  }
+
+  /** What it shows after the next mount, whiteouts of the union in it too, is what it showed. */
+  async comesBack(): Promise<Difference[]> {
+    const before = await manifestOf(this.mountpoint);
+    await this.unmount();
+    await this.#mount();
+    const changed = differences(before, await manifestOf(this.mountpoint));
+    return changed.map((text): Difference => ({ where: 'swap', text: `outer mount: ${text}` }));
+  }
+}
+
 /** Empty when the two drivers did the same. */
 export async function compare(
   pair: Pair,
@@ -270,9 +335,17 @@ export async function compare(
   operations: readonly Operation[],
 ): Promise<Difference[]> {
   const top = scratch('differential');
-  const subject = await prepare(join(top, 'subject'), pair, pair.subject, layers);
-  const reference = await prepare(join(top, 'reference'), pair, pair.reference, layers);
-  const found = await compareSides(subject, reference, operations, layers);
+  const outer = pair.inside && (await Outer.mount(join(top, 'outer'), pair.inside));
+  let found: Difference[];
+  try {
+    const at = outer?.mountpoint ?? top;
+    const subject = await prepare(join(at, 'subject'), pair, pair.subject, layers);
+    const reference = await prepare(join(top, 'reference'), pair, pair.reference, layers);
+    found = await compareSides(subject, reference, operations, layers, outer !== undefined);
+    if (outer) found.push(...(await outer.comesBack()));
+  } finally {
+    await outer?.unmount();
+  }
   // Not after an error: what is left then goes with the run's directory, and shows why.
   rmSync(top, { recursive: true, force: true });
   return found;

@@ -23,12 +23,14 @@ const UNMOUNT_TIMEOUT_MS = 30_000;
 
 /**
  * What the drivers write into an upper: `plain` is kernel overlayfs's default, said aloud, as a
- * distribution may choose otherwise; `full` is stratafs's default; `userxattr` keeps the marks where
+ * distribution may choose otherwise; `full` is stratafs's default; `unindexed` all that needs no file
+ * handles, which no FUSE mount has; `userxattr` keeps the marks where
  * an unprivileged user can write them. The options mean the same to both.
  */
 const FEATURES = {
   plain: ['redirect_dir=off', 'metacopy=off', 'index=off'],
   full: ['redirect_dir=on', 'metacopy=on', 'index=on'],
+  unindexed: ['redirect_dir=on', 'metacopy=on', 'index=off'],
   userxattr: ['userxattr', 'index=off'],
 } as const;
 

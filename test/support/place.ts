@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { REPOSITORY } from './root.js';
 
 /** The ordinary user, and the IDs outside that are 1 and so on inside. */
 const USER = 64_000;
@@ -46,7 +47,8 @@ export const outside = (id: number): number => (id === 0 ? USER : FIRST + id - 1
 export async function enterUserNamespace(binary: string): Promise<() => void> {
   const mode = statSync('/dev/fuse').mode & 0o7777;
   chmodSync('/dev/fuse', 0o666);
-  const child = spawn(binary, ['--userns', String(USER), String(FIRST), String(COUNT)], {
+  const ids = [String(USER), String(FIRST), String(COUNT)];
+  const child = spawn(binary, ['--userns', ...ids, REPOSITORY], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   holder = await new Promise<number>((resolve, reject) => {

@@ -166,7 +166,7 @@ static void answer(char* line) {
 }
 
 int main(int argc, char** argv) {
-  if (argc == 5 && strcmp(argv[1], "--userns") == 0) return hold_userns(argv + 2);
+  if (argc == 6 && strcmp(argv[1], "--userns") == 0) return hold_userns(argv + 2);
   if (argc != 2 || chdir(argv[1]) != 0) {
     fprintf(stderr, "client: cannot enter %s: %s\n", argc > 1 ? argv[1] : "", strerror(errno));
     return 2;

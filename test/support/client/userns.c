@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/mount.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +11,8 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,9 +33,43 @@ static void write_map(pid_t pid, const char* name, const char* map) {
   close(fd);
 }
 
+// Makes a directory and those above it, as far as they are below `top`.
+static void make_below(const char* top, const char* path) {
+  char part[4096];
+  for (size_t at = strlen(top) + 1; at <= strlen(path); at++) {
+    if (path[at] != '/' && path[at] != 0) continue;
+    snprintf(part, sizeof part, "%.*s", (int)at, path);
+    must(mkdir(part, 0755), part);
+  }
+}
+
+// A repository in a home directory that only its owner may enter (root's, say) is where it was, in
+// a home with nothing else in it, for what is run in the namespaces.
+static void expose(const char* repository) {
+  char home[4096];
+  struct stat info;
+  must(unshare(CLONE_NEWNS), "unshare");
+  must(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), "mount");
+  for (size_t at = 1; repository[at] != 0; at++) {
+    if (repository[at] != '/') continue;
+    snprintf(home, sizeof home, "%.*s", (int)at, repository);
+    must(stat(home, &info), home);
+    if (info.st_mode & S_IXOTH) continue;
+    const unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+    const int tree = (int)syscall(SYS_open_tree, AT_FDCWD, repository, flags);
+    must(tree, "open_tree");
+    must(mount("home", home, "tmpfs", 0, "mode=755"), home);
+    make_below(home, repository);
+    must((int)syscall(SYS_move_mount, tree, "", AT_FDCWD, repository, MOVE_MOUNT_F_EMPTY_PATH),
+         "move_mount");
+    return;
+  }
+}
+
 // Becomes the user, makes the namespaces, and waits for the maps and then for the end of stdin.
-static void hold(uid_t user, int ready, int mapped) {
+static void hold(uid_t user, const char* repository, int ready, int mapped) {
   char byte = 0;
+  expose(repository);
   must(setgroups(0, NULL), "setgroups");
   must(setresgid(user, user, user), "setresgid");
   must(setresuid(user, user, user), "setresuid");
@@ -43,12 +80,14 @@ static void hold(uid_t user, int ready, int mapped) {
   must((int)read(mapped, &byte, 1), "pipe");
   must(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), "mount");
   must((int)write(ready, &byte, 1), "pipe");
-  while (read(STDIN_FILENO, &byte, 1) > 0) continue;
+  while (read(STDIN_FILENO, &byte, 1) > 0)
+    continue;
   _exit(0);
 }
 
-// --userns USER FIRST COUNT: makes the namespaces of an ordinary user, in which 0 is USER and 1 and
-// so on are FIRST and so on outside; prints the process that holds them, which ends with stdin.
+// --userns USER FIRST COUNT REPOSITORY: makes the namespaces of an ordinary user, in which 0 is
+// USER and 1 and so on are FIRST and so on outside; prints the process that holds them, which ends
+// with stdin.
 int hold_userns(char** argv) {
   char map[96];
   int ready[2], mapped[2];
@@ -59,7 +98,7 @@ int hold_userns(char** argv) {
   must(pipe(mapped), "pipe");
   pid_t pid = fork();
   must(pid, "fork");
-  if (pid == 0) hold((uid_t)atoi(user), ready[1], mapped[0]);
+  if (pid == 0) hold((uid_t)atoi(user), argv[3], ready[1], mapped[0]);
   close(ready[1]);
   if (read(ready[0], &byte, 1) == 1) {
     write_map(pid, "uid_map", map);
