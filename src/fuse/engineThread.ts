@@ -19,6 +19,7 @@ import { connectPool, releaseKilled } from './parked.js';
 import { connectBackings, passthroughProblem } from './passthroughPort.js';
 import type { Session } from './session.js';
 import { statsOf } from './stats.js';
+import { tidy } from './tidy.js';
 
 /** Of the process's descriptors, a thread's cache may take this share; the rest is for other threads, layers and devices. */
 const FD_SHARE = 5;
@@ -62,7 +63,11 @@ class EngineThread {
       } else if (next === NEXT_WAKE) {
         this.#takeMessages();
         this.#takeCopies();
-        for (const session of this.#bySlot) if (session) releaseKilled(session);
+        for (const session of this.#bySlot) {
+          if (!session) continue;
+          tidy(session);
+          releaseKilled(session);
+        }
       } else if (next <= NEXT_ENDED) {
         this.#ended(NEXT_ENDED - next);
       } else {
@@ -156,6 +161,7 @@ class EngineThread {
       const caller = new RequestCaller(ov);
       this.#prepared.set(mount, {
         ...{ ov, caller, mount, slot: -1, setxattrExt: false, uncapped: 0, minor: 0 },
+        ...{ looks: 0, served: 0 },
         ...{ parked: new Map(), interrupted: new Set(), begun: undefined },
       });
       const devices = [...ov.layers].map((layer) => layer.dev.toString());

@@ -36,6 +36,7 @@ import { IN, MAX_IO } from '../sys/memory.js';
 import { SMALL, STAT_A, XATTR_MAX } from '../sys/sys.js';
 import { encodeAttrOut, encodeStatxOut } from './encode.js';
 import { BODY, nameAt, REPLY, type Session, word } from './session.js';
+import { tidyLater } from './tidy.js';
 
 function attrs(s: Session, node: number): number {
   const code = s.ov.stat(node, STAT_A);
@@ -249,6 +250,7 @@ const IOCTL_MAX = 64;
 /** Lookups given back: one node, or many. */
 export function onForget(s: Session, node: number): number {
   s.ov.table.forget(node, word(s, 0), word(s, 4), s.ov.dropped);
+  tidyLater(s);
   return 0;
 }
 
@@ -258,5 +260,6 @@ export function onBatchForget(s: Session): number {
   for (let i = 0, at = (IN + IN_HEADER.size + 8) >> 2; i < count; i++, at += 4) {
     s.ov.table.forget(u32[at], u32[at + 2], u32[at + 3], s.ov.dropped);
   }
+  tidyLater(s);
   return 0;
 }

@@ -20,6 +20,9 @@ export interface Session {
   readonly interrupted: Set<number>;
   /** When the request that is served again was read (Native.park); undefined for a fresh one. */
   begun: number | undefined;
+  /** How often it was looked whether the mount is quiet (tidy.ts), 0: there is nothing to tidy; and what had been served. */
+  looks: number;
+  served: number;
   /** Protocol minor version; 0 before INIT, and after one that failed. */
   minor: number;
   /** Why INIT failed: a sentence. */

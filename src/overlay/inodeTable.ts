@@ -9,7 +9,7 @@
  * A node lives while the kernel holds lookups of it or it has child nodes. Only this file adds and
  * removes nodes.
  */
-import { hash32 } from '../base/hash.js';
+import { hash32, hash32Of } from '../base/hash.js';
 import { S_IFDIR } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
 import type { Native } from '../sys/native.js';
@@ -74,6 +74,8 @@ export const F_XWHITEOUTS = 1 << 30;
 export const F_CAPABLE = 1 << 26;
 
 const ALIAS_BYTES = 16;
+/** The least there are. There are at most twice as many as nodes (four times after a trim), at least as many. */
+const FIRST_BUCKETS = 1024;
 /** Header word of the arena: the node of the index. */
 const H_INDEX_DIR = H_OWNER + 4;
 
@@ -86,7 +88,7 @@ export class InodeTable {
 
   constructor(native: Native) {
     this.arena = new Arena(native);
-    const buckets = 1024;
+    const buckets = FIRST_BUCKETS;
     this.#nameBuckets = this.#newBuckets(buckets);
     this.#keyBuckets = this.#newBuckets(buckets);
     this.#bucketMask = buckets - 1;
@@ -518,14 +520,26 @@ export class InodeTable {
   }
 
   #grow(): void {
+    this.#rehash((this.#bucketMask + 1) * 2);
+  }
+
+  /** Gives back what forgotten nodes have left. */
+  trim(): void {
+    let buckets = this.#bucketMask + 1;
+    while (buckets > FIRST_BUCKETS && buckets > this.#count * 4) buckets /= 2;
+    if (buckets <= this.#bucketMask) this.#rehash(buckets);
+    this.arena.trim();
+  }
+
+  #rehash(count: number): void {
     const old = this.#bucketMask + 1;
     const oldName = this.#nameBuckets;
     const oldKey = this.#keyBuckets;
-    this.#nameBuckets = this.#newBuckets(old * 4);
-    this.#keyBuckets = this.#newBuckets(old * 4);
-    this.#bucketMask = old * 4 - 1;
+    this.#nameBuckets = this.#newBuckets(count);
+    this.#keyBuckets = this.#newBuckets(count);
+    this.#bucketMask = count - 1;
     this.#rechain(oldName, old, W_NEXT_NAME, (node) => {
-      this.#linkName(node, this.name(node));
+      this.#relinkName(node);
     });
     this.#rechain(oldKey, old, W_NEXT_KEY, (node) => {
       this.#linkKey(node);
@@ -533,6 +547,17 @@ export class InodeTable {
     this.arena.free(oldName, old * 4);
     this.arena.free(oldKey, old * 4);
     this.#publish();
+  }
+
+  /** As #linkName, without making the name a string. */
+  #relinkName(node: number): void {
+    const { u32, u8 } = this.arena;
+    const at = node * WORDS;
+    const name = u32[at + W_NAME];
+    const hash = hash32Of(u8, name * 16 + 4, u32[name << 2], u32[at + W_PARENT]);
+    const bucket = (this.#nameBuckets << 2) + (hash & this.#bucketMask);
+    u32[at + W_NEXT_NAME] = u32[bucket];
+    u32[bucket] = node;
   }
 
   #rechain(buckets: number, count: number, next: number, link: (node: number) => void): void {

@@ -13,6 +13,11 @@ const ROUNDS = 50;
 /** V8 lets its heap grow by a step of 16 MiB and then stay. A hundred bytes kept of each file looked up are more. */
 const SLACK = 32 << 20;
 
+/** Names in one directory, and what the host may keep when they are forgotten; without giving back it is 50 MiB. */
+const MANY = 300_000;
+const REST = 24 << 20;
+const GIVEN_BACK_MS = 30_000;
+
 const TIME = { timeout: 180_000 };
 
 function tree(layer: number): Entry[] {
@@ -72,5 +77,25 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }) || DRIVER !== '
         });
       },
     );
+
+    test(`goes back to the system: ${MANY} names, twice`, TIME, async () => {
+      const fixture = await makeFixture('forgetting-many', { lowers: [[dir('many')]] });
+      const names = `cd "$0/many" && seq -f 'f%07.0f' ${MANY} | xargs touch`;
+      await mustRun('sh', ['-ec', names, fixture.stack.lowers[0]], { timeoutMs: 60_000 });
+      await mounting(fixture, async (client, { path }) => {
+        await mustRun('ls', [path]);
+        const before = await kept(path);
+        for (let round = 0; round < 2; round++) {
+          const count = 'find many -type f ! -size +1000 | wc -l';
+          const all = await mustRun('sh', ['-ec', count], { cwd: path, timeoutMs: 60_000 });
+          expect(Number(all.stdout)).toBe(MANY);
+          await client.must('forget');
+          await expect
+            .poll(async () => (await kept(path)).memory, { timeout: GIVEN_BACK_MS, interval: 500 })
+            .toBeLessThan(before.memory + REST);
+          expect((await kept(path)).arena).toBeLessThan(1 << 20);
+        }
+      });
+    });
   },
 );

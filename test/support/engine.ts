@@ -194,6 +194,8 @@ export class Engine {
       parked: new Map(),
       interrupted: new Set(),
       uncapped: 0,
+      looks: 0,
+      served: 0,
       begun: undefined,
     };
     if (parts.noInit !== true) this.must(Op.INIT, 0, initBody(45));

@@ -1,4 +1,5 @@
 /** The allocator behind the inode table: blocks never overlap, and what is given back is used again. */
+import { fstatSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Arena } from '../../../src/overlay/arena.js';
 import { loadNative } from '../../../src/sys/native.js';
@@ -113,6 +114,76 @@ describe('blocks', () => {
     const start = arena.u8.byteLength;
     while (arena.u8.byteLength < start * 64) arena.alloc(1 << 16);
     expect(arena.u32[first * 4]).toBe(0x1234abcd);
+  });
+});
+
+/** Bytes of memory the arena has. */
+const resident = (): number => {
+  const fd = loadNative().arenaFd(arena.u8.buffer as ArrayBuffer);
+  return fstatSync(fd).blocks * 512;
+};
+
+describe('what is given back', () => {
+  it.each([1, 2, 3, 4])('is memory no block is in, whatever is in use (seed %i)', (seed) => {
+    const random = new Random(seed);
+    const before = arena.used;
+    const blocks: Block[] = [];
+    const sizes = [16, 32, 64, 64, 64, 300, 2000, 5000, 70_000];
+    for (let round = 0; round < 12; round++) {
+      const keep = random.below(100);
+      for (let i = 0; i < 800; i++) {
+        const bytes = sizes[random.below(sizes.length)];
+        const block = { unit: arena.alloc(bytes), bytes, mark: random.below(256) };
+        fill(block);
+        blocks.push(block);
+      }
+      const rest = blocks.splice(0).filter((block) => {
+        if (random.chance(keep)) return true;
+        arena.free(block.unit, block.bytes);
+        return false;
+      });
+      blocks.push(...rest);
+      arena.trim();
+      expect(blocks.every(intact)).toBe(true);
+      expect(resident()).toBeLessThanOrEqual(arena.used + arena.slack);
+    }
+    for (const { unit, bytes } of blocks) arena.free(unit, bytes);
+    arena.trim();
+    // The block that names the holes.
+    expect(arena.used - before).toBeLessThanOrEqual(16);
+    expect(resident()).toBeLessThan(64 * 1024);
+  });
+
+  it('comes back as zeros, and serves large and small blocks again', () => {
+    const fresh = arena.u8.byteLength;
+    const large = arena.alloc(100_000);
+    const last = arena.alloc(1 << 20);
+    arena.u8.fill(7, large * 16, large * 16 + 100_000);
+    arena.free(large, 100_000);
+    arena.trim();
+    const again = arena.alloc(90_000);
+    expect(again).toBe(large);
+    expect(arena.u8.subarray(again * 16, again * 16 + 90_000).every((byte) => byte === 0)).toBe(
+      true,
+    );
+    arena.free(last, 1 << 20);
+    arena.free(again, 90_000);
+    arena.trim();
+    for (let i = 0; i < 3000; i++) arena.alloc(64);
+    expect(arena.u8.byteLength).toBeLessThanOrEqual(Math.max(fresh, 1 << 21));
+  });
+
+  it('is worth it when more than a quarter of what is used is free, and not again at once', () => {
+    const units = Array.from({ length: 100_000 }, () => arena.alloc(64));
+    expect(arena.slackens).toBe(false);
+    // One block of each page stays: none can go.
+    for (const [i, unit] of units.entries()) if (i % 64 !== 0) arena.free(unit, 64);
+    expect(arena.slackens).toBe(true);
+    arena.trim();
+    expect(arena.slackens).toBe(false);
+    for (const [i, unit] of units.entries()) if (i % 64 === 0) arena.free(unit, 64);
+    arena.trim();
+    expect(resident()).toBeLessThan(64 * 1024);
   });
 });
 

@@ -1,0 +1,59 @@
+/**
+ * What forgotten nodes leave goes back to the kernel once the mount is quiet: pages of the arena, and
+ * what V8 keeps of listings that are gone, which it does not look at in a thread that allocates nothing.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { ELAPSED } from '../sys/tally.js';
+import type { Session } from './session.js';
+
+/** How long a mount has nothing to do before it is tidied. */
+const QUIET_MS = 500;
+/** A mount that always has something to do is tidied all the same after so many looks. */
+const LOOKS_MAX = 60;
+
+let collector: (() => void) | undefined;
+
+/** V8 has it for whoever asks; known only to code of a context that is made after this flag is set. */
+function collect(): void {
+  if (!collector) {
+    setFlagsFromString('--expose-gc');
+    collector = runInNewContext('gc') as () => void;
+    setFlagsFromString('--no-expose-gc');
+  }
+  collector();
+}
+
+/** Nodes were forgotten. */
+export function tidyLater(s: Session): void {
+  if (s.looks !== 0 || !s.ov.table.arena.slackens) return;
+  s.looks = 1;
+  s.served = served(s);
+  wait(s);
+}
+
+/** The thread was woken: tidies the mount if there is something to tidy and it is quiet. Returns whether it has. */
+export function tidy(s: Session): boolean {
+  if (s.looks === 0) return false;
+  const now = served(s);
+  if (now !== s.served && s.looks < LOOKS_MAX) {
+    s.looks++;
+    s.served = now;
+    wait(s);
+    return false;
+  }
+  s.looks = 0;
+  s.ov.table.trim();
+  collect();
+  return true;
+}
+
+/** EMFILE, ENOMEM: no timer to be had; the memory stays until something else wakes the thread. */
+const wait = (s: Session): number => s.ov.sys.native.wakeAfter(QUIET_MS);
+
+/** Rises with each request. */
+function served({ ov, slot }: Session): number {
+  let sum = 0;
+  for (const count of ov.sys.native.counters(slot).subarray(0, ELAPSED)) sum += count;
+  return sum;
+}
