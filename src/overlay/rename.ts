@@ -3,10 +3,9 @@
  * marks, one renameat2 on the upper), commit (inode table and indexes). A directory that has lowers
  * takes a redirect along, or, with redirect_dir off, cannot move: EXDEV (ovl_can_move).
  */
-import { E, errnoName } from '../base/errno.js';
+import { E } from '../base/errno.js';
 import { DT_CHR, dtype, S_IFCHR } from '../base/mode.js';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../sys/constants.js';
-import { log } from '../sys/log.js';
 import { carryImpure, copyUp, copyUpMeta } from './copyUp.js';
 import { prepareWhiteout, setOpaque } from './create.js';
 import { FROM_UPPER } from './dirIndex.js';
@@ -15,15 +14,16 @@ import type { Caller } from './newObject.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { refusedIn } from './protect.js';
 import { setRedirect } from './redirect.js';
+import { checkEmpty, forgetName, locate, lowerShows, ownName, type Place } from './remove.js';
 import {
-  checkEmpty,
-  forgetName,
-  isLastName,
-  locate,
-  lowerShows,
-  ownName,
-  type Place,
-} from './remove.js';
+  clearTarget,
+  NOTHING,
+  ORPHAN_LINKED,
+  type Plan,
+  putBack,
+  undo,
+  WHITEOUT_LEFT,
+} from './replace.js';
 import { announceWhiteouts, dropXWhiteouts } from './whiteouts.js';
 
 const KNOWN = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
@@ -31,18 +31,6 @@ const KNOWN = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
 /** Who asks, whose the whiteout of RENAME_WHITEOUT is. */
 interface Maker {
   creator(umask: number): Caller;
-}
-
-interface Plan {
-  readonly from: Place;
-  readonly to: Place;
-  readonly exchange: boolean;
-  /** Directory descriptors in the upper. */
-  readonly fromDir: number;
-  readonly toDir: number;
-  /** A lower object shows at the name once the upper has nothing there. */
-  readonly fromShows: boolean;
-  readonly toShows: boolean;
 }
 
 export function rename(
@@ -128,7 +116,9 @@ function prepare(ov: Overlay, from: Place, to: Place, exchange: boolean): Plan |
   if (code >= 0 && exchange) {
     code = carryImpure(ov, to.node, to.parent, from.parent, toDir, to.name);
   }
-  return code < 0 ? code : { from, to, exchange, fromDir, toDir, fromShows, toShows };
+  if (code < 0) return code;
+  const names = { from, to, exchange, fromDir, toDir, fromShows, toShows };
+  return { ...names, cleared: NOTHING, undone: false };
 }
 
 /** What `place` must carry to be the same object at `target`: its way to its lowers, or that it has none. */
@@ -170,10 +160,12 @@ function executeMove(ov: Overlay, plan: Plan, cover = ''): number {
   const { from, to } = plan;
   const cleared = clearTarget(ov, plan);
   if (cleared < 0) return cleared;
+  plan.cleared = cleared;
   const code = moveAndCover(ov, plan, cover, to.whiteout || (to.dir && cleared === WHITEOUT_LEFT));
   if (code < 0) {
-    if (cleared === WHITEOUT_LEFT || cleared === NAME_FREE) restoreTarget(ov, plan, cleared);
-    else if (cleared === ORPHAN_LINKED) ov.work?.removeOrphan(orphanName(to.node), false);
+    if (plan.undone) return code;
+    if (cleared === ORPHAN_LINKED) ov.work?.removeOrphan(orphanName(to.node), false);
+    else if (cleared !== NOTHING) putBack(ov, plan, cleared === WHITEOUT_LEFT);
     return code;
   }
   if (to.node !== 0) {
@@ -201,37 +193,6 @@ function moveLeaving(ov: Overlay, plan: Plan, maker: Maker): number {
   return code;
 }
 
-/** What clearTarget did. */
-const NOTHING = 0;
-const WHITEOUT_LEFT = 1;
-const ORPHAN_LINKED = 2;
-const NAME_FREE = 3;
-
-/**
- * Keeps what is about to be replaced alive for those who still use it: a file gets its orphan name
- * as a second link, so that the rename itself stays one step; an empty directory moves to the
- * workdir, a whiteout in its place. Where whiteouts are files, none stands in a directory that need
- * not announce them: nothing shows below, so the name may be free for a moment.
- */
-function clearTarget(ov: Overlay, plan: Plan): number {
-  const { to } = plan;
-  const { node, name } = to;
-  if (node === 0 || !ov.table.has(node, F_UPPER)) return NOTHING;
-  const { native } = ov.sys;
-  if (to.dir) {
-    const cover = plan.toShows || ov.work?.xwhiteouts !== true;
-    const away = ov.work?.takeAway(plan.toDir, name, orphanName(node), cover) ?? -E.EROFS;
-    if (away < 0) return away;
-    return cover ? WHITEOUT_LEFT : NAME_FREE;
-  }
-  if (!isLastName(ov, node, to.parent, name)) return NOTHING;
-  const linked = native.linkat(plan.toDir, name, ov.workDir(), orphanName(node), 0);
-  if (linked >= 0) return ORPHAN_LINKED;
-  if (linked !== -E.EMLINK && linked !== -E.EPERM) return linked;
-  // No further link possible: the file itself moves away, and the name is free for a moment.
-  return native.renameat2(plan.toDir, name, ov.workDir(), orphanName(node), 0);
-}
-
 /**
  * The move, and then, in a second step, `cover` at the old name: after a crash between them that name is
  * absent, and an overlay above shows its lower there, beside what has moved.
@@ -239,13 +200,11 @@ function clearTarget(ov: Overlay, plan: Plan): number {
 function moveAndCover(ov: Overlay, plan: Plan, cover: string, whiteoutThere: boolean): number {
   const moved = moveOver(ov, plan, whiteoutThere);
   if (moved < 0 || cover === '') return moved;
-  const { from, to, fromDir, toDir, fromShows } = plan;
+  const { from, fromDir, fromShows } = plan;
   const { native } = ov.sys;
   const code = native.renameat2(ov.workDir(), cover, fromDir, from.name, 0);
   if (code >= 0) return 0;
-  const flags = fromShows ? RENAME_EXCHANGE : RENAME_NOREPLACE;
-  const undone = native.renameat2(toDir, to.name, fromDir, from.name, flags);
-  if (undone < 0) log(`cannot undo a failed rename: ${errnoName(undone)}`);
+  undo(ov, plan, fromShows);
   return code;
 }
 
@@ -276,22 +235,10 @@ function moveThenCover(ov: Overlay, plan: Plan): number {
   if (code >= 0) {
     code = native.renameat2(work, temp, fromDir, from.name, RENAME_NOREPLACE);
     if (code >= 0) return 0;
-    const undone = native.renameat2(toDir, to.name, fromDir, from.name, RENAME_NOREPLACE);
-    if (undone < 0) log(`cannot undo a failed rename: ${errnoName(undone)}`);
+    undo(ov, plan, false);
   }
   native.unlinkat(work, temp, 0);
   return code;
-}
-
-/** Puts an emptied target directory back after a failed rename. */
-function restoreTarget(ov: Overlay, plan: Plan, cleared: number): void {
-  const { to, toDir } = plan;
-  const { native } = ov.sys;
-  const orphan = orphanName(to.node);
-  const flags = cleared === WHITEOUT_LEFT ? RENAME_EXCHANGE : RENAME_NOREPLACE;
-  const code = native.renameat2(ov.workDir(), orphan, toDir, to.name, flags);
-  if (code < 0) log(`cannot undo a failed rename: ${errnoName(code)}`);
-  else if (cleared === WHITEOUT_LEFT) native.unlinkat(ov.workDir(), orphan, 0);
 }
 
 /** The node at `from` is now known as `to`. */
