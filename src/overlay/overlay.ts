@@ -301,6 +301,7 @@ export class Overlay extends MountState {
   readonly dropped = (node: number): void => {
     const { table } = this;
     this.fds.drop(this.owner, FdKind.File, node);
+    this.ahead.dropped(node);
     this.backings?.drop(node);
     this.bulk.dropped(node);
     const dir = isDir(table.mode(node));

@@ -4,7 +4,7 @@
  * followed can know the next: so while one is read, the data of the next ones are asked for. tar, grep -r
  * and find -exec follow the listing, cp the inode numbers (savedir), rsync and the shell the names.
  */
-import { DT_REG } from '../base/mode.js';
+import { DT_REG, isReg } from '../base/mode.js';
 import type { DirIndex } from './dirIndex.js';
 import { F_METACOPY } from './inodeTable.js';
 import type { Overlay } from './overlay.js';
@@ -20,7 +20,7 @@ const GAP = 12;
 const SIZE = 128 << 10;
 /** Of larger directories too few entries are known before they are looked up (dirOps.ts). */
 const LARGEST = 4096;
-/** Files that were asked for and not read which are remembered; their descriptors are the cache's. */
+/** Files that were asked for and not read, as the kernel has them or they are empty, which are kept open. */
 const UNREAD = 256;
 
 /** Slots of a directory's files in some order. */
@@ -52,6 +52,11 @@ export class ReadAhead {
   /** The descriptor of `node` was opened here, and is used for the first time. */
   take(node: number): boolean {
     return this.#opened.size > 0 && this.#opened.delete(node);
+  }
+
+  /** The node has ended. */
+  dropped(node: number): void {
+    this.#opened.delete(node);
   }
 
   /** Asks for what is likely to be read next. */
@@ -128,11 +133,16 @@ export class ReadAhead {
 
   /** Whatever goes wrong here, the READ of the file itself will meet. */
   #open(ov: Overlay, node: number): void {
-    if (node === 0 || ov.table.has(node, F_METACOPY)) return;
+    // A name of the list may be another object's by now, which nobody has asked to open.
+    if (node === 0 || !isReg(ov.table.mode(node)) || ov.table.has(node, F_METACOPY)) return;
     const fd = ov.openAhead(node);
     if (fd < 0) return;
-    if (this.#opened.size >= UNREAD) this.#opened.clear();
     this.#opened.add(node);
+    if (this.#opened.size > UNREAD) {
+      const [oldest] = this.#opened;
+      this.#opened.delete(oldest);
+      ov.dropFile(oldest); // else it would be open and nobody's backing
+    }
     ov.sys.native.willNeed(fd, SIZE);
   }
 }

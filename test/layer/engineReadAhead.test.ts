@@ -137,6 +137,21 @@ describe.skipIf(!has({ root: true }))('reading ahead', () => {
     expect(e.text(`d/${next}`)).toBe(`X${next.slice(1)}`);
   });
 
+  it('opens no device that has got the name of a listed file', () => {
+    const names = listed('d');
+    read('d', names.slice(0, 2));
+    const next = names[4] ?? '';
+    e.must(Op.UNLINK, e.node('d'), wire`${cstr(next)}`);
+    const body = wire`
+      ${u32(0o20600)}            mode: a character device
+      ${u32(0x103)}              rdev 1:3
+      ${u32(0)} ${u32(0)}        umask, padding
+      ${cstr(next)}              name`;
+    e.must(Op.MKNOD, e.node('d'), body, 0);
+    read('d', names.slice(2, 4));
+    expect(open('d')).toEqual(sorted(names.slice(0, 7).filter((name) => name !== next)));
+  });
+
   it('closes what it opened when the file is removed', () => {
     const names = listed('d');
     read('d', names.slice(0, 4));
