@@ -1,4 +1,10 @@
-/** Hashes of names; both must give the same value in every process and version: cookies and recovery rest on it. */
+/** Hashes of names; they must give the same value in every process and version: cookies and recovery rest on it. */
+
+/**
+ * A seed for chains of names, unknown to who makes names: with a known one a directory can be filled with
+ * names that all share a chain, and each lookup in it would walk them all.
+ */
+export const newSeed = (): number => Math.floor(Math.random() * 0x1_0000_0000);
 
 /** 32 bits of FNV-1a over the name's bytes, started from `seed`. */
 export function hash32(name: string, seed: number): number {
@@ -24,7 +30,7 @@ function finish(hash: number): number {
 /**
  * The readdir cookie of a name: 53 bits, above the cookies of "." and "..". 53 bits so that a
  * cookie is an exact JavaScript number; two names of one directory collide with 200,000 entries
- * once in half a million directories, and directory.ts resolves that by the names' order.
+ * once in half a million directories, and overlay/order.ts resolves that by the names' order.
  */
 export function cookieOf(name: string): number {
   const hi = hash32(name, 0x5bd1e995) >>> 11;

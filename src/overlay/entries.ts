@@ -4,7 +4,7 @@
  * listed, is held in plain memory. A large one takes about 50 bytes an entry: as strings and objects it
  * would take four times that, all of it to be marked whenever V8 collects garbage.
  */
-import { hash32, hash32Of } from '../base/hash.js';
+import { hash32, hash32Of, newSeed } from '../base/hash.js';
 import { Order } from './order.js';
 
 /** Where an entry's topmost object is: 0 the upper, i + 1 the i-th lower of the directory's stack. */
@@ -32,6 +32,7 @@ const GONE = 1 << 31;
 const MANY = 2048;
 const NAME_HEAD = 2;
 
+const SEED = newSeed();
 const FIRST_SLOTS = 32;
 const NO_WORDS = new Uint32Array(0);
 const NO_BYTES = Buffer.alloc(0);
@@ -76,7 +77,7 @@ export class Entries {
   slot(name: string): number | undefined {
     if (this.#size === 0) return undefined;
     const words = this.#words;
-    let next = this.#heads[hash32(name, 0) & (this.#heads.length - 1)];
+    let next = this.#heads[hash32(name, SEED) & (this.#heads.length - 1)];
     while (next !== 0) {
       if (this.#is(next - 1, name)) return next - 1;
       next = words[(next - 1) * WORDS + S_CHAIN] & NEXT_MASK;
@@ -155,7 +156,7 @@ export class Entries {
     const slot = this.#free?.pop() ?? this.#slots++;
     this.#words[slot * WORDS + S_CHAIN] = GONE; // until it has its name
     this.#setName(slot, name);
-    this.#link(slot, hash32(name, 0));
+    this.#link(slot, hash32(name, SEED));
     this.#size++;
     this.#order = undefined;
     return slot;
@@ -187,7 +188,7 @@ export class Entries {
     if (slot === undefined) return false;
     const words = this.#words;
     const following = words[slot * WORDS + S_CHAIN] & NEXT_MASK;
-    const head = hash32(name, 0) & (this.#heads.length - 1);
+    const head = hash32(name, SEED) & (this.#heads.length - 1);
     if (this.#heads[head] === slot + 1) this.#heads[head] = following;
     else {
       let at = (this.#heads[head] - 1) * WORDS + S_CHAIN;
@@ -244,9 +245,9 @@ export class Entries {
   }
 
   #hashOf(slot: number): number {
-    if (this.#texts) return hash32(this.#texts[slot], 0);
+    if (this.#texts) return hash32(this.#texts[slot], SEED);
     const at = this.#words[slot * WORDS];
-    return hash32Of(this.#bytes, at + NAME_HEAD, this.#length(at), 0);
+    return hash32Of(this.#bytes, at + NAME_HEAD, this.#length(at), SEED);
   }
 
   #setName(slot: number, name: string): void {

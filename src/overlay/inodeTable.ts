@@ -9,7 +9,7 @@
  * A node lives while the kernel holds lookups of it or it has child nodes. Only this file adds and
  * removes nodes.
  */
-import { hash32, hash32Of } from '../base/hash.js';
+import { hash32, hash32Of, newSeed } from '../base/hash.js';
 import { S_IFDIR } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
 import type { Native } from '../sys/native.js';
@@ -78,6 +78,8 @@ const ALIAS_BYTES = 16;
 const FIRST_BUCKETS = 1024;
 /** Header word of the arena: the node of the index. */
 const H_INDEX_DIR = H_OWNER + 4;
+/** The seed of the names' hashes. */
+const H_SEED = H_OWNER + 5;
 
 export class InodeTable {
   readonly arena: Arena;
@@ -85,6 +87,7 @@ export class InodeTable {
   #nameBuckets: number;
   #keyBuckets: number;
   #bucketMask: number;
+  readonly #seed = newSeed();
 
   constructor(native: Native) {
     this.arena = new Arena(native);
@@ -92,6 +95,7 @@ export class InodeTable {
     this.#nameBuckets = this.#newBuckets(buckets);
     this.#keyBuckets = this.#newBuckets(buckets);
     this.#bucketMask = buckets - 1;
+    this.arena.u32[H_SEED] = this.#seed;
     this.#publish();
     this.#clear(ROOT);
     this.arena.u32[ROOT * WORDS + W_LOOKUP_LO] = 1;
@@ -252,7 +256,8 @@ export class InodeTable {
   byName(parent: number, name: string): number {
     const arena = this.arena;
     const u32 = arena.u32;
-    let node = u32[(this.#nameBuckets << 2) + (hash32(name, parent) & this.#bucketMask)];
+    let node =
+      u32[(this.#nameBuckets << 2) + (hash32(name, parent ^ this.#seed) & this.#bucketMask)];
     while (node !== 0) {
       const at = node * WORDS;
       if (u32[at + W_PARENT] === parent && arena.nameEquals(u32[at + W_NAME], name)) return node;
@@ -264,7 +269,8 @@ export class InodeTable {
   #linkName(node: number, name: string): void {
     const u32 = this.arena.u32;
     const at = node * WORDS;
-    const bucket = (this.#nameBuckets << 2) + (hash32(name, u32[at + W_PARENT]) & this.#bucketMask);
+    const bucket =
+      (this.#nameBuckets << 2) + (hash32(name, u32[at + W_PARENT] ^ this.#seed) & this.#bucketMask);
     u32[at + W_NEXT_NAME] = u32[bucket];
     u32[bucket] = node;
   }
@@ -282,7 +288,7 @@ export class InodeTable {
   #unlinkName(node: number): void {
     const unit = this.arena.u32[node * WORDS + W_NAME];
     if (unit === 0) return;
-    const hash = hash32(this.arena.name(unit), this.parent(node));
+    const hash = hash32(this.arena.name(unit), this.parent(node) ^ this.#seed);
     this.#unchain((this.#nameBuckets << 2) + (hash & this.#bucketMask), node, W_NEXT_NAME);
   }
 
@@ -554,7 +560,7 @@ export class InodeTable {
     const { u32, u8 } = this.arena;
     const at = node * WORDS;
     const name = u32[at + W_NAME];
-    const hash = hash32Of(u8, name * 16 + 4, u32[name << 2], u32[at + W_PARENT]);
+    const hash = hash32Of(u8, name * 16 + 4, u32[name << 2], u32[at + W_PARENT] ^ this.#seed);
     const bucket = (this.#nameBuckets << 2) + (hash & this.#bucketMask);
     u32[at + W_NEXT_NAME] = u32[bucket];
     u32[bucket] = node;
