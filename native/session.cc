@@ -204,6 +204,12 @@ int32_t Session::wakeAfter(uint32_t ms) {
       return -error;
     }
   }
+  // One that is to come sooner serves both: whoever is woken too early waits again.
+  itimerspec left = {};
+  if (timerfd_gettime(timer_, &left) < 0) return -errno;
+  const int64_t leftMs = left.it_value.tv_sec * 1000 + left.it_value.tv_nsec / 1'000'000;
+  const bool set = left.it_value.tv_sec != 0 || left.it_value.tv_nsec != 0;
+  if (set && leftMs < static_cast<int64_t>(ms)) return 0;
   itimerspec once = {};
   once.it_value.tv_sec = ms / 1000;
   once.it_value.tv_nsec = static_cast<long>(ms % 1000) * 1'000'000;

@@ -24,8 +24,6 @@ void HeldTime::put() {
 void HeldTime::set(const timespec& mtime) {
   const std::lock_guard lock(mutex_);
   mtime_ = mtime;
-  // Since the file was given it, a thread may have put the old one.
-  putTime(fd_, mtime);
 }
 
 std::shared_ptr<HeldTime> Times::held(uint64_t node) const {

@@ -29,7 +29,7 @@ class HeldTime {
 
   // After a change, on the thread that made it.
   void put();
-  // The file was given this one instead, on the loop's thread, as only there it changes.
+  // From now on this one; on the loop's thread, as only there it changes.
   void set(const timespec& mtime);
   const timespec& onLoop() const { return mtime_; }
 
@@ -46,7 +46,7 @@ class Times {
   timespec of(uint64_t node, int fd) const;
   // For a change on another thread, which drops it when it is done. Null: no descriptor is left.
   std::shared_ptr<HeldTime> hold(uint64_t node, int fd);
-  // The kernel has set the time, and the file has it.
+  // The kernel sets the time; to be called before the file gets it.
   void set(uint64_t node, const timespec& mtime);
 
  private:

@@ -107,10 +107,11 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0) code = kill(ov, node, change.caller);
   if (code >= 0 && (valid & Fattr.MODE) !== 0) code = changeMode(ov, node, target, change.mode);
   if (code >= 0 && (valid & (Fattr.ATIME | Fattr.MTIME)) !== 0) {
-    code = changeTimes(ov, target, change);
-    if (code >= 0 && (valid & (Fattr.MTIME | Fattr.MTIME_NOW)) === Fattr.MTIME) {
+    // First: a thread whose write ends between the two would put the old one, and nobody would know.
+    if ((valid & (Fattr.MTIME | Fattr.MTIME_NOW)) === Fattr.MTIME) {
       ov.times?.set(node, change.mtime, change.mtimeNsec);
     }
+    code = changeTimes(ov, target, change);
   }
   return code;
 }

@@ -114,7 +114,7 @@ export interface Native {
    * set by ftruncate, so holes stay holes. Returns 0 or -errno (ENOSPC, EDQUOT, EIO, EFBIG ...).
    */
   copyData(fdIn: number, fdOut: number, sizeLo: number, sizeHi: number): number;
-  /** posix_fadvise(2), POSIX_FADV_WILLNEED for the first `size` bytes: the disk is asked, not waited for. */
+  /** posix_fadvise(2), POSIX_FADV_WILLNEED for the first `size` bytes: the disk is asked, not waited for; squashfs unpacks at once. */
   willNeed(fd: number, size: number): number;
   fsync(fd: number): number;
   fdatasync(fd: number): number;
@@ -240,7 +240,7 @@ export interface Native {
   holdTime(slot: number, nodeid: number, fd: number): void;
   /** Gives `fd` the modification time it had at `holdTime`, or, while the pool writes to it, is to have. */
   putHeldTime(fd: number): void;
-  /** The file of `nodeid` has been given this modification time, which the pool must not undo. */
+  /** The file of `nodeid` is about to be given this modification time, which the pool must not undo. */
   timeSet(slot: number, nodeid: number, seconds: number, nanoseconds: number): void;
   /** True when `next` used the backing of `nodeid` since the last call (for the LRU's second chance). */
   backingUsed(slot: number, nodeid: number): boolean;
@@ -259,7 +259,7 @@ export interface Native {
   wakeFd(): number;
   /** Writes to a wake eventfd; any thread may call it. */
   wake(fd: number): number;
-  /** Makes `next` return NEXT_WAKE after `ms` milliseconds, once; a further call sets the time anew. */
+  /** Makes `next` return NEXT_WAKE after `ms` milliseconds, once; of several calls before that the soonest counts. */
   wakeAfter(ms: number): number;
 
   // --- arena -------------------------------------------------------------------------------
