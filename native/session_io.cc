@@ -60,9 +60,13 @@ int32_t Session::send(int32_t slot, const uint8_t* message, uint32_t length) {
   if (s == nullptr || s->ended) return -EBADF;
   const int32_t done = post(s->fd, message, length);
   fuse_out_header header;
-  if (done == 0 || done == -ENOENT || length < sizeof header) return done;
+  if (length < sizeof header) return done;
   std::memcpy(&header, message, sizeof header);
-  if (header.unique != 0) replyError(*s, header.unique, EIO);  // 0: a notification.
+  const auto* const request = reinterpret_cast<const fuse_in_header*>(memory_ + kIn);
+  if (at_ == slot && header.unique == request->unique) settle();
+  if (done == 0 || done == -ENOENT || header.unique == 0) return done;  // 0: a notification.
+  sendError_ = -done;
+  replyError(*s, header.unique, EIO);
   return done;
 }
 

@@ -65,7 +65,7 @@ class EngineThread {
         this.#takeCopies();
         for (const session of this.#bySlot) {
           if (!session) continue;
-          tidy(session);
+          guarded('tidying', () => tidy(session));
           releaseKilled(session);
         }
       } else if (next <= NEXT_ENDED) {
@@ -84,7 +84,9 @@ class EngineThread {
       // The reader need not wait for what is done for the next file.
       this.#sys.native.send(session.slot, OUT, length);
       length = 0;
-      ahead.go(session.ov);
+      guarded('reading ahead', () => {
+        ahead.go(session.ov);
+      });
     }
     this.#fds.flush();
     return length;
@@ -161,7 +163,7 @@ class EngineThread {
       const caller = new RequestCaller(ov);
       this.#prepared.set(mount, {
         ...{ ov, caller, mount, slot: -1, setxattrExt: false, uncapped: 0, minor: 0 },
-        ...{ looks: 0, served: 0 },
+        ...{ looks: 0, served: 0, lookedAt: 0 },
         ...{ parked: new Map(), interrupted: new Set(), begun: undefined },
       });
       const devices = [...ov.layers].map((layer) => layer.dev.toString());
@@ -210,6 +212,15 @@ class EngineThread {
     session.ov.times = undefined;
     session.ov.close();
     this.#post({ kind: 'ended', mount: session.mount });
+  }
+}
+
+/** A bug in what is only for speed must end no mount. */
+function guarded(what: string, work: () => unknown): void {
+  try {
+    work();
+  } catch (error) {
+    log(`${what} failed: ${error instanceof Error ? error.stack : String(error)}`);
   }
 }
 

@@ -23,6 +23,8 @@ export interface Session {
   /** How often it was looked whether the mount is quiet (tidy.ts), 0: there is nothing to tidy; and what had been served. */
   looks: number;
   served: number;
+  /** When that was, by performance.now(). */
+  lookedAt: number;
   /** Protocol minor version; 0 before INIT, and after one that failed. */
   minor: number;
   /** Why INIT failed: a sentence. */

@@ -2,6 +2,7 @@
  * What forgotten nodes leave goes back to the kernel once the mount is quiet: pages of the arena, and
  * what V8 keeps of listings that are gone, which it does not look at in a thread that allocates nothing.
  */
+import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { ELAPSED } from '../sys/tally.js';
@@ -9,6 +10,8 @@ import type { Session } from './session.js';
 
 /** How long a mount has nothing to do before it is tidied. */
 const QUIET_MS = 500;
+/** A timer may be early by so much; other things wake the thread much earlier. */
+const TIMER_MS = 10;
 /** A mount that always has something to do is tidied all the same after so many looks. */
 const LOOKS_MAX = 60;
 
@@ -28,24 +31,32 @@ function collect(): void {
 export function tidyLater(s: Session): void {
   if (s.looks !== 0 || !s.ov.table.arena.slackens) return;
   s.looks = 1;
-  s.served = served(s);
-  wait(s);
+  look(s, served(s));
 }
 
 /** The thread was woken: tidies the mount if there is something to tidy and it is quiet. Returns whether it has. */
 export function tidy(s: Session): boolean {
   if (s.looks === 0) return false;
+  if (performance.now() - s.lookedAt < QUIET_MS - TIMER_MS) {
+    wait(s);
+    return false;
+  }
   const now = served(s);
   if (now !== s.served && s.looks < LOOKS_MAX) {
     s.looks++;
-    s.served = now;
-    wait(s);
+    look(s, now);
     return false;
   }
   s.looks = 0;
   s.ov.table.trim();
   collect();
   return true;
+}
+
+function look(s: Session, now: number): void {
+  s.served = now;
+  s.lookedAt = performance.now();
+  wait(s);
 }
 
 /** EMFILE, ENOMEM: no timer to be had; the memory stays until something else wakes the thread. */

@@ -55,7 +55,7 @@ function visitBlock(sys: Sys, dirfd: number, bytes: number, visit: EntryVisitor)
     let type = u8[at + D_TYPE];
     if (type === DT_UNKNOWN) {
       const known = sys.native.statx(dirfd, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, STAT_C);
-      if (known === -E.ENOENT) continue; // removed meanwhile: it is not an entry any more
+      if (known === -E.ENOENT || known === -E.ESTALE) continue; // removed meanwhile: no entry any more
       if (known < 0) return known;
       type = dtype(sys.statMode(STAT_C));
     }

@@ -71,9 +71,12 @@ export function toClient(key: string, prefix: string): string | undefined {
 export const isPrivate = (key: string, prefix: string): boolean =>
   toClient(key, prefix) === undefined;
 
-/** A copy-up that cannot carry these fails; of others EOPNOTSUPP is accepted (ovl_must_copy_xattr). */
+/** A copy-up that cannot carry these fails; of others EOPNOTSUPP is accepted (ovl_must_copy_xattr). A client's whiteout would be another object without its mark. */
 export const mustCopy = (key: string): boolean =>
-  key === ACCESS_ACL || key === DEFAULT_ACL || key.startsWith('security.');
+  key === ACCESS_ACL ||
+  key === DEFAULT_ACL ||
+  key === NESTED_WHITEOUT ||
+  key.startsWith('security.');
 
 /** The first name below `prefix` on directory `dirfd` that is neither a known mark nor a client's. */
 export function unknownMark(sys: Sys, dirfd: number, prefix: string): string | undefined {

@@ -195,6 +195,7 @@ export class Engine {
       interrupted: new Set(),
       uncapped: 0,
       looks: 0,
+      lookedAt: 0,
       served: 0,
       begun: undefined,
     };
