@@ -1,5 +1,5 @@
 /** The attribute structs of replies, filled from a struct statx by copying words: no 64-bit value becomes a JavaScript number. */
-import { F_ASK } from '../overlay/inodeTable.js';
+import { F_ASK } from '../overlay/inodeRecord.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { shownNlink } from '../overlay/attr.js';
 import { isForeign } from '../overlay/foreign.js';

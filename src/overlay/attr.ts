@@ -6,7 +6,7 @@ import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../sys/constants.js';
 import { STAT_A } from '../sys/sys.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
-import { F_INDEXED, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import { F_INDEXED, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeRecord.js';
 import { unionLinks } from './links.js';
 import type { Overlay } from './overlay.js';
 import { modeAfterChown, type Overrides } from './overrides.js';

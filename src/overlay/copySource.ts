@@ -4,7 +4,7 @@ import { isDir, isReg } from '../base/mode.js';
 import { STATX } from '../protocol/layout.js';
 import { STAT_A } from '../sys/sys.js';
 import { isForeign } from './foreign.js';
-import { F_LINKED } from './inodeTable.js';
+import { F_LINKED } from './inodeRecord.js';
 import type { Overlay } from './overlay.js';
 
 /** How much of a file is copied: all of it, so many bytes (a truncation follows), or only metadata. */

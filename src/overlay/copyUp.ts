@@ -21,7 +21,7 @@ import { decorate } from './copyAttrs.js';
 import { bulkData, copyUpData, makeFile, needsSync, syncFile } from './copyData.js';
 import { ALL, METADATA, planSource, type Source } from './copySource.js';
 import { xinoHi } from './identity.js';
-import { F_COVERED, F_IMPURE, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import { F_COVERED, F_IMPURE, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodeRecord.js';
 import { enterIndex, linkName } from './links.js';
 import { dataStack } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';

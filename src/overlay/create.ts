@@ -18,7 +18,7 @@ import {
 import { STAT_A, STAT_B, XATTR } from '../sys/sys.js';
 import { copyUp } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
-import { F_ORPHAN, F_UNGUARDED, F_UNLINKED, F_UPPER } from './inodeTable.js';
+import { F_ORPHAN, F_UNGUARDED, F_UNLINKED, F_UPPER } from './inodeRecord.js';
 import { xinoHi } from './identity.js';
 import {
   type Caller,
@@ -34,15 +34,19 @@ import { orphanName, type Overlay } from './overlay.js';
 import { refusedIn } from './protect.js';
 import { isUpperWhiteout } from './whiteouts.js';
 
+/** The upper directory that a new name goes to, copied up if need be; -errno, -EPERM where chattr(1) protects it. */
+function upperParent(ov: Overlay, parent: number): number {
+  const guarded = refusedIn(ov, parent);
+  if (guarded < 0) return guarded;
+  const up = copyUp(ov, parent);
+  return up < 0 ? up : ov.upperDir(parent);
+}
+
 /** Creates an object and its node; its statx is at STAT_A. Returns the node or -errno. */
 export function create(ov: Overlay, creation: Creation): number {
   const { parent, name } = creation;
   if (!hasIds(creation.caller)) return -E.EOVERFLOW;
-  const guarded = refusedIn(ov, parent);
-  if (guarded < 0) return guarded;
-  const up = copyUp(ov, parent);
-  if (up < 0) return up;
-  const dir = ov.upperDir(parent);
+  const dir = upperParent(ov, parent);
   if (dir < 0) return dir;
   const mode = maskedMode(ov, parent, creation);
   let code = makeObject(ov, creation, dir, name, mode);
@@ -70,11 +74,7 @@ export function createWhiteout(
   mode: number,
   caller: Caller,
 ): number {
-  const guarded = refusedIn(ov, parent);
-  if (guarded < 0) return guarded;
-  const up = copyUp(ov, parent);
-  if (up < 0) return up;
-  const dir = ov.upperDir(parent);
+  const dir = upperParent(ov, parent);
   if (dir < 0) return dir;
   const temp = prepareWhiteout(ov, parent, mode, caller);
   if (typeof temp === 'number') return temp;

@@ -14,7 +14,7 @@ import { XATTR } from '../sys/sys.js';
 import { BULK_LEAST } from './bulk.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
 import { type Asker, keepNoCapability, killSetIds, killSetIdsFor } from './attr.js';
-import { F_CAPABLE, F_METACOPY, F_UPPER } from './inodeTable.js';
+import { F_CAPABLE, F_METACOPY, F_UPPER } from './inodeRecord.js';
 import type { Overlay } from './overlay.js';
 import { APPEND, FLAG_BITS, guardOf, IMMUTABLE, refused, setGuard, XFLAG_BITS } from './protect.js';
 

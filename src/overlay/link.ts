@@ -5,7 +5,7 @@ import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A, STAT_B } from '../sys/sys.js';
 import { carryImpure, copyUp, copyUpMeta } from './copyUp.js';
 import { FROM_UPPER } from './dirIndex.js';
-import { F_METACOPY, F_ORPHAN, F_UNLINKED } from './inodeTable.js';
+import { F_METACOPY, F_ORPHAN, F_UNLINKED } from './inodeRecord.js';
 import type { Overlay } from './overlay.js';
 import { APPEND, IMMUTABLE, refused, refusedIn } from './protect.js';
 import { setRedirect } from './redirect.js';

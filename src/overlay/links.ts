@@ -16,7 +16,7 @@ import { log } from '../sys/log.js';
 import { STAT_A, STAT_B, STAT_C } from '../sys/sys.js';
 import { Found } from './hit.js';
 import { setKey, showIno } from './identity.js';
-import { F_COVERED, F_INDEXED, F_LINKED, F_ORPHAN } from './inodeTable.js';
+import { F_COVERED, F_INDEXED, F_LINKED, F_ORPHAN } from './inodeRecord.js';
 import type { LinkIndex } from './linkIndex.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { setTimes } from './times.js';

@@ -6,7 +6,7 @@
  * name up again, or, where it is a descriptor that is asked, hands that on.
  */
 import { isDir, S_IFMT } from '../base/mode.js';
-import { F_METACOPY } from './inodeTable.js';
+import { F_METACOPY } from './inodeRecord.js';
 import { dataStack, nodeOfHit, stackOfHit } from './lookup.js';
 import type { Overlay } from './overlay.js';
 

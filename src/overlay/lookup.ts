@@ -27,7 +27,7 @@ import {
   F_ORPHAN,
   F_UPPER,
   F_XWHITEOUTS,
-} from './inodeTable.js';
+} from './inodeRecord.js';
 import { coverByIndex, coverName, enterIndex } from './links.js';
 import { fileRedirect, hasMetacopy, mayHoldCopies, refusesMetacopy } from './lowerMarks.js';
 import { EVERYWHERE, type Range, walkLowers } from './lowerWalk.js';

@@ -17,7 +17,7 @@ import {
 } from '../sys/constants.js';
 import { STAT_B, XATTR, XATTR_MAX } from '../sys/sys.js';
 import type { Asker } from './attr.js';
-import { F_ACL_DEFAULT, F_ACL_KNOWN } from './inodeTable.js';
+import { F_ACL_DEFAULT, F_ACL_KNOWN } from './inodeRecord.js';
 import { NO_ID } from './ids.js';
 import type { Overlay } from './overlay.js';
 import type { Overrides } from './overrides.js';

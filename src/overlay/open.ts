@@ -9,7 +9,7 @@ import { ROOT } from '../protocol/flags.js';
 import { AT_FDCWD, O_DIRECTORY, O_PATH } from '../sys/constants.js';
 import { STAT_A, type Sys } from '../sys/sys.js';
 import type { FdCache } from './fdCache.js';
-import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodeTable.js';
+import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodeRecord.js';
 import { xinoHi } from './identity.js';
 import { type LinkIndex, openIndex } from './linkIndex.js';
 import { Listings } from './listings.js';

@@ -33,7 +33,7 @@ import {
   F_ORPHAN,
   F_UNLINKED,
   F_UPPER,
-} from './inodeTable.js';
+} from './inodeRecord.js';
 import { MountState } from './mountState.js';
 import { guardOf } from './protect.js';
 

@@ -24,7 +24,7 @@ import { STAT_B } from '../sys/sys.js';
 import { type Asker, keepNoCapability, killSetIds } from './attr.js';
 import { type Backings, KEPT, ONCE, STALE } from './backings.js';
 import { copyUp } from './copyUp.js';
-import { F_ASK, F_METACOPY, F_RETIRED, F_UPPER } from './inodeTable.js';
+import { F_ASK, F_METACOPY, F_RETIRED, F_UPPER } from './inodeRecord.js';
 import type { Overlay } from './overlay.js';
 import { APPEND, IMMUTABLE, refused } from './protect.js';
 

@@ -17,7 +17,7 @@ import {
   RESOLVE_LAYER,
 } from '../sys/constants.js';
 import { SMALL, type Sys, XATTR } from '../sys/sys.js';
-import { F_GUARDED, F_UNGUARDED, F_UPPER } from './inodeTable.js';
+import { F_GUARDED, F_UNGUARDED, F_UPPER } from './inodeRecord.js';
 import type { Overlay } from './overlay.js';
 
 /** Bits of an answer here. */

@@ -6,7 +6,7 @@
  */
 import { DT_REG, isReg } from '../base/mode.js';
 import type { DirIndex } from './dirIndex.js';
-import { F_METACOPY } from './inodeTable.js';
+import { F_METACOPY } from './inodeRecord.js';
 import type { Overlay } from './overlay.js';
 
 /** Files that were read in order before it is believed; so much doubt undoes it. */

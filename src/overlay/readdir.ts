@@ -6,7 +6,7 @@ import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_B } from '../sys/sys.js';
 import { DirIndex, FROM_UPPER } from './dirIndex.js';
 import type { Entries } from './entries.js';
-import { F_IMPURE, F_UPPER } from './inodeTable.js';
+import { F_IMPURE, F_UPPER } from './inodeRecord.js';
 import type { Listing } from './listings.js';
 import { xinoHi } from './identity.js';
 import type { Overlay } from './overlay.js';

@@ -4,7 +4,7 @@ import { isDir } from '../base/mode.js';
 import { ROOT } from '../protocol/flags.js';
 import { STATX } from '../protocol/layout.js';
 import { STAT_A, XATTR } from '../sys/sys.js';
-import { F_INDEXED, F_UPPER } from './inodeTable.js';
+import { F_INDEXED, F_UPPER } from './inodeRecord.js';
 import type { Overlay } from './overlay.js';
 import { lowerShows } from './remove.js';
 

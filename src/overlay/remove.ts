@@ -9,7 +9,7 @@ import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_A } from '../sys/sys.js';
 import { copyUp, copyUpMeta } from './copyUp.js';
 import { Found } from './hit.js';
-import { F_ORPHAN, F_UPPER } from './inodeTable.js';
+import { F_ORPHAN, F_UPPER } from './inodeRecord.js';
 import { lacksNames, settleLinks } from './links.js';
 import { nodeOfHit, resolve, resolveLowers } from './lookup.js';
 import { orphanName, type Overlay } from './overlay.js';

@@ -9,7 +9,7 @@ import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../sys/const
 import { carryImpure, copyUp, copyUpMeta } from './copyUp.js';
 import { prepareWhiteout, setOpaque } from './create.js';
 import { FROM_UPPER } from './dirIndex.js';
-import { F_METACOPY, F_UPPER } from './inodeTable.js';
+import { F_METACOPY, F_UPPER } from './inodeRecord.js';
 import type { Caller } from './newObject.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { refusedIn } from './protect.js';

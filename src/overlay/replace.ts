@@ -2,7 +2,7 @@
 import { E, errnoName } from '../base/errno.js';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from '../sys/constants.js';
 import { log } from '../sys/log.js';
-import { F_UPPER } from './inodeTable.js';
+import { F_UPPER } from './inodeRecord.js';
 import { orphanName, type Overlay } from './overlay.js';
 import { isLastName, type Place } from './remove.js';
 

@@ -10,7 +10,7 @@ import { isDeviceWhiteout, isXWhiteout } from '../layer/whiteout.js';
 import { ROOT } from '../protocol/flags.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../sys/constants.js';
 import { STAT_B, XATTR } from '../sys/sys.js';
-import { F_XWHITEOUTS } from './inodeTable.js';
+import { F_XWHITEOUTS } from './inodeRecord.js';
 import { PLACE_XWHITEOUTS } from './lowers.js';
 import type { Overlay } from './overlay.js';
 

@@ -15,7 +15,7 @@ import { STATX_MODE } from '../sys/constants.js';
 import { STAT_A, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 import type { Asker } from './attr.js';
 import { copyUpMeta } from './copyUp.js';
-import { F_ACL_DEFAULT, F_ACL_KNOWN, F_CAPABLE, F_UPPER } from './inodeTable.js';
+import { F_ACL_DEFAULT, F_ACL_KNOWN, F_CAPABLE, F_UPPER } from './inodeRecord.js';
 import type { Overlay } from './overlay.js';
 import { APPEND, IMMUTABLE, refused } from './protect.js';
 
