@@ -72,6 +72,10 @@ export class TrialContext implements Context {
     for (const tool of tools) this.client('/', 'exec', '1', ...tool);
   }
 
+  memory(): void {
+    this.client('/', 'memory', ...(this.quick ? ['256', '256'] : ['1024', '1024']));
+  }
+
   mount(options: MountOptions = {}): Mounted {
     const { driver, fixture, directory } = this.#job;
     const place = join(directory, `mount-${this.mounts.length}`);

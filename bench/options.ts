@@ -27,7 +27,7 @@ const HELP = `Measures union mounts side by side: each trial in a fresh process,
   --drivers A,B        only these drivers, by name or the beginning of it
   --driver NAME='CMD'  one more driver; CMD has {opts} (lowerdir=..,upperdir=..,workdir=..) or
                        {lower} {upper} {work}, and {mnt}; a final & : CMD stays in the foreground
-  --rounds N           rounds (default 5; with --quick 1); some long trials have fewer
+  --rounds N           rounds (default 5; with --quick 1)
   --quick              a smaller tree and the short set, under 2 minutes; shows that all works
   --dir DIR            where to work (default $STRATAFS_BENCH_DIR or /var/tmp/stratafs-bench)
   --out PATH           write the results to PATH.json, PATH.md and PATH-*.svg (default: in DIR/results)

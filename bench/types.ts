@@ -54,7 +54,7 @@ export interface Trial {
   readonly rows: readonly Row[];
   /** Belongs to `--set short`. */
   readonly short?: boolean;
-  /** No more rounds than this: the trial is long, or its values do not vary. */
+  /** No more rounds than this: it counts what does not vary. */
   readonly rounds?: number;
   /** What it leaves is large, and deleted when it has ended; other leftovers at the end of the run. */
   readonly large?: boolean;
@@ -146,6 +146,11 @@ export interface Context {
   client(cwd: string, ...args: string[]): number[];
   /** sync, then drop the kernel's caches; then run `tools` so that their own start is warm. */
   cold(...tools: readonly (readonly string[])[]): void;
+  /**
+   * Brings 2 GiB of memory into the machine: free memory that a hypervisor has taken back costs as
+   * much as the disk when it is touched again. For trials that read much; last before the time.
+   */
+  memory(): void;
   /** Mounts the fixture's layers with a fresh upper; the trial's end unmounts. */
   mount(options?: MountOptions): Mounted;
   /** The merged tree (or a part's layer) to be read: a mount, or the plain copy. */

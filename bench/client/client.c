@@ -15,6 +15,7 @@
  *                                     start COMMAND; time until lstat(PROBE) answers: {ns, pid}
  *   client DIR whiteout NAME...       make 0:0 character devices
  *   client DIR opaque NAME...         set trusted.overlay.opaque=y
+ *   client DIR memory PAGES HUGE      take so many MiB of memory, and give it back: [ns]
  *   client DIR userns                 hold a user and mount namespace until stdin ends: [pid]
  *
  * It works in DIR; names in LIST are relative to that, one a line.
@@ -139,6 +140,8 @@ int main(int argc, char **argv) {
   } else if (!strcmp(mode, "opaque")) {
     for (int i = 0; i < args; i++)
       if (setxattr(arg[i], "trusted.overlay.opaque", "y", 1, 0) < 0) die("cannot mark", arg[i]);
+  } else if (!strcmp(mode, "memory") && args == 2) {
+    do_memory(atol(arg[0]), atol(arg[1]));
   } else if (!strcmp(mode, "userns")) {
     do_userns();
   } else {

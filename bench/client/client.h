@@ -39,5 +39,8 @@ void do_poke(const char *file, long long offset);
 void do_files(const char *directory, int count);
 void do_clients(int clients, const char *work, const char *name, int count);
 
+/* memory.c */
+void do_memory(long pages, long huge);
+
 /* userns.c */
 void do_userns(void);

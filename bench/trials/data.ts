@@ -81,13 +81,13 @@ const copyUp: Trial = {
   name: 'copy-up',
   group: 'Data',
   large: true,
-  rounds: 3,
   parts: ['huge'],
   rows: [{ id: 'copyup', title: 'first change of one byte in 1 GiB', unit: 'ms' }],
   refuses: (driver) => (driver.command ? undefined : 'a plain directory copies nothing up'),
   run: (context) => {
     const file = join(context.tree('huge'), 'huge/data');
     context.cold(['stat', file]);
+    context.memory();
     const [ns = NaN] = context.client('/', 'poke', file, '500000');
     return { values: { copyup: ns / MS } };
   },

@@ -153,6 +153,7 @@ function perform(context: Context, name: string, job: FioJob): number {
   }
   if (job.cache === 'cold') context.cold(['fio', '--version']);
   else context.client('/', 'exec', '1', 'dd', `if=${file}`, 'of=/dev/null', 'bs=1M', 'status=none');
+  if (reads && job.cache === 'cold' && job.options !== DIRECT) context.memory();
   const output = join(context.directory, `${name}-${job.id}.json`);
   context.client('/', 'exec', '1', ...fioCommand(job, file, output));
   return perOperation(readFileSync(output, 'utf8'), reads ? 'read' : 'write');

@@ -71,7 +71,6 @@ export const layerTrials: readonly Trial[] = COUNTS.map((count) => {
       { id: `${id}.list`, title: `${title}: listing of /, cold`, unit: 'ms' },
       { id: `${id}.warm`, title: `${title}: stat, warm (each)`, unit: 'µs' },
     ],
-    ...(count > MOST_IN_KERNEL && { rounds: 2 }),
     refuses: (driver) =>
       nothingToMount(driver) ??
       (driver.command?.[0] === 'mount' && count > MOST_IN_KERNEL

@@ -16,6 +16,9 @@ function treeOf(context: Context, part: string): string {
   return context.mount({ readOnly: true, lowers }).mountpoint;
 }
 
+/** So many bytes in all are felt in the machine's free memory. */
+const LARGE = 16 * MIB;
+
 const sizes: Trial = {
   name: 'sizes',
   group: 'Data',
@@ -27,9 +30,10 @@ const sizes: Trial = {
   run: (context) => {
     const root = treeOf(context, 'sizes');
     const values: Record<string, number> = {};
-    for (const { id, count } of SIZES) {
+    for (const { id, count, bytes } of SIZES) {
       const read = ['open', join(context.part('sizes'), `${id}.list`)];
       context.cold(['ls', root]);
+      if (count * bytes >= LARGE) context.memory();
       const [cold = NaN] = context.client(root, ...read, '1');
       const warm = median(context.client(root, ...read, context.quick ? '1' : '5'));
       values[`sizes.${id}.cold`] = cold / 1e3 / count;
@@ -65,6 +69,7 @@ const pages: Trial = {
     const dd = ['dd', 'of=/dev/null', 'bs=1M', 'status=none', count];
     const roots = Array.from({ length: CONTAINERS }, () => context.mount().mountpoint);
     context.cold(['dd', 'if=/etc/hostname', 'of=/dev/null', 'status=none']);
+    context.memory();
     const before = pageCache();
     const read = (root: string) => once(context, root, ...dd, 'if=big/data');
     const [first = '', ...others] = roots;

@@ -79,5 +79,6 @@ export const readingTrials: readonly Trial[] = [
     tool: () => ['dd', `if=${join('big', 'data')}`, 'of=/dev/null', 'bs=1M', 'status=none'],
     touch: ['dd', 'if=/etc/hostname', 'of=/dev/null', 'status=none'],
     coldRuns: 3,
+    large: true,
   }),
 ];

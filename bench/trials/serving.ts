@@ -77,7 +77,6 @@ function mountUpTo(context: Context, mounts: Mounted[], count: number): void {
 const manyMounts: Trial = {
   name: 'mounts',
   group: 'Mounts and memory',
-  rounds: 2,
   rows: [
     {
       id: 'mounts.10',
@@ -143,7 +142,6 @@ function perInode(context: Context): Outcome {
 const inodes: Trial = {
   name: 'inodes',
   group: 'Mounts and memory',
-  rounds: 1,
   parts: ['many'],
   rows: [
     {

@@ -25,12 +25,12 @@ function coldAndWarm(
   id: string,
   root: string,
   tool: readonly string[],
-  touch: readonly string[],
-  coldRuns = 1,
+  { touch, coldRuns = 1, large = false }: Pick<Reading, 'touch' | 'coldRuns' | 'large'>,
 ): Record<string, number> {
   const cold: number[] = [];
   for (let run = 0; run < coldRuns; run++) {
     context.cold(touch);
+    if (large) context.memory();
     cold.push(...context.client(root, 'exec', '1', ...tool));
   }
   context.client(root, 'exec', '1', ...tool);
@@ -51,22 +51,27 @@ interface Reading {
   /** The tool on something else, so that its own start is warm in the cold run. */
   readonly touch: readonly string[];
   readonly coldRuns?: number;
+  /** Reads so much that the state of the machine's free memory would decide: see Context.memory. */
+  readonly large?: boolean;
 }
 
 /** A tool that reads: one row cold, one warm. */
-export function reading({ name, title, part, tool, touch, coldRuns, ...rest }: Reading): Trial {
+export function reading(what: Reading): Trial {
+  const { name, title, group, short = false, programs = [], part, tool } = what;
   const rows: Row[] = [
     { id: `${name}.cold`, title: `${title}, cold`, unit: 'ms' },
     { id: `${name}.warm`, title: `${title}, warm`, unit: 'ms' },
   ];
   return {
     name,
+    group,
     rows,
-    ...rest,
+    short,
+    programs,
     ...(part !== undefined && { parts: [part] }),
     run: (context) => {
       const root = context.tree(part);
-      return { values: coldAndWarm(context, name, root, tool(root), touch, coldRuns) };
+      return { values: coldAndWarm(context, name, root, tool(root), what) };
     },
   };
 }
