@@ -22,7 +22,7 @@ const HELP = `Measures union mounts side by side: each trial in a fresh process,
   npm run bench -- [options]
 
   --set short|full     short: the 18 rows of the README, about a quarter of the time; full
-                       (default): all, under an hour on 2 cores. --list names them.
+                       (default): all, an hour and a quarter on 2 cores. --list names them.
   --only A,B           only these trials, by name or the beginning of it
   --drivers A,B        only these drivers, by name or the beginning of it
   --driver NAME='CMD'  one more driver; CMD has {opts} (lowerdir=..,upperdir=..,workdir=..) or
