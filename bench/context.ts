@@ -73,7 +73,7 @@ export class TrialContext implements Context {
   }
 
   memory(): void {
-    this.client('/', 'memory', ...(this.quick ? ['256', '256'] : ['1024', '1024']));
+    this.client('/', 'memory', ...(this.quick ? ['64', '64'] : ['1024', '1024']));
   }
 
   mount(options: MountOptions = {}): Mounted {

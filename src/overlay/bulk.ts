@@ -7,7 +7,7 @@
  */
 import { E, errnoName, PARKED } from '../base/errno.js';
 import { STATX } from '../protocol/layout.js';
-import { AT_EMPTY_PATH } from '../sys/constants.js';
+import { AT_EMPTY_PATH, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from '../sys/constants.js';
 import { log } from '../sys/log.js';
 import { STAT_B, type Sys } from '../sys/sys.js';
 import { setTimes } from './times.js';
@@ -61,6 +61,18 @@ export interface BulkCopy {
   result: number | undefined;
   /** Somebody has taken the result over. */
   taken: boolean;
+}
+
+/**
+ * Makes a hole of what the upper file of a metadata-only copy holds, which does not count. Its size does:
+ * it is what is shown, so the file must not be shorter for a moment, in which the power may fail.
+ */
+export function punch(sys: Sys, fd: number, lo: number, hi: number): number {
+  if (lo === 0 && hi === 0) return 0;
+  const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  const code = sys.native.fallocate(fd, mode, 0, 0, lo, hi);
+  // EOPNOTSUPP: no holes there; the data goes over it, as the kernel's does.
+  return code === -E.EOPNOTSUPP ? 0 : code;
 }
 
 export class BulkCopies {
@@ -178,11 +190,9 @@ export class BulkCopies {
 
   /** An upper file that was written to: its times, and after a failure its holes. */
   #restore(copy: BulkCopy, stat: Uint32Array): void {
-    const { native } = this.#sys;
     if ((copy.result ?? 0) < 0) {
-      const size = STATX.size_ >> 2;
-      native.ftruncate(copy.fdOut, 0, 0);
-      native.ftruncate(copy.fdOut, stat[size], stat[size + 1]);
+      // Best effort, for the room it takes.
+      punch(this.#sys, copy.fdOut, stat[STATX.size_ >> 2], stat[(STATX.size_ >> 2) + 1]);
     }
     this.#sys.u32.set(stat, STAT_B >> 2);
     const code = setTimes(this.#sys, STAT_B, copy.fdOut, '', AT_EMPTY_PATH);

@@ -12,7 +12,7 @@ import {
   RESOLVE_LAYER,
 } from '../sys/constants.js';
 import { STAT_A, type Sys, XATTR, XATTR_MAX } from '../sys/sys.js';
-import { BULK_LEAST, type BulkCopy } from './bulk.js';
+import { BULK_LEAST, type BulkCopy, punch } from './bulk.js';
 import { METADATA, type Source } from './copySource.js';
 import type { Overlay } from './overlay.js';
 import { setTimes } from './times.js';
@@ -105,6 +105,18 @@ function copyData(ov: Overlay, node: number, out: number, limit: number): number
   return code;
 }
 
+/** The same for the upper file of a metadata-only copy. */
+function copyInPlace(ov: Overlay, node: number, out: number, limit: number): number {
+  const { native, u32 } = ov.sys;
+  const w = (STAT_A + STATX.size_) >> 2;
+  const code = punch(ov.sys, out, u32[w], u32[w + 1]);
+  if (code < 0) return code;
+  // Without the mark the file is what it is: no zeros may stand where a truncation follows.
+  return extentOf(ov, limit).size === 0
+    ? native.ftruncate(out, 0, 0)
+    : copyData(ov, node, out, limit);
+}
+
 /**
  * A metadata-only copy gets its data (ovl_copy_up_meta_inode_data). Until the mark goes, which is
  * the commit, whatever the upper file holds does not count; its times and capabilities stay.
@@ -121,8 +133,7 @@ export function copyUpData(ov: Overlay, node: number, limit: number): number {
   // Capabilities would be gone while the pool writes, so such a file is copied here.
   const bulk = capability > 0 ? undefined : bulkInPlace(ov, node, out, limit);
   if (bulk === PARKED) return bulk;
-  let done = bulk ?? native.ftruncate(out, 0, 0);
-  if (done >= 0 && bulk === undefined) done = copyData(ov, node, out, limit);
+  let done = bulk ?? copyInPlace(ov, node, out, limit);
   if (done >= 0 && bulk === undefined && needsSync(ov, limit)) done = native.fsync(out);
   if (done >= 0 && capability > 0)
     done = native.setxattr(dir, name, CAPABILITY, XATTR, capability, 0);
@@ -130,7 +141,7 @@ export function copyUpData(ov: Overlay, node: number, limit: number): number {
   if (done < 0) {
     // The size shown is the upper file's: it must be what it was, and hold no half-copied data.
     const w = (STAT_A + STATX.size_) >> 2;
-    native.ftruncate(out, 0, 0);
+    punch(ov.sys, out, u32[w], u32[w + 1]);
     native.ftruncate(out, u32[w], u32[w + 1]);
   }
   native.close(out);
@@ -159,10 +170,7 @@ function bulkInPlace(ov: Overlay, node: number, out: number, limit: number): num
   if (fdIn < 0) return fdIn;
   const w = STAT_A >> 2;
   const stat = sys.u32.slice(w, w + STATX.size / 4);
-  let code = sys.native.ftruncate(out, 0, 0);
-  if (code >= 0) {
-    code = sys.native.ftruncate(out, stat[STATX.size_ >> 2], stat[(STATX.size_ >> 2) + 1]);
-  }
+  let code = punch(sys, out, stat[STATX.size_ >> 2], stat[(STATX.size_ >> 2) + 1]);
   const what = { fdIn, fdOut: out, size, words, temp: '' };
   if (code >= 0) code = bulk.start(node, what, ov.durable, stat);
   if (code === PARKED) return code;

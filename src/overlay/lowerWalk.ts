@@ -165,12 +165,15 @@ const isAbsent = (code: number): boolean => code === -E.ENOENT || code === -E.EN
 function passThrough(walk: Walk, dir: number, name: string, prefix: string[]): number {
   const { ov } = walk;
   const code = ov.sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
-  if (isAbsent(code)) return 0;
-  if (code < 0) return code;
-  if (!isDir(ov.sys.statMode(STAT_B))) {
+  if (code < 0 && !isAbsent(code)) return code;
+  if (code >= 0 && !isDir(ov.sys.statMode(STAT_B))) {
     walk.stop = true;
     return 0;
   }
+  // `.wh.NAME` hides what is below, beside a directory of that name too.
+  const hides = dotWhiteout(ov.sys, dir, name);
+  if (hides !== 0) walk.stop = true;
+  if (code < 0 || hides < 0) return Math.min(hides, 0);
   const marks = dirMarks(ov.sys, dir, name, true, ov.markPrefix);
   if (typeof marks === 'number') return marks;
   if (marks.opaque) walk.stop = true;

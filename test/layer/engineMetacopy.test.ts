@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { E } from '../../src/base/errno.js';
 import { Op } from '../../src/protocol/opcodes.js';
+import type { Native } from '../../src/sys/native.js';
 import { cstr, Engine, type EngineParts, type Reply, u32, u64, wire } from '../support/engine.js';
 import { has } from '../support/needs.js';
 import { dir, file } from '../support/tree.js';
@@ -146,6 +147,38 @@ describe.skipIf(!has(NEEDS))('a change of metadata', () => {
     expect(mark(upper('f'), 'metacopy')).toBeUndefined();
     expect(lstatSync(upper('f')).mode).toBe(0o100600);
     expect(e.text('f')).toBe('Jello, lower');
+  });
+
+  it('keeps its size at every moment, and its mark, when the data cannot be copied', () => {
+    chmod('f', 0o100600);
+    const sizes: number[] = [];
+    const sys = e.sys as { native: Native };
+    const real = sys.native;
+    const failing = Object.create(real) as Native;
+    const look = (code: number): number => {
+      sizes.push(lstatSync(upper('f')).size);
+      return code;
+    };
+    Object.defineProperties(failing, {
+      ftruncate: {
+        value: (...args: Parameters<Native['ftruncate']>) => look(real.ftruncate(...args)),
+      },
+      fallocate: {
+        value: (...args: Parameters<Native['fallocate']>) => look(real.fallocate(...args)),
+      },
+      copyData: { value: () => look(-E.ENOSPC) },
+    });
+    sys.native = failing;
+    const body = wire`
+      ${u64(0)} ${u64(0)} ${u32(1)} ${u32(0)}  fh, offset, size, write_flags
+      ${u64(0)} ${u32(0)} ${u32(0)} 4a         lock_owner, flags, padding, data`;
+    expect(e.ask(Op.WRITE, e.node('f'), body).error).toBe(-E.ENOSPC);
+    sys.native = real;
+    expect(sizes.length).toBeGreaterThan(2);
+    expect(new Set(sizes)).toEqual(new Set([12]));
+    expect(mark(upper('f'), 'metacopy')).toBe('');
+    write('f', 'J');
+    expect(readFileSync(upper('f'), 'latin1')).toBe('Jello, lower');
   });
 
   it.each([0, 3, 12, 20])('is followed by a truncation to %i bytes', (size) => {

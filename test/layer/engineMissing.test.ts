@@ -65,6 +65,18 @@ describe.skipIf(!has(NEEDS))('a directory whose redirect', () => {
     }
   });
 
+  it('passes a hidden directory on its way sees nothing below that', async () => {
+    const e = await over([
+      [file('.wh.a', ''), dir('b'), file('.wh.b', ''), dir('b/d'), file('b/d/new', '')],
+      [dir('a'), dir('a/d'), dir('b'), dir('b/d'), file('b/d/old', '')],
+    ]);
+    mark(e, 'gone', '/a/d');
+    expect(e.lookup(1, 'gone').error).toBe(-E.EIO);
+    mark(e, 'there', '/b/d');
+    expect(e.lookup(e.node('there'), 'new').u64(0)).not.toBe(0n);
+    expect(e.lookup(e.node('there'), 'old').u64(0)).toBe(0n);
+  });
+
   it('stands in a lower and leads to nothing is EIO, also in the bottom layer', async () => {
     const e = await over([[to('upper', '/gone')], [to('lowest', '/gone'), dir('d')]]);
     for (const [name, layer] of [
