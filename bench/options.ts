@@ -120,7 +120,8 @@ export function parseOptions(argv: string[], repository: string): BenchOptions |
     rounds: parseRounds(values.rounds, values.quick),
     quick: values.quick,
     trials: chooseTrials(values.set, values.only, values.quick),
-    drivers: named ? choose('driver', known, values.drivers) : usual,
+    // Whoever gives a driver means it to run.
+    drivers: named ? [...new Set([...choose('driver', known, values.drivers), ...own])] : usual,
     directory: values.dir ?? process.env['STRATAFS_BENCH_DIR'] ?? '/var/tmp/stratafs-bench',
     out: values.out,
     leavesOut: (trial, driver) =>

@@ -47,6 +47,10 @@ describe('the command line', () => {
     });
     expect(() => parseDriver('fo -o {opts}')).toThrow('does not say how to mount');
     expect(names(options('--driver', 'x=y {mnt}').drivers)).toContain('x');
+    const named = options('--drivers', 'plain', '--driver', 'x=y {mnt}');
+    expect(names(named.drivers)).toEqual(['plain directory', 'x']);
+    const both = options('--drivers', 'x,plain', '--driver', 'x=y {mnt}');
+    expect(names(both.drivers).toSorted()).toEqual(['plain directory', 'x']);
   });
 
   it('has each trial and each row once', () => {
