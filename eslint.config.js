@@ -10,12 +10,13 @@ const rings = {
   protocol: ['base'],
   sys: leaves,
   layer: [...leaves, 'sys'],
+  archive: [...leaves, 'sys', 'layer'],
   overlay: [...leaves, 'sys', 'layer'],
   fuse: [...leaves, 'sys', 'layer', 'overlay'],
   mount: [...leaves, 'sys', 'layer', 'overlay', 'fuse'],
-  store: [...leaves, 'sys', 'layer', 'mount'],
-  driver: [...leaves, 'sys', 'layer', 'mount', 'store'],
-  cli: [...leaves, 'sys', 'layer', 'overlay', 'fuse', 'mount', 'store', 'driver'],
+  store: [...leaves, 'sys', 'layer', 'archive', 'mount'],
+  driver: [...leaves, 'sys', 'layer', 'archive', 'mount', 'store'],
+  cli: [...leaves, 'sys', 'layer', 'archive', 'overlay', 'fuse', 'mount', 'store', 'driver'],
 };
 
 const addonLoaders = {
