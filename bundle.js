@@ -1,7 +1,7 @@
 /**
  * Makes the host's two programs, the main thread's and the engine threads', into one file each, and
  * compiles them: `node bundle.js`, after tsc. A host has loaded them in a few milliseconds; as 60
- * modules they take as long as Node's own start. src/mount/hostStart.cts runs them.
+ * modules they take as long as Node's own start. src/host/hostStart.cts runs them.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const ownEntry = {
   name: 'engine-entry',
   resolveId: (source) =>
-    source.endsWith('/engineEntry.js') ? at('src/mount/engineEntryBundled.ts') : null,
+    source.endsWith('/engineEntry.js') ? at('src/host/engineEntryBundled.ts') : null,
 };
 
 async function bundle(input, output) {
@@ -55,5 +55,5 @@ async function make(input, output) {
   compile(at(output));
 }
 
-await make('src/mount/hostMain.ts', 'dist/mount/host.bundle');
-await make('src/fuse/engineThread.ts', 'dist/mount/engine.bundle');
+await make('src/host/hostMain.ts', 'dist/host/host.bundle');
+await make('src/fuse/engineThread.ts', 'dist/host/engine.bundle');

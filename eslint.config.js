@@ -12,23 +12,45 @@ const rings = {
   layer: [...leaves, 'sys'],
   archive: [...leaves, 'sys', 'layer'],
   overlay: [...leaves, 'sys', 'layer'],
-  fuse: [...leaves, 'sys', 'layer', 'overlay'],
-  mount: [...leaves, 'sys', 'layer', 'overlay', 'fuse'],
-  store: [...leaves, 'sys', 'layer', 'archive', 'mount'],
-  driver: [...leaves, 'sys', 'layer', 'archive', 'mount', 'store'],
-  cli: [...leaves, 'sys', 'layer', 'archive', 'overlay', 'fuse', 'mount', 'store', 'driver'],
+  wire: [...leaves, 'sys'],
+  diff: [...leaves, 'sys', 'layer', 'overlay'],
+  fuse: [...leaves, 'sys', 'layer', 'overlay', 'wire'],
+  options: [...leaves, 'sys', 'overlay', 'wire'],
+  host: [...leaves, 'sys', 'layer', 'overlay', 'wire', 'diff', 'fuse', 'options'],
+  client: [...leaves, 'sys', 'wire', 'options'],
+  store: [...leaves, 'sys', 'layer', 'archive', 'wire', 'client'],
+  driver: [...leaves, 'sys', 'layer', 'archive', 'wire', 'client', 'store'],
 };
+rings.cli = Object.keys(rings);
+
+/**
+ * The rooms of src/overlay, innermost first. A room imports only rooms before it. The first five know
+ * no mounted overlay: they import nothing of src/overlay itself but `hit` and `spec`. The others work
+ * on one, and import all of src/overlay itself but `open`.
+ */
+const rooms = [
+  'inodes',
+  'listing',
+  'shown',
+  'data',
+  'workdir',
+  'lookup',
+  'copyUp',
+  'access',
+  'change',
+];
+const WITHOUT_OVERLAY = 5;
 
 const addonLoaders = {
   name: 'node:module',
   message: 'Only src/sys/native.ts loads the addon.',
 };
 
-function ring(folder, allowed) {
+function ringPatterns(folder, allowed) {
   const others = Object.keys(rings).filter((name) => name !== folder && !allowed.includes(name));
   const patterns = [
     { regex: '\\.node$', message: 'Only src/sys/native.ts loads the addon.' },
-    { regex: '^\\.\\./index(\\.js)?$', message: 'src/index.ts is for users of the library.' },
+    { regex: '^(\\.\\./)+index(\\.js)?$', message: 'src/index.ts is for users of the library.' },
   ];
   if (others.length > 0) {
     patterns.push({
@@ -36,10 +58,28 @@ function ring(folder, allowed) {
       message: `src/${folder} may import only: ${allowed.join(', ') || 'nothing else'} (the rings in eslint.config.js).`,
     });
   }
-  return {
-    files: [`src/${folder}/**/*.ts`],
-    rules: { 'no-restricted-imports': ['error', { paths: [addonLoaders], patterns }] },
+  return patterns;
+}
+
+const restrict = (files, patterns) => ({
+  files,
+  rules: { 'no-restricted-imports': ['error', { paths: [addonLoaders], patterns }] },
+});
+
+const ring = (folder, allowed) =>
+  restrict([`src/${folder}/**/*.ts`], ringPatterns(folder, allowed));
+
+function room(name, at) {
+  const later = rooms.slice(at + 1).map((each) => `${each}/`);
+  const root = at < WITHOUT_OVERLAY ? '(?!hit|spec)\\w+\\.js' : 'open\\.js';
+  const pattern = {
+    regex: `^\\.\\./(${[...later, `${root}$`].join('|')})`,
+    message: `src/overlay/${name} imports only rooms before it (the rooms in eslint.config.js).`,
   };
+  return restrict(
+    [`src/overlay/${name}/**/*.ts`],
+    [...ringPatterns('overlay', rings.overlay), pattern],
+  );
 }
 
 export default tseslint.config(
@@ -93,6 +133,7 @@ export default tseslint.config(
     },
   },
   ...Object.entries(rings).map(([folder, allowed]) => ring(folder, allowed)),
+  ...rooms.map(room),
   { files: ['src/sys/native.ts'], rules: { 'no-restricted-imports': 'off' } },
   {
     files: ['**/*.js', '**/*.mjs', '**/*.cjs'],

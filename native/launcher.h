@@ -50,7 +50,7 @@ bool parseAnswer(std::string_view text, Answer& answer);
 // --- launcher_host.cc ---
 
 // Where the host of this user, user namespace, mount namespace and root directory listens.
-// src/mount/ runtime.ts computes the same names; a test compares them.
+// src/wire/sockets.ts computes the same names; a test compares them.
 struct Place {
   std::string socket;
   std::string lock;

@@ -33,7 +33,7 @@ constexpr int kRetryMs = 2;
 // A host that dies on one request must not be started for ever.
 constexpr int kMaxStarts = 2;
 constexpr off_t kMaxLog = 1 << 20;
-// What the host finds at these descriptors (src/mount/hostMain.ts).
+// What the host finds at these descriptors (src/host/hostMain.ts).
 constexpr int kHostSocket = 3;
 constexpr int kHostLock = 4;
 
@@ -197,7 +197,7 @@ void liftLimits() {
   for (const std::string& entry : kept)
     env.push_back(const_cast<char*>(entry.c_str()));
   env.push_back(nullptr);
-  const int error = execNode("dist/mount/hostStart.cjs", {place.socket}, env.data());
+  const int error = execNode("dist/host/hostStart.cjs", {place.socket}, env.data());
   const std::string text =
       "cannot start node (" + errorText(error) + "): install Node 20 or set STRATAFS_NODE\n";
   (void)!write(STDERR_FILENO, text.data(), text.size());

@@ -9,11 +9,11 @@ import { resolve as resolvePath } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { toLatin1 } from './base/bytes.js';
-import type { MountStats } from './fuse/messages.js';
-import { liveMounts, mountStats, type Served } from './mount/client.js';
-import { realpath } from './mount/paths.js';
+import type { MountStats } from './wire/stats.js';
+import { liveMounts, mountStats, type Served } from './client/ask.js';
+import { realpath } from './sys/paths.js';
 
-export type { MountStats } from './fuse/messages.js';
+export type { MountStats } from './wire/stats.js';
 
 const LAUNCHER = fileURLToPath(new URL('../build/Release/stratafs', import.meta.url));
 const run = promisify(execFile);

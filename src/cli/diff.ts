@@ -1,12 +1,12 @@
 /** `stratafs diff MNT|UPPER`: what the upper changes, from the upper alone. */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
-import { diffUpper } from '../overlay/diff.js';
-import { liveMounts, type Served } from '../mount/client.js';
-import { look } from '../mount/paths.js';
+import { diffUpper } from '../diff/diff.js';
+import { liveMounts, type Served } from '../client/ask.js';
+import { look } from '../sys/paths.js';
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../sys/constants.js';
 import { loadNative } from '../sys/native.js';
-import { findTarget } from './find.js';
+import { findTarget } from '../client/find.js';
 
 /** One changed path, as --json prints it. */
 export interface ChangeJson {

@@ -1,6 +1,6 @@
 /** `stratafs --help` and `--version`. */
 import { readFileSync } from 'node:fs';
-import { OPTION_TABLE } from '../mount/optionTable.js';
+import { OPTION_TABLE } from '../options/table.js';
 
 const USAGE = `Usage:
   stratafs -o OPTIONS MNT               mount a union of layers on MNT

@@ -1,6 +1,6 @@
 /** `stratafs mounts`. */
 import { display } from '../base/bytes.js';
-import { liveMounts } from '../mount/client.js';
+import { liveMounts } from '../client/ask.js';
 
 export async function mountsText(json: boolean): Promise<string> {
   const mounts = (await liveMounts()).map(

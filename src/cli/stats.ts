@@ -1,9 +1,9 @@
 /** `stratafs stats MNT`. */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
-import type { Hits, MountStats } from '../fuse/messages.js';
-import { mountStats } from '../mount/client.js';
-import { findMounted } from './find.js';
+import type { Hits, MountStats } from '../wire/stats.js';
+import { mountStats } from '../client/ask.js';
+import { findMounted } from '../client/find.js';
 
 export async function statsText(argument: string, json: boolean): Promise<string> {
   const mount = await findMounted(argument);

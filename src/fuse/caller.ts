@@ -3,9 +3,9 @@
  * kernel leaves them out elsewhere (fuse_get_req), and they never tell capabilities. What the rare
  * decision needs besides is read from /proc/PID/status; the caller waits for its answer meanwhile.
  */
-import type { Asker } from '../overlay/attr.js';
-import type { Caller } from '../overlay/newObject.js';
-import { NO_ID } from '../overlay/ids.js';
+import type { Asker } from '../overlay/access/attr.js';
+import type { Caller } from '../overlay/change/newObject.js';
+import { NO_ID } from '../overlay/shown/ids.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { IN_HEADER, STATX } from '../protocol/layout.js';
 import { AT_FDCWD, O_RDONLY, STATX_INO } from '../sys/constants.js';

@@ -1,10 +1,10 @@
 /** READDIR and READDIRPLUS: the merged listing in cookie order. */
 import { COOKIE_DOT, COOKIE_DOTDOT } from '../base/hash.js';
 import { DT_DIR, DT_REG, DT_UNKNOWN, dtype } from '../base/mode.js';
-import type { DirIndex } from '../overlay/dirIndex.js';
+import type { DirIndex } from '../overlay/listing/dirListing.js';
 import { Found } from '../overlay/hit.js';
-import { nodeOfHit, parentOf, resolve } from '../overlay/lookup.js';
-import { indexOf } from '../overlay/readdir.js';
+import { nodeOfHit, parentOf, resolve } from '../overlay/lookup/lookup.js';
+import { indexOf } from '../overlay/lookup/readdir.js';
 import { DIRENT, DIRENTPLUS, ENTRY_OUT, READ_IN } from '../protocol/layout.js';
 import { MAX_IO } from '../sys/memory.js';
 import { STAT_A } from '../sys/sys.js';

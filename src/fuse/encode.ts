@@ -1,9 +1,9 @@
 /** The attribute structs of replies, filled from a struct statx by copying words: no 64-bit value becomes a JavaScript number. */
-import { F_ASK } from '../overlay/inodeRecord.js';
+import { F_ASK } from '../overlay/inodes/record.js';
 import type { Overlay } from '../overlay/overlay.js';
-import { shownNlink } from '../overlay/attr.js';
-import { isForeign } from '../overlay/foreign.js';
-import { NO_ID } from '../overlay/ids.js';
+import { shownNlink } from '../overlay/access/attr.js';
+import { isForeign } from '../overlay/lookup/foreign.js';
+import { NO_ID } from '../overlay/shown/ids.js';
 import { ATTR, ATTR_OUT, ENTRY_OUT, STATX, STATX_OUT } from '../protocol/layout.js';
 
 /** Seconds that names and attributes stay valid: practically for ever, since nothing changes behind the mount's back. */

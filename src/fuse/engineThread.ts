@@ -5,8 +5,8 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { UserError } from '../base/errno.js';
-import { FdCache } from '../overlay/fdCache.js';
-import { Listings } from '../overlay/listings.js';
+import { FdCache } from '../overlay/data/fdCache.js';
+import { Listings } from '../overlay/listing/shared.js';
 import { openOverlay } from '../overlay/open.js';
 import { log } from '../sys/log.js';
 import { NEXT_ENDED, NEXT_WAKE } from '../sys/native.js';

@@ -1,14 +1,14 @@
 /** Requests about names: lookup, create, remove, rename, link. */
 import { E } from '../base/errno.js';
 import { isChr, S_IFDIR, S_IFLNK, S_IFMT } from '../base/mode.js';
-import { create, createWhiteout } from '../overlay/create.js';
-import type { Creation, Make } from '../overlay/newObject.js';
+import { create, createWhiteout } from '../overlay/change/create.js';
+import type { Creation, Make } from '../overlay/change/newObject.js';
 import { Found } from '../overlay/hit.js';
-import { lose, renew } from '../overlay/live.js';
-import { link } from '../overlay/link.js';
-import { nodeOfHit, resolve } from '../overlay/lookup.js';
-import { rmdir, unlink } from '../overlay/remove.js';
-import { rename } from '../overlay/rename.js';
+import { lose, renew } from '../overlay/lookup/live.js';
+import { link } from '../overlay/change/link.js';
+import { nodeOfHit, resolve } from '../overlay/lookup/lookup.js';
+import { rmdir, unlink } from '../overlay/change/remove.js';
+import { rename } from '../overlay/change/rename.js';
 import { LINK_IN, MKDIR_IN, MKNOD_IN, RENAME2_IN, RENAME_IN } from '../protocol/layout.js';
 import { STAT_A } from '../sys/sys.js';
 import { devMajor, devMinor, encodeEntry, encodeNegative } from './encode.js';

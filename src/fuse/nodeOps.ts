@@ -1,11 +1,11 @@
 /** Requests about one node: attributes, xattrs, data, ioctl. */
 import { E } from '../base/errno.js';
 import { CAPABILITY } from '../layer/xattrs.js';
-import { type AttrChange, setattr } from '../overlay/attr.js';
-import { NO_ID } from '../overlay/ids.js';
-import * as io from '../overlay/io.js';
-import { readsOldData } from '../overlay/passthrough.js';
-import * as xattrs from '../overlay/xattr.js';
+import { type AttrChange, setattr } from '../overlay/access/attr.js';
+import { NO_ID } from '../overlay/shown/ids.js';
+import * as io from '../overlay/access/io.js';
+import { readsOldData } from '../overlay/access/passthrough.js';
+import * as xattrs from '../overlay/access/xattr.js';
 import { Fattr, FSYNC_FDATASYNC, WRITE_CACHE, WRITE_KILL_SUIDGID } from '../protocol/flags.js';
 import {
   COMPAT_SETXATTR_IN_SIZE,

@@ -4,10 +4,10 @@
  */
 import { E, PARKED } from '../base/errno.js';
 import { S_IFREG } from '../base/mode.js';
-import { create, createTmpfile } from '../overlay/create.js';
-import type { Make } from '../overlay/newObject.js';
-import { NO_BACKING, openFile, openNew } from '../overlay/passthrough.js';
-import { unlink } from '../overlay/remove.js';
+import { create, createTmpfile } from '../overlay/change/create.js';
+import type { Make } from '../overlay/change/newObject.js';
+import { NO_BACKING, openFile, openNew } from '../overlay/access/passthrough.js';
+import { unlink } from '../overlay/change/remove.js';
 import { Fopen, OPEN_KILL_SUIDGID } from '../protocol/flags.js';
 import {
   CREATE_IN,

@@ -4,7 +4,7 @@ import { E, errnoText } from '../base/errno.js';
 import { DT_DIR, DT_REG } from '../base/mode.js';
 import { readEntries } from '../layer/directory.js';
 import type { Layer } from '../layer/layer.js';
-import { Backings } from '../overlay/backings.js';
+import { Backings } from '../overlay/data/backings.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { isStacked } from '../overlay/plane.js';
 import { NOTIFY_INVAL_INODE } from '../protocol/flags.js';

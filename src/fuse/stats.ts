@@ -1,8 +1,8 @@
 /** What a mount did so far, for `stratafs stats`. */
 import { Op, opcodeName } from '../protocol/opcodes.js';
-import type { FdCache } from '../overlay/fdCache.js';
+import type { FdCache } from '../overlay/data/fdCache.js';
 import { BUCKETS, BYTES_READ, BYTES_WRITTEN, ELAPSED, HISTOGRAMS } from '../sys/tally.js';
-import type { Latency, MountStats } from './messages.js';
+import type { Latency, MountStats } from '../wire/stats.js';
 import type { Session } from './session.js';
 
 const NS_PER_US = 1000;

@@ -8,16 +8,16 @@ import { unknownMark } from '../layer/xattrs.js';
 import { ROOT } from '../protocol/flags.js';
 import { AT_FDCWD, O_DIRECTORY, O_PATH } from '../sys/constants.js';
 import { STAT_A, type Sys } from '../sys/sys.js';
-import type { FdCache } from './fdCache.js';
-import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodeRecord.js';
-import { xinoHi } from './identity.js';
-import { type LinkIndex, openIndex } from './linkIndex.js';
-import { Listings } from './listings.js';
-import { placeFlags } from './lowerMarks.js';
+import type { FdCache } from './data/fdCache.js';
+import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodes/record.js';
+import { xinoHi } from './lookup/identity.js';
+import { type LinkIndex, openIndex } from './workdir/linkIndex.js';
+import { Listings } from './listing/shared.js';
+import { placeFlags } from './lookup/lowerMarks.js';
 import { Overlay } from './overlay.js';
 import { passesThrough } from './plane.js';
 import type { OverlaySpec } from './spec.js';
-import { openWorkdir, type Workdir } from './workdir.js';
+import { openWorkdir, type Workdir } from './workdir/workdir.js';
 
 /** What is open on the way to an overlay. */
 interface Opened {

@@ -24,7 +24,7 @@ import {
 import { STATX } from '../protocol/layout.js';
 import { log } from '../sys/log.js';
 import { STAT_C } from '../sys/sys.js';
-import { FdKind } from './fdCache.js';
+import { FdKind } from './data/fdCache.js';
 import {
   F_CAPABLE,
   F_COVERED,
@@ -33,9 +33,9 @@ import {
   F_ORPHAN,
   F_UNLINKED,
   F_UPPER,
-} from './inodeRecord.js';
-import { MountState } from './mountState.js';
-import { guardOf } from './protect.js';
+} from './inodes/record.js';
+import { MountState } from './state.js';
+import { guardOf } from './guard.js';
 
 /** The unit of st_blocks. */
 const SECTOR = 512;

@@ -1,4 +1,4 @@
-import type { IdSpec } from './ids.js';
+import type { IdSpec } from './shown/ids.js';
 
 /** What one mount is made of: the parsed, checked, frozen result of the options. Paths are absolute, bytes as latin1. */
 export interface OverlaySpec {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { OPTION_TABLE } from '../../src/mount/optionTable.js';
+import { OPTION_TABLE } from '../../src/options/table.js';
 import { has } from '../support/needs.js';
 import { run } from './support/run.js';
 import { MOUNTS } from './support/union.js';

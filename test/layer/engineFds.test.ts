@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FdCache, FdKind } from '../../src/overlay/fdCache.js';
+import { FdCache, FdKind } from '../../src/overlay/data/fdCache.js';
 import { Op } from '../../src/protocol/opcodes.js';
 import { loadNative, type Native } from '../../src/sys/native.js';
 import { Random } from '../differential/random.js';

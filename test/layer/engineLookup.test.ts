@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { indexOf } from '../../src/overlay/readdir.js';
+import { indexOf } from '../../src/overlay/lookup/readdir.js';
 import { Random } from '../differential/random.js';
 import { Engine, makeLayers } from '../support/engine.js';
 import { has } from '../support/needs.js';

@@ -6,7 +6,7 @@ import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { E } from '../../src/base/errno.js';
-import { Backings } from '../../src/overlay/backings.js';
+import { Backings } from '../../src/overlay/data/backings.js';
 import { Op } from '../../src/protocol/opcodes.js';
 import { cstr, Engine, type EngineParts, initBody, u32, u64, wire } from '../support/engine.js';
 import { has } from '../support/needs.js';

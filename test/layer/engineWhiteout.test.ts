@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { E } from '../../src/base/errno.js';
 import { dotHidden, dotWhiteout, isDotMark } from '../../src/layer/whiteout.js';
 import { readEntries } from '../../src/layer/directory.js';
-import { indexOf } from '../../src/overlay/readdir.js';
+import { indexOf } from '../../src/overlay/lookup/readdir.js';
 import type { Native } from '../../src/sys/native.js';
 import { Sys } from '../../src/sys/sys.js';
 import { Engine } from '../support/engine.js';

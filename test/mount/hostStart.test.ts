@@ -33,7 +33,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the start of 
   beforeAll(() => {
     base = scratch('start');
     for (const name of BUNDLES) {
-      const file = join(REPOSITORY, 'dist/mount', name);
+      const file = join(REPOSITORY, 'dist/host', name);
       if (!existsSync(file)) throw new Error(`there is no ${file}: run npm run build`);
     }
   });
@@ -61,7 +61,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the start of 
   /** Dates a bundle `seconds` after now. */
   function date(root: string, name: string, seconds: number): void {
     const time = Date.now() / 1000 + seconds;
-    utimesSync(join(root, 'dist/mount', name), time, time);
+    utimesSync(join(root, 'dist/host', name), time, time);
   }
 
   async function works(root: string): Promise<string> {
@@ -82,18 +82,18 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the start of 
   it('takes the modules where they are newer than the bundles, or these are missing', async () => {
     const root = install();
     for (const name of BUNDLES) {
-      writeFileSync(join(root, 'dist/mount', name), 'throw new Error("old");');
+      writeFileSync(join(root, 'dist/host', name), 'throw new Error("old");');
       date(root, name, -1_000_000);
     }
     expect(await works(root)).toBe('hello\nhello\nmore\n');
-    for (const name of BUNDLES) rmSync(join(root, 'dist/mount', name));
+    for (const name of BUNDLES) rmSync(join(root, 'dist/host', name));
     expect(await works(root)).toBe('hello\nhello\nmore\n');
   });
 
   it('does without a cache that is of something else', async () => {
     const root = install();
     for (const name of BUNDLES) {
-      const file = join(root, 'dist/mount', `${name}.cache`);
+      const file = join(root, 'dist/host', `${name}.cache`);
       const cache = readFileSync(file);
       // Another version of V8 wrote it; and one of another bundle.
       if (name === 'host.bundle') cache.fill(0xa5, 36, 48);
@@ -111,7 +111,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the start of 
       const options = { filename: process.argv[1], cachedData: cache.subarray(32) };
       const { cachedDataRejected } = new (require('node:vm').Script)(source, options);
       console.log(cachedDataRejected, source.endsWith(cache.latin1Slice(0, 32)));`;
-    const file = join(REPOSITORY, 'dist/mount', name);
+    const file = join(REPOSITORY, 'dist/host', name);
     const { stdout } = await mustRun(process.execPath, ['--v8-pool-size=1', '-e', script, file]);
     expect(stdout).toBe('false true\n');
   });

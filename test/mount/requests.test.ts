@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { liveMounts, mountStats } from '../../src/mount/client.js';
+import { liveMounts, mountStats } from '../../src/client/ask.js';
 import { type Mounted, mountStack, type Stack } from '../support/mount.js';
 import { has } from '../support/needs.js';
 import { mustRun, scratch } from '../support/run.js';

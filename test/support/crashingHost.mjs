@@ -10,8 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const dist = process.argv[2];
 const { loadNative } = await import(`${dist}/sys/native.js`);
-const { Mounts } = await import(`${dist}/mount/mounts.js`);
-const { planMount } = await import(`${dist}/mount/options.js`);
+const { Mounts } = await import(`${dist}/host/mounts.js`);
+const { planMount } = await import(`${dist}/options/plan.js`);
 
 /** Engine threads in the order of their start, with the descriptors that wake them. */
 const threads = [];

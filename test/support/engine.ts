@@ -9,7 +9,7 @@ import process from 'node:process';
 import { RequestCaller } from '../../src/fuse/caller.js';
 import { dispatch } from '../../src/fuse/dispatch.js';
 import type { Session } from '../../src/fuse/session.js';
-import { FdCache } from '../../src/overlay/fdCache.js';
+import { FdCache } from '../../src/overlay/data/fdCache.js';
 import { openOverlay } from '../../src/overlay/open.js';
 import type { Overlay } from '../../src/overlay/overlay.js';
 import type { OverlaySpec } from '../../src/overlay/spec.js';

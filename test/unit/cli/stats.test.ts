@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { forPeople } from '../../../src/cli/stats.js';
-import type { MountStats } from '../../../src/fuse/messages.js';
+import type { MountStats } from '../../../src/wire/stats.js';
 
 it('says in plain words what a mount did, the most frequent request first', () => {
   const latency = { requests: 2, mean: 10.2, p50: 12, p99: 1500, buckets: [] };

@@ -1,7 +1,7 @@
 /** The allocator behind the inode table: blocks never overlap, and what is given back is used again. */
 import { fstatSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Arena } from '../../../src/overlay/arena.js';
+import { Arena } from '../../../src/overlay/inodes/arena.js';
 import { loadNative } from '../../../src/sys/native.js';
 import { Random } from '../../differential/random.js';
 

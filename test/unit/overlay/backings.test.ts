@@ -1,6 +1,6 @@
 /** Which backing files stay registered, without a kernel. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Backings } from '../../../src/overlay/backings.js';
+import { Backings } from '../../../src/overlay/data/backings.js';
 import { Random } from '../../differential/random.js';
 
 let live: Set<number>;

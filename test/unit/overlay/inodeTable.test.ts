@@ -1,6 +1,6 @@
 /** The inode table against a model of plain Maps, over seeded random operations. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { InodeTable } from '../../../src/overlay/inodeTable.js';
+import { InodeTable } from '../../../src/overlay/inodes/table.js';
 import { loadNative } from '../../../src/sys/native.js';
 import { Random } from '../../differential/random.js';
 import { TableModel } from './tableModel.js';

@@ -1,6 +1,6 @@
 /** The inode table's contract in plain Maps, and random operations that the engine could make. */
 import { expect } from 'vitest';
-import type { InodeTable } from '../../../src/overlay/inodeTable.js';
+import type { InodeTable } from '../../../src/overlay/inodes/table.js';
 import type { Random } from '../../differential/random.js';
 
 const ROOT = 1;

@@ -1,0 +1,190 @@
+/**
+ * What an upper directory changes against its lowers, computed from the upper alone: O(changes).
+ * The lowers are only asked about names that the upper has.
+ */
+import { E, errnoText, UserError } from '../base/errno.js';
+import { display } from '../base/bytes.js';
+import { DT_DIR, isDir } from '../base/mode.js';
+import { readEntries } from '../layer/directory.js';
+import { type DirMarks, dirMarks, isDeviceWhiteout, isXWhiteout } from '../layer/whiteout.js';
+import { TRUSTED, USER } from '../layer/xattrs.js';
+import { ROOT } from '../protocol/flags.js';
+import { STATX } from '../protocol/layout.js';
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_SYMLINK_NOFOLLOW,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_PATH,
+  RESOLVE_LAYER,
+  STATX_BASIC_STATS,
+} from '../sys/constants.js';
+import { STAT_A, STAT_B, Sys } from '../sys/sys.js';
+import { FdCache } from '../overlay/data/fdCache.js';
+import { Found } from '../overlay/hit.js';
+import { nodeOfHit, resolve } from '../overlay/lookup/lookup.js';
+import { openOverlay } from '../overlay/open.js';
+import type { Overlay } from '../overlay/overlay.js';
+import { indexOf } from '../overlay/lookup/readdir.js';
+import type { OverlaySpec } from '../overlay/spec.js';
+
+/** As `docker diff` has it: added, changed, deleted. `path` is bytes as latin1 and starts with "/". */
+export interface Change {
+  readonly kind: 'A' | 'C' | 'D';
+  readonly path: string;
+}
+
+const FDS = 256;
+
+/**
+ * Compares the upper directory with its lowers (absolute paths, topmost first). With no lowers
+ * known, the marks a driver left decide: what has an `origin` was copied up, so it is a change, and
+ * every whiteout is a deletion. Throws a UserError.
+ */
+export function diffUpper(
+  upper: string,
+  lowers: readonly string[],
+  dataLayers: readonly string[] = [],
+): Change[] {
+  const sys = new Sys();
+  const root = sys.open(AT_FDCWD, upper, O_PATH | O_DIRECTORY, 0, 0);
+  if (root < 0) throw new UserError(`cannot open ${display(upper)}: ${errnoText(root)}`);
+  const below = lowers.length === 0 ? undefined : openLowers(sys, lowers, dataLayers);
+  try {
+    return new Differ(sys, below).compare(root);
+  } finally {
+    below?.close();
+    sys.native.close(root);
+  }
+}
+
+function openLowers(sys: Sys, lowers: readonly string[], dataLayers: readonly string[]): Overlay {
+  const spec: OverlaySpec = {
+    lowers,
+    dataLayers,
+    readOnly: true,
+    durability: 'fsync=0',
+    data: 'cached',
+    writeback: false,
+    redirectDir: 'follow',
+    metacopy: false,
+    index: 'off',
+    debug: false,
+  };
+  return openOverlay(sys, spec, new FdCache(sys.native, FDS));
+}
+
+interface Entry {
+  readonly name: string;
+  readonly type: number;
+}
+
+class Differ {
+  readonly #sys: Sys;
+  readonly #below: Overlay | undefined;
+  /** The upper's root announces xwhiteouts: they count in all its directories. */
+  #xwhiteouts = false;
+
+  constructor(sys: Sys, below: Overlay | undefined) {
+    this.#sys = sys;
+    this.#below = below;
+  }
+
+  compare(root: number): Change[] {
+    this.#xwhiteouts = this.#marks(root)?.xwhiteouts === true;
+    return this.#directory(root, this.#below ? ROOT : 0, '');
+  }
+
+  /** `below`: the lowers' node of the same directory, 0 when they have none. */
+  #directory(dir: number, below: number, path: string, xwhiteouts = false): Change[] {
+    const entries: Entry[] = [];
+    const read = readEntries(this.#sys, dir, (name, type) => entries.push({ name, type }));
+    if (read < 0) throw new UserError(`cannot read ${display(path)}/: ${errnoText(read)}`);
+    entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+    return entries.flatMap((entry) => this.#entry(dir, below, path, entry, xwhiteouts));
+  }
+
+  #marks(dir: number): DirMarks | undefined {
+    const marks = dirMarks(this.#sys, dir, '.', false, TRUSTED);
+    return typeof marks === 'number' ? undefined : marks;
+  }
+
+  #entry(dir: number, below: number, path: string, entry: Entry, xwhiteouts: boolean): Change[] {
+    const { native } = this.#sys;
+    const full = `${path}/${entry.name}`;
+    const code = native.statx(dir, entry.name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+    if (code === -E.ENOENT) return [];
+    if (code < 0) throw new UserError(`cannot examine ${display(full)}: ${errnoText(code)}`);
+    const hidden =
+      isDeviceWhiteout(this.#sys, STAT_A) ||
+      ((xwhiteouts || this.#xwhiteouts) && isXWhiteout(this.#sys, dir, entry.name, STAT_A));
+    if (hidden) {
+      const hides = this.#below ? this.#lower(below, entry.name) !== 0 : true;
+      return hides ? [{ kind: 'D', path: full }] : [];
+    }
+    if (entry.type === DT_DIR) return this.#subdirectory(dir, below, full, entry.name);
+    const known = this.#below
+      ? this.#lower(below, entry.name) !== 0
+      : this.#hasOrigin(dir, entry.name);
+    return [{ kind: known ? 'C' : 'A', path: full }];
+  }
+
+  #subdirectory(dir: number, below: number, path: string, name: string): Change[] {
+    const { native } = this.#sys;
+    const fd = this.#sys.open(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_LAYER);
+    if (fd < 0) throw new UserError(`cannot open ${display(path)}: ${errnoText(fd)}`);
+    try {
+      const marks = this.#marks(fd);
+      const opaque = marks?.opaque === true;
+      const lower = this.#lower(below, name);
+      const lowerDir = lower !== 0 && isDir(this.#below?.table.mode(lower) ?? 0) ? lower : 0;
+      const inside = this.#directory(fd, lowerDir, path, marks?.xwhiteouts);
+      const gone = opaque && lowerDir !== 0 ? this.#hiddenBy(fd, lowerDir, path) : [];
+      const existed = this.#below ? lower !== 0 : !opaque && this.#hasOrigin(dir, name);
+      if (!existed) return [{ kind: 'A', path }, ...inside];
+      const changed = inside.length > 0 || gone.length > 0 || this.#differs(fd, lowerDir);
+      const own: Change[] = changed ? [{ kind: 'C', path }] : [];
+      return [...own, ...[...inside, ...gone].sort((a, b) => (a.path < b.path ? -1 : 1))];
+    } finally {
+      native.close(fd);
+    }
+  }
+
+  /** What an opaque directory hides and has no successor for. */
+  #hiddenBy(dir: number, lowerDir: number, path: string): Change[] {
+    const index = this.#below ? indexOf(this.#below, lowerDir) : -E.EIO;
+    if (typeof index === 'number')
+      throw new UserError(`cannot read the lowers of ${display(path)}`);
+    const gone: Change[] = [];
+    for (const name of index.names()) {
+      const there = this.#sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, 1, STAT_B);
+      if (there === -E.ENOENT) gone.push({ kind: 'D', path: `${path}/${name}` });
+    }
+    return gone;
+  }
+
+  /** The lowers' node at `name`, 0 when there is none. */
+  #lower(parent: number, name: string): number {
+    const ov = this.#below;
+    if (!ov || parent === 0) return 0;
+    if (resolve(ov, parent, name) < 0 || ov.hit.found !== Found.Lower) return 0;
+    return nodeOfHit(ov, parent, name);
+  }
+
+  #hasOrigin(dir: number, name: string): boolean {
+    const { native } = this.#sys;
+    return [TRUSTED, USER].some((p) => native.getxattr(dir, name, `${p}origin`, 0, 0) >= 0);
+  }
+
+  /** Owner, mode or mtime of an upper directory differ from the lowers' (with none known: it was copied up for its content). */
+  #differs(dir: number, lower: number): boolean {
+    const ov = this.#below;
+    if (!ov || lower === 0) return ov !== undefined;
+    const { native, u32 } = this.#sys;
+    if (native.statx(dir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_A) < 0) return true;
+    if (ov.stat(lower, STAT_B) < 0) return true;
+    const words = [STATX.uid, STATX.gid, STATX.mode, STATX.mtime, STATX.mtime + 4, STATX.mtime + 8];
+    return words.some((w) => u32[(STAT_A + w) >> 2] !== u32[(STAT_B + w) >> 2]);
+  }
+}

@@ -1,0 +1,65 @@
+/** `--foreground`: serves one mount in this process, until it is unmounted or told to end. */
+import { unlinkSync } from 'node:fs';
+import { E, UserError } from '../base/errno.js';
+import { writeLine } from '../sys/log.js';
+import { loadNative } from '../sys/native.js';
+import { deferred } from '../base/deferred.js';
+import { Mounts } from './mounts.js';
+import type { MountPlan } from '../options/plan.js';
+import { errnoOf } from '../sys/paths.js';
+import { ownSocket } from '../wire/sockets.js';
+import { MountServer } from './server.js';
+
+/** Mounts, serves and ends the process: with 0 once unmounted, with 1 when the mount does not come up. */
+export async function serveForeground(plan: MountPlan): Promise<never> {
+  const native = loadNative();
+  native.raiseNofile();
+  const log = (line: string): void => {
+    writeLine(`stratafs: ${line}`);
+  };
+  const done = deferred();
+  const mounts = new Mounts(
+    native,
+    () => {
+      if (mounts.size === 0) done.resolve();
+    },
+    log,
+  );
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      void mounts.unmountAll().then(done.resolve);
+    });
+  }
+  try {
+    await mounts.mount(plan);
+  } catch (error) {
+    log(error instanceof UserError ? error.message : String(error));
+    return native.exitNow(1);
+  }
+  const socket = ownSocket();
+  const server = new MountServer(native, mounts, {
+    takesMounts: false,
+    onQuiet: () => undefined,
+    log,
+  });
+  if (socket !== '') {
+    // One of an earlier process with this pid, which was killed.
+    removeSocket(socket, log);
+    server.listen({ path: socket });
+  }
+  await done.promise;
+  server.close();
+  await mounts.stop();
+  if (socket !== '') removeSocket(socket, log);
+  return native.exitNow(0);
+}
+
+function removeSocket(path: string, log: (line: string) => void): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    // ENOENT: there was none, or closing the server has removed it.
+    const errno = errnoOf(error);
+    if (errno !== E.ENOENT) log(`cannot remove ${path}: errno ${errno}`);
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Which engine thread serves which mount.
+ *
+ * A thread that serves a mount waits for the threads that serve the mount's own layers (a layer may
+ * lie on another of our mounts). These waits must never form a circle, or all in it stop for good.
+ * So a mount never goes to a thread that is waited for, over any number of steps, by a thread that
+ * serves one of its layers.
+ *
+ * Mounts of the same lowers share what a thread knows of these (overlay/listings.ts), so among threads
+ * with about as much to do the one that has such a mount is taken. Never a busier one: two containers
+ * of one image shall be able to work at once.
+ */
+import type { EngineThread } from './engineWorker.js';
+
+/** For the sake of shared lowers a thread may get a mount more for each so many that the other has. */
+const SLACK = 4;
+
+/** `a` has so much less to do than `b` that it is taken; `serves`: which of them serve the lowers. */
+function fewer(a: EngineThread, b: EngineThread, serves: readonly [boolean, boolean]): boolean {
+  const [one, other] = serves;
+  if (one === other) return a.mounts.size < b.mounts.size;
+  return one ? suits(a, b) : !suits(b, a);
+}
+
+/** A thread that serves the lowers has not much more to do than one that does not. */
+function suits({ mounts: { size } }: EngineThread, { mounts }: EngineThread): boolean {
+  return size <= mounts.size || size < mounts.size + Math.floor(mounts.size / SLACK);
+}
+
+export class ThreadPool {
+  readonly #threads = new Set<EngineThread>();
+  readonly #limit: number;
+  readonly #start: () => EngineThread;
+  /** Mount number -> the threads that serve its layers. */
+  readonly #waits = new Map<number, ReadonlySet<EngineThread>>();
+  /** Mount number -> what it has as lowers. */
+  readonly #lowers = new Map<number, string>();
+
+  /** `limit`: threads for mounts that could share one; nested mounts may need more. */
+  constructor(limit: number, start: () => EngineThread) {
+    this.#limit = limit;
+    this.#start = start;
+  }
+
+  get threads(): ReadonlySet<EngineThread> {
+    return this.#threads;
+  }
+
+  /** Starts a thread when every one has work and there may be one more, for the next mount to find. */
+  provide(): void {
+    if (this.#threads.size >= this.#limit) return;
+    for (const thread of this.#threads) if (thread.mounts.size === 0) return;
+    this.#add();
+  }
+
+  /** Places mount `number`, whose layers `layerThreads` serve; `lowers` is equal for mounts of the same ones. */
+  place(number: number, layerThreads: ReadonlySet<EngineThread>, lowers: string): EngineThread {
+    const excluded = this.#awaitedBy(layerThreads);
+    let best: EngineThread | undefined;
+    for (const thread of this.#threads) {
+      if (excluded.has(thread) || thread.dead) continue;
+      // One that is still starting would make the caller wait: only when there is no other.
+      const sooner = best !== undefined && thread.started && !best.started;
+      if (!best || sooner) best = thread;
+      else if (thread.started === best.started) {
+        const serves = [this.#serves(thread, lowers), this.#serves(best, lowers)] as const;
+        if (fewer(thread, best, serves)) best = thread;
+      }
+    }
+    best ??= this.#add();
+    best.mounts.add(number);
+    this.#waits.set(number, layerThreads);
+    this.#lowers.set(number, lowers);
+    return best;
+  }
+
+  #serves(thread: EngineThread, lowers: string): boolean {
+    for (const number of thread.mounts) if (this.#lowers.get(number) === lowers) return true;
+    return false;
+  }
+
+  /** Mount `number` is over. */
+  remove(number: number): void {
+    this.#waits.delete(number);
+    this.#lowers.delete(number);
+    for (const thread of this.#threads) thread.mounts.delete(number);
+  }
+
+  forget(thread: EngineThread): void {
+    this.#threads.delete(thread);
+  }
+
+  #add(): EngineThread {
+    const thread = this.#start();
+    this.#threads.add(thread);
+    return thread;
+  }
+
+  /** `from` and every thread that one of them waits for, over any number of steps. */
+  #awaitedBy(from: ReadonlySet<EngineThread>): Set<EngineThread> {
+    const reached = new Set(from);
+    for (const thread of reached) {
+      for (const number of thread.mounts) {
+        for (const next of this.#waits.get(number) ?? []) reached.add(next);
+      }
+    }
+    return reached;
+  }
+}

@@ -1,0 +1,252 @@
+/** Data of regular files. Most READs and WRITEs never come here: the session answers them on the node's backing. */
+import { E, errnoName, LATER } from '../../base/errno.js';
+import { isDir, S_ISGID, S_ISUID } from '../../base/mode.js';
+import { CAPABILITY } from '../../layer/xattrs.js';
+import {
+  FS_IOC_GETFLAGS,
+  FS_IOC_SETFLAGS,
+  O_DIRECTORY,
+  O_RDONLY,
+  RESOLVE_LAYER,
+} from '../../sys/constants.js';
+import { log } from '../../sys/log.js';
+import { XATTR } from '../../sys/sys.js';
+import { BULK_LEAST } from '../data/bulk.js';
+import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
+import { type Asker, keepNoCapability, killSetIds, killSetIdsFor } from './attr.js';
+import { F_CAPABLE, F_METACOPY, F_UPPER } from '../inodes/record.js';
+import type { Overlay } from '../overlay.js';
+import { APPEND, FLAG_BITS, guardOf, IMMUTABLE, refused, setGuard, XFLAG_BITS } from '../guard.js';
+
+/** Bytes one COPY_FILE_RANGE request copies at most: the caller comes again, others get their turn. */
+const COPY_STEP = 64 << 20;
+
+/** Reads to `at`; returns the bytes read or -errno. */
+export function read(
+  ov: Overlay,
+  node: number,
+  at: number,
+  size: number,
+  lo: number,
+  hi: number,
+): number {
+  if (lo === 0 && hi === 0) ov.ahead.reading = node;
+  const fd = ov.file(node);
+  const got = fd < 0 ? fd : ov.sys.native.pread(fd, at, size, lo, hi);
+  if (got > 0) ov.bytesRead += got;
+  return got;
+}
+
+/** The upper file's descriptor, after copy-up; -errno. */
+function writable(ov: Overlay, node: number): number {
+  let code = refused(ov, node, IMMUTABLE);
+  if (code >= 0) code = copyUp(ov, node);
+  if (code >= 0 && ov.overrides) code = keepNoCapability(ov, node);
+  return code < 0 ? code : ov.file(node);
+}
+
+/**
+ * Writes `size` bytes at `at`; returns the bytes written or -errno. `cached`: pages of the kernel's
+ * writeback cache, for which it ignores a short count (fuse_writepage_end), so there the error that
+ * stopped the write is the answer.
+ */
+export function write(
+  ov: Overlay,
+  node: number,
+  at: number,
+  size: number,
+  lo: number,
+  hi: number,
+  kill: Asker | undefined,
+  cached: boolean,
+): number {
+  const fd = writable(ov, node);
+  if (fd < 0) return fd;
+  const capable = cached && ov.table.has(node, F_CAPABLE);
+  const capability = capable ? ov.sys.xattr(fd, '', CAPABILITY) : -E.ENODATA;
+  ov.times?.hold(node, fd);
+  const written = writeAll(ov, fd, at, size, lo, hi, cached);
+  ov.times?.put(fd);
+  if (written > 0) ov.bytesWritten += written;
+  if (written >= 0 && typeof capability === 'string') keepCapability(ov, fd, capability);
+  if (written < 0 || !kill) return written;
+  const killed = killSetIds(ov, node, kill);
+  return killed < 0 ? killed : written;
+}
+
+/**
+ * Pages that were changed before the capabilities were set: write(2) itself has asked the kernel to
+ * take those of that time away (file_remove_privs), so the ones that are there now are to stay.
+ */
+function keepCapability(ov: Overlay, fd: number, value: string): void {
+  const { native } = ov.sys;
+  const code = native.setxattr(fd, '', CAPABILITY, XATTR, ov.sys.put(value, XATTR), 0);
+  if (code < 0) log(`capabilities of a file that was written back are lost: ${errnoName(code)}`);
+}
+
+function writeAll(
+  ov: Overlay,
+  fd: number,
+  at: number,
+  size: number,
+  lo: number,
+  hi: number,
+  cached: boolean,
+): number {
+  let written = ov.sys.native.pwrite(fd, at, size, lo, hi);
+  while (cached && written > 0 && written < size) {
+    const low = lo + written;
+    const carry = low > 0xffff_ffff ? 1 : 0;
+    const more = ov.sys.native.pwrite(fd, at + written, size - written, low >>> 0, hi + carry);
+    if (more <= 0) return more === 0 ? -E.EIO : more;
+    written += more;
+  }
+  return written;
+}
+
+export function fallocate(
+  ov: Overlay,
+  node: number,
+  mode: number,
+  off: readonly [number, number],
+  length: readonly [number, number],
+  caller: Asker,
+): number {
+  const fd = writable(ov, node);
+  if (fd < 0) return fd;
+  const { native } = ov.sys;
+  ov.times?.hold(node, fd);
+  const code = native.fallocate(fd, mode, off[0], off[1], length[0], length[1]);
+  ov.times?.put(fd);
+  return code < 0 ? code : killSetIdsFor(ov, node, caller);
+}
+
+/** SEEK_DATA and SEEK_HOLE; the offset lands at `at`. */
+export function lseek(
+  ov: Overlay,
+  node: number,
+  lo: number,
+  hi: number,
+  whence: number,
+  at: number,
+): number {
+  const fd = ov.file(node);
+  return fd < 0 ? fd : ov.sys.native.lseek(fd, lo, hi, whence, at);
+}
+
+/** Copies between two files of the mount; returns the bytes copied (maybe fewer than asked) or -errno. */
+export function copyFileRange(
+  ov: Overlay,
+  from: number,
+  fromOff: readonly [number, number],
+  to: number,
+  toOff: readonly [number, number],
+  length: number,
+  caller: Asker,
+): number {
+  const out = writable(ov, to);
+  if (out < 0) return out;
+  const input = ov.file(from);
+  if (input < 0) return input;
+  const step = Math.min(length, COPY_STEP);
+  const { native } = ov.sys;
+  const { pool } = ov.bulk;
+  const setId = (ov.table.mode(to) & (S_ISUID | S_ISGID)) !== 0;
+  if (step >= BULK_LEAST && !setId && pool?.range(input, fromOff, to, out, toOff, step) === true) {
+    return LATER;
+  }
+  ov.times?.hold(to, out);
+  const copied = native.copyFileRange(input, fromOff[0], fromOff[1], out, toOff[0], toOff[1], step);
+  ov.times?.put(out);
+  if (copied > 0) {
+    ov.bytesRead += copied;
+    ov.bytesWritten += copied;
+  }
+  const killed = copied > 0 ? killSetIdsFor(ov, to, caller) : 0;
+  return killed < 0 ? killed : copied;
+}
+
+/**
+ * fsync of a file or directory. What is only in a lower is on disk already, and must not be asked:
+ * file systems that are never written to may have no fsync (squashfs answers EINVAL). Of a
+ * metadata-only copy that goes for the data (ovl_fsync).
+ */
+export function fsync(ov: Overlay, node: number, dataOnly: boolean): number {
+  const { table } = ov;
+  if (!ov.durable || !table.has(node, F_UPPER)) return 0;
+  if (isDir(table.mode(node))) return withDir(ov, node, (fd) => sync(ov, fd, dataOnly));
+  if (table.has(node, F_METACOPY)) {
+    return dataOnly ? 0 : withObject(ov, node, (fd) => sync(ov, fd, false));
+  }
+  const fd = ov.file(node);
+  return fd < 0 ? fd : sync(ov, fd, dataOnly);
+}
+
+function sync(ov: Overlay, fd: number, dataOnly: boolean): number {
+  if (ov.bulk.pool?.sync(fd, dataOnly) === true) return LATER;
+  return dataOnly ? ov.sys.native.fdatasync(fd) : ov.sys.native.fsync(fd);
+}
+
+/** Reads a file's flags (FS_IOC_GETFLAGS, FS_IOC_FSGETXATTR) to `at`. 0 or -errno. */
+export function getFlags(ov: Overlay, node: number, request: number, at: number): number {
+  const code = realIoctl(ov, node, request, at);
+  const guard = code < 0 || !ov.table.has(node, F_UPPER) ? code : guardOf(ov, node);
+  if (guard < 0) return guard;
+  const bits = request === FS_IOC_GETFLAGS ? FLAG_BITS : XFLAG_BITS;
+  if ((guard & APPEND) !== 0) ov.sys.u32[at >> 2] |= bits.append;
+  if ((guard & IMMUTABLE) !== 0) ov.sys.u32[at >> 2] |= bits.immutable;
+  return 0;
+}
+
+/** Sets them to what is at `at`; the protecting ones by a mark (ovl_fileattr_set). 0 or -errno. */
+export function setFlags(ov: Overlay, node: number, request: number, at: number): number {
+  if (!ov.upper) return -E.EROFS;
+  const up = copyUpMeta(ov, node);
+  if (up < 0) return up;
+  const { u32 } = ov.sys;
+  const bits = request === FS_IOC_SETFLAGS ? FLAG_BITS : XFLAG_BITS;
+  const wanted = u32[at >> 2];
+  const guard =
+    ((wanted & bits.append) === 0 ? 0 : APPEND) | ((wanted & bits.immutable) === 0 ? 0 : IMMUTABLE);
+  u32[at >> 2] = wanted & ~(bits.append | bits.immutable);
+  const code = realIoctl(ov, node, request, at);
+  return code < 0 ? code : setGuard(ov, node, guard);
+}
+
+/** ioctl with a pointer to `at` on the real object. */
+function realIoctl(ov: Overlay, node: number, request: number, at: number): number {
+  const { native } = ov.sys;
+  if (isDir(ov.table.mode(node))) return withDir(ov, node, (fd) => native.ioctl(fd, request, at));
+  // Flags are metadata.
+  return withObject(ov, node, (fd) => Math.min(native.ioctl(fd, request, at), 0));
+}
+
+/** With the file itself, which in a metadata-only copy is not the one that holds the data. */
+function withObject(ov: Overlay, node: number, use: (fd: number) => number): number {
+  const fd = ov.openObject(node, O_RDONLY);
+  if (fd < 0) return fd;
+  try {
+    return use(fd);
+  } finally {
+    ov.sys.native.close(fd);
+  }
+}
+
+function withDir(ov: Overlay, node: number, use: (fd: number) => number): number {
+  const dir = ov.realDirOf(node);
+  if (dir < 0) return dir;
+  const { native } = ov.sys;
+  const fd = ov.sys.open(dir, '.', O_RDONLY | O_DIRECTORY, 0, RESOLVE_LAYER);
+  if (fd < 0) return fd;
+  try {
+    return use(fd);
+  } finally {
+    native.close(fd);
+  }
+}
+
+/** statfs of the upper, or of the topmost lower: struct statfs lands at `at`. */
+export function statfs(ov: Overlay, at: number): number {
+  const [layer] = ov.upper ? [ov.upper] : ov.layers;
+  return ov.sys.native.fstatfs(layer.root, at);
+}

@@ -1,0 +1,173 @@
+/**
+ * Opens in the passthrough plane: which file of which layer carries a node's reads and writes, and
+ * what happens when that file changes while it is open.
+ *
+ * The kernel opens the registered file anew for each open, with the flags of that open, so a lower
+ * file must never be registered for a node that is opened for writing: the copy-up is at the open.
+ * And all opens of a node have one backing file. Where readers still hold the lower file, the node
+ * is retired: a successor takes its name, its object and everything else over, the open is answered
+ * ESTALE, and the VFS looks the name up again and opens the successor (do_filp_open). The retired
+ * node lives as long as its readers; what is asked of it is answered from its successor.
+ */
+import { E } from '../../base/errno.js';
+import { STATX } from '../../protocol/layout.js';
+import {
+  AT_EMPTY_PATH,
+  O_ACCMODE,
+  O_APPEND,
+  O_RDONLY,
+  O_TRUNC,
+  O_WRONLY,
+  STATX_SIZE,
+} from '../../sys/constants.js';
+import { STAT_B } from '../../sys/sys.js';
+import { type Asker, keepNoCapability, killSetIds } from './attr.js';
+import { type Backings, KEPT, ONCE, STALE } from '../data/backings.js';
+import { copyUp } from '../copyUp/copyUp.js';
+import { F_ASK, F_METACOPY, F_RETIRED, F_UPPER } from '../inodes/record.js';
+import type { Overlay } from '../overlay.js';
+import { APPEND, IMMUTABLE, refused } from '../guard.js';
+
+/** An open without a backing file: there is no data that one could carry. */
+export const NO_BACKING = 0;
+
+export interface Open {
+  /** O_* of the caller. */
+  readonly flags: number;
+  /** Truncating clears set-id bits: the caller has no CAP_FSETID. */
+  readonly kill: Asker | undefined;
+  /** The caller was answered ESTALE and came back without a name to look up. */
+  readonly again: boolean;
+}
+
+/**
+ * Opens a regular file: returns its backing id, which is held until `Backings.release`, NO_BACKING,
+ * or -errno. ESTALE: the kernel must look the name up again. Where it cannot (`again`: a descriptor
+ * opened by /proc/self/fd, a file that is itself a mount point), the node is opened as those have it
+ * who have it open, for reading only when they have the lower file; when nobody has, it is its
+ * successor's object.
+ */
+export function openFile(ov: Overlay, backings: Backings, node: number, open: Open): number {
+  const { table } = ov;
+  const { flags, again } = open;
+  const retired = table.has(node, F_RETIRED);
+  if (retired && !again) return -E.ESTALE;
+  const truncates = (flags & O_TRUNC) !== 0;
+  const writes = truncates || (flags & O_ACCMODE) !== O_RDONLY;
+  const object = table.current(node);
+  const refusal = writes ? refusedOpen(ov, object, flags) : 0;
+  if (refusal < 0) return refusal;
+  // Who waited for the copy takes it before looking at those who have opened the lower file meanwhile.
+  if (writes && ov.bulk.of(object)?.result !== undefined) {
+    const up = copyUp(ov, object, truncates ? 0 : Infinity);
+    if (up < 0) return up;
+  }
+  if (backings.isOpen(node) && (backings.isStale(node) || (writes && isLower(ov, object)))) {
+    if (again && !writes) return backings.hold(node);
+    // No name leads to a successor of what has none.
+    if (!retired && !ov.isGone(node)) retire(ov, backings, node);
+    return -E.ESTALE;
+  }
+  if (writes) {
+    const up = copyUp(ov, object, truncates ? 0 : Infinity);
+    // Writes do not come here that could take them away.
+    const kept = up < 0 ? up : keepNoCapability(ov, object);
+    if (kept < 0) return kept;
+  }
+  const id = register(ov, backings, node);
+  if (id <= 0) return id;
+  if (truncates) {
+    const code = truncate(ov, backings, object, open.kill);
+    if (code < 0) return code;
+  }
+  if (mayMap(flags)) askAlways(ov, backings, object);
+  return backings.hold(node);
+}
+
+/** What is immutable is not opened for writing, what is append-only for that alone (may_open). */
+function refusedOpen(ov: Overlay, node: number, flags: number): number {
+  const appends = (flags & (O_APPEND | O_TRUNC)) === O_APPEND;
+  return refused(ov, node, appends ? IMMUTABLE : APPEND | IMMUTABLE);
+}
+
+/** The data is a lower file's. */
+const isLower = (ov: Overlay, node: number): boolean =>
+  !ov.table.has(node, F_UPPER) || ov.table.has(node, F_METACOPY);
+
+/** Opens a file just made; as openFile. */
+export function openNew(ov: Overlay, backings: Backings, node: number, flags: number): number {
+  const id = register(ov, backings, node);
+  if (id < 0) return id;
+  if (mayMap(flags)) ov.table.set(node, F_ASK);
+  return backings.hold(node);
+}
+
+/**
+ * The node's id, made when it has none. An empty lower file gets none: read by requests its readers
+ * do not stand in the way of a backing file, so the node need not be retired when it is written.
+ * Lock files are empty, and the locks on a node do not follow to its successor.
+ */
+function register(ov: Overlay, backings: Backings, node: number): number {
+  const known = backings.get(node);
+  if (known !== 0) return known;
+  const object = ov.table.current(node);
+  const fd = ov.openPath(object);
+  if (fd < 0) return fd;
+  const empty = ov.table.has(object, F_UPPER) ? 0 : isEmpty(ov, fd);
+  let id = empty;
+  // A later move of the object's data would not reach what is registered for its predecessor.
+  if (empty === 0)
+    id = backings.add(node, fd, object === node ? KEPT : isLower(ov, object) ? STALE : ONCE);
+  ov.sys.native.close(fd);
+  return empty > 0 ? NO_BACKING : id;
+}
+
+/** 1, 0 or -errno. */
+function isEmpty(ov: Overlay, fd: number): number {
+  const { native, u32 } = ov.sys;
+  const code = native.statx(fd, '', AT_EMPTY_PATH, STATX_SIZE, STAT_B);
+  const w = (STAT_B + STATX.size_) >> 2;
+  return code < 0 ? code : Number(u32[w] === 0 && u32[w + 1] === 0);
+}
+
+function truncate(ov: Overlay, backings: Backings, node: number, kill: Asker | undefined): number {
+  const kept = keepNoCapability(ov, node);
+  const fd = kept < 0 ? kept : ov.file(node);
+  if (fd < 0) return fd;
+  const code = ov.sys.native.ftruncate(fd, 0, 0);
+  if (code < 0 || !kill) return code;
+  const mode = ov.table.mode(node);
+  const killed = killSetIds(ov, node, kill);
+  // After an open the kernel asks for the size and times anew, but not for the mode.
+  if (ov.table.mode(node) !== mode) backings.port.invalidate(node);
+  return killed;
+}
+
+/** A shared mapping that is written through needs both. */
+const mayMap = (flags: number): boolean =>
+  (flags & O_ACCMODE) !== O_RDONLY && (flags & O_ACCMODE) !== O_WRONLY;
+
+/**
+ * Stores to a mapping change times and blocks behind the kernel's back (the mapping is the backing
+ * file's, and outlives the descriptor): from now on it asks for the attributes each time.
+ */
+function askAlways(ov: Overlay, backings: Backings, node: number): void {
+  if (ov.table.has(node, F_ASK)) return;
+  ov.table.set(node, F_ASK);
+  backings.port.invalidate(node);
+}
+
+/** Two inodes of the kernel show one object now: neither may remember attributes. */
+function retire(ov: Overlay, backings: Backings, node: number): void {
+  ov.dropFile(node);
+  ov.table.set(node, F_ASK);
+  ov.table.succeed(node);
+  ov.retired++;
+  ov.bulk.moved(node, ov.table.current(node));
+  backings.moved(node);
+  backings.port.invalidate(node);
+}
+
+/** Those who have the node open may read data that is not its object's any more. */
+export const readsOldData = (ov: Overlay, node: number): boolean =>
+  ov.backings?.isStale(node) ?? false;

@@ -1,0 +1,67 @@
+/** Hard links. The file is copied up; the new name is another link of the upper file (ovl_link). */
+import { E } from '../../base/errno.js';
+import { dtype } from '../../base/mode.js';
+import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
+import { STAT_A, STAT_B } from '../../sys/sys.js';
+import { carryImpure, copyUp, copyUpMeta } from '../copyUp/copyUp.js';
+import { FROM_UPPER } from '../listing/dirListing.js';
+import { F_METACOPY, F_ORPHAN, F_UNLINKED } from '../inodes/record.js';
+import type { Overlay } from '../overlay.js';
+import { APPEND, IMMUTABLE, refused, refusedIn } from '../guard.js';
+import { setRedirect } from './redirect.js';
+import { isUpperWhiteout } from '../lookup/isWhiteout.js';
+
+/** Links `node` to (parent, name); its new statx is at STAT_A. Returns 0 or -errno. */
+export function link(ov: Overlay, node: number, parent: number, name: string): number {
+  const { table } = ov;
+  // Without the index a removed name of a lower was the file's last, whatever the lower counts
+  // (vfs_link: no links to a file that has none).
+  if (table.has(node, F_UNLINKED) && !table.has(node, F_ORPHAN)) return -E.ENOENT;
+  let code = refusedIn(ov, parent);
+  if (code >= 0) code = refused(ov, node, APPEND | IMMUTABLE);
+  if (code >= 0) code = copyUpMeta(ov, node);
+  if (code >= 0) code = copyUp(ov, parent);
+  if (code >= 0 && table.has(node, F_METACOPY)) {
+    code = setRedirect(ov, node, false);
+    if (code === -E.EXDEV) code = copyUp(ov, node);
+  }
+  if (code < 0) return code;
+  const dir = ov.upperDir(parent);
+  if (dir < 0) return dir;
+  const from = ov.realDir(node);
+  if (from < 0) return from;
+  if (!table.has(node, F_ORPHAN)) {
+    code = carryImpure(ov, node, table.parent(node), parent, from, ov.realName(node));
+  }
+  if (code >= 0) code = linkUpper(ov, node, parent, dir, name);
+  if (code < 0) return code;
+  if (table.has(node, F_ORPHAN)) {
+    ov.work?.removeOrphan(ov.realName(node), false);
+    table.clear(node, F_ORPHAN);
+    table.rename(node, parent, name, ov.dropped);
+  } else {
+    table.addAlias(node, parent, name);
+  }
+  ov.indexes
+    .get(parent)
+    ?.put(name, dtype(table.mode(node)), FROM_UPPER, table.inoLo(node), table.inoHi(node));
+  return ov.stat(node, STAT_A);
+}
+
+/** The link itself; over a whiteout it is made in the workdir and moved there. */
+function linkUpper(ov: Overlay, node: number, parent: number, dir: number, name: string): number {
+  const { native } = ov.sys;
+  const from = ov.realDir(node);
+  if (from < 0) return from;
+  const code = native.linkat(from, ov.realName(node), dir, name, 0);
+  if (code !== -E.EEXIST) return code;
+  const found = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+  if (found < 0) return found;
+  if (!isUpperWhiteout(ov, parent, dir, name, STAT_B)) return -E.EEXIST;
+  const temp = ov.work?.tempName() ?? '';
+  const made = native.linkat(from, ov.realName(node), ov.workDir(), temp, 0);
+  if (made < 0) return made;
+  const moved = native.renameat2(ov.workDir(), temp, dir, name, 0);
+  if (moved < 0) native.unlinkat(ov.workDir(), temp, 0);
+  return moved;
+}

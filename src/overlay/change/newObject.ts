@@ -1,0 +1,183 @@
+/**
+ * What a new object is: type and mode, owner, and what it takes over from the directory it is made
+ * in (inode_init_owner, posix_acl_create).
+ */
+import { isDir, isLnk, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../../base/mode.js';
+import { DEFAULT_ACL } from '../../layer/xattrs.js';
+import { STATX } from '../../protocol/layout.js';
+import {
+  AT_EMPTY_PATH,
+  AT_REMOVEDIR,
+  AT_SYMLINK_NOFOLLOW,
+  O_DIRECTORY,
+  O_PATH,
+  RESOLVE_LAYER,
+  STATX_BASIC_STATS,
+  STATX_MODE,
+} from '../../sys/constants.js';
+import { STAT_B, XATTR, XATTR_MAX } from '../../sys/sys.js';
+import type { Asker } from '../access/attr.js';
+import { F_ACL_DEFAULT, F_ACL_KNOWN } from '../inodes/record.js';
+import { NO_ID } from '../shown/ids.js';
+import type { Overlay } from '../overlay.js';
+import type { Overrides } from '../shown/overrides.js';
+
+/** Who asks: ids as on disk, NO_ID for one that has none there; and the process's umask. */
+export interface Caller {
+  readonly uid: number;
+  readonly gid: number;
+  readonly umask: number;
+  readonly asker: Asker;
+}
+
+/** Makes the object at a free name with mode `mode`; returns >= 0 or -errno. */
+export type Make = (dirfd: number, name: string, mode: number) => number;
+
+export interface Creation {
+  readonly parent: number;
+  readonly name: string;
+  /** Type and permissions as asked for. */
+  readonly mode: number;
+  readonly caller: Caller;
+  readonly make: Make;
+  /** A device's number; absent for other kinds. */
+  readonly major?: number;
+  readonly minor?: number;
+}
+
+/** Makes the object, or, where an xattr will say what it is, one that can carry that. */
+export function makeObject(
+  ov: Overlay,
+  creation: Creation,
+  dir: number,
+  name: string,
+  mode: number,
+): number {
+  if (!ov.overrides || isLnk(mode)) return creation.make(dir, name, mode);
+  const kept = ov.overrides.diskMode(mode);
+  if (((kept ^ mode) & S_IFMT) === 0) return creation.make(dir, name, kept);
+  return ov.sys.native.mknodat(dir, name, kept, 0, 0);
+}
+
+/** An object must have an owner on disk: chown(2) would take NO_ID for "leave it to root" (fsuidgid_has_mapping). */
+export const hasIds = ({ uid, gid }: Caller): boolean => uid !== NO_ID && gid !== NO_ID;
+
+/** The umask does not apply below a default ACL (man 5 acl); symlinks have no mode of their own. */
+export function maskedMode(ov: Overlay, parent: number, creation: Creation): number {
+  const { mode, caller } = creation;
+  if (isLnk(mode)) return mode;
+  const masked = hasDefaultAcl(ov, parent) ? mode : mode & ~caller.umask;
+  return inheritsRight(ov, parent, masked, caller) ? masked : masked & ~S_ISGID;
+}
+
+/**
+ * False for a program that would run with a group its maker is not in, but inherits from the
+ * directory (mode_strip_sgid; before Linux 6.0 the kernel leaves that to the file system).
+ */
+function inheritsRight(ov: Overlay, parent: number, mode: number, { asker }: Caller): boolean {
+  const runs = S_ISGID | S_IXGRP;
+  if (isDir(mode) || (mode & runs) !== runs || (ov.table.mode(parent) & S_ISGID) === 0) return true;
+  if (ov.stat(parent, STAT_B) < 0) return false;
+  return asker.member(ov.sys.u32[(STAT_B + STATX.gid) >> 2]) || asker.keepsSetIds();
+}
+
+function hasDefaultAcl(ov: Overlay, dir: number): boolean {
+  const { table } = ov;
+  if (ov.overrides) return false;
+  if (!table.has(dir, F_ACL_KNOWN)) {
+    const fd = ov.upperDir(dir);
+    const found = fd >= 0 && ov.sys.native.getxattr(fd, '.', DEFAULT_ACL, XATTR, 0) > 0;
+    table.set(dir, found ? F_ACL_KNOWN | F_ACL_DEFAULT : F_ACL_KNOWN);
+  }
+  return table.has(dir, F_ACL_DEFAULT);
+}
+
+/** Owner and set-id bits of an object just made. `gid` -1: the file system has given it the group of a set-group-id directory. */
+export function own(
+  ov: Overlay,
+  creation: Creation,
+  dir: number,
+  name: string,
+  mode: number,
+  gid: number,
+): number {
+  if (ov.overrides) return tellOwner(ov, ov.overrides, creation, dir, name, mode);
+  const { native } = ov.sys;
+  const { uid } = creation.caller;
+  if (uid === ov.uid && (gid === -1 || gid === ov.gid)) return 0;
+  const code = native.fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+  // chown drops set-id bits of files; a new file gets them back, the rest being as a default ACL says.
+  const setIds = mode & (S_ISUID | S_ISGID);
+  if (code < 0 || isLnk(mode) || isDir(mode) || setIds === 0) return code;
+  const known = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_MODE, STAT_B);
+  if (known < 0) return known;
+  return native.fchmodat(dir, name, (ov.sys.statMode(STAT_B) & 0o7777) | setIds);
+}
+
+/** What inode_init_owner does, for an object whose owner and mode an xattr tells. */
+function tellOwner(
+  ov: Overlay,
+  overrides: Overrides,
+  { parent, caller, major = 0, minor = 0 }: Creation,
+  dir: number,
+  name: string,
+  mode: number,
+): number {
+  const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
+  const found = inherits ? ov.stat(parent, STAT_B) : 0;
+  if (found < 0) return found;
+  const gid = inherits ? ov.sys.u32[(STAT_B + STATX.gid) >> 2] : caller.gid;
+  const full = inherits && isDir(mode) ? mode | S_ISGID : mode;
+  return overrides.keep(dir, name, { uid: caller.uid, gid, mode: full, major, minor });
+}
+
+/** Where an object is made ready. `gid`: the group it inherits from a set-group-id parent. */
+interface Stage {
+  readonly fd: number;
+  readonly temp: string;
+  readonly gid: number | undefined;
+  readonly end: () => void;
+}
+
+/**
+ * The workdir itself, or, below a parent that passes on a group or a default ACL, a directory in
+ * the workdir that passes on the same: the file system then applies both exactly.
+ */
+export function makeStage(ov: Overlay, parent: number, parentDir: number): Stage | number {
+  const { native, u32 } = ov.sys;
+  const work = ov.workDir();
+  const temp = ov.work?.tempName() ?? '';
+  const acl = hasDefaultAcl(ov, parent);
+  const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
+  if ((!acl && !inherits) || ov.overrides)
+    return { fd: work, temp, gid: undefined, end: () => undefined };
+  let code = native.statx(parentDir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_B);
+  if (code < 0) return code;
+  const gid = u32[(STAT_B + STATX.gid) >> 2];
+  const stage = ov.work?.tempName() ?? '';
+  code = native.mkdirat(work, stage, 0o700);
+  if (code < 0) return code;
+  const end = (): void => {
+    native.unlinkat(work, stage, AT_REMOVEDIR);
+  };
+  const fd = ov.sys.open(work, stage, O_PATH | O_DIRECTORY, 0, RESOLVE_LAYER);
+  code = fd < 0 ? fd : native.fchownat(fd, '', -1, inherits ? gid : -1, AT_EMPTY_PATH);
+  if (code >= 0 && inherits) code = native.fchmodat(work, stage, 0o2700);
+  if (code >= 0 && acl) code = copyDefaultAcl(ov, parentDir, fd);
+  if (code < 0) {
+    if (fd >= 0) native.close(fd);
+    end();
+    return code;
+  }
+  const finish = (): void => {
+    native.close(fd);
+    end();
+  };
+  return { fd, temp, gid: inherits ? gid : undefined, end: finish };
+}
+
+function copyDefaultAcl(ov: Overlay, from: number, to: number): number {
+  const { native } = ov.sys;
+  const size = native.getxattr(from, '.', DEFAULT_ACL, XATTR, XATTR_MAX);
+  return size < 0 ? size : native.setxattr(to, '.', DEFAULT_ACL, XATTR, size, 0);
+}

@@ -1,0 +1,80 @@
+/** Writing the `redirect` xattr: what an object that moves away is called in the lowers (ovl_set_redirect). */
+import { E } from '../../base/errno.js';
+import { isDir } from '../../base/mode.js';
+import { ROOT } from '../../protocol/flags.js';
+import { STATX } from '../../protocol/layout.js';
+import { STAT_A, XATTR } from '../../sys/sys.js';
+import { F_INDEXED, F_UPPER } from '../inodes/record.js';
+import type { Overlay } from '../overlay.js';
+import { lowerShows } from '../lookup/locate.js';
+
+/** The kernel's default for its redirect_max: a longer one it would not have written. */
+const REDIRECT_MAX = 256;
+
+/**
+ * Marks `node`, an upper object whose lower must still be found, before it leaves its name. Within
+ * the same directory (`sameDir`) the bare name is enough. -EXDEV when the path is too
+ * long, the mark cannot be written, or this mount would not follow it: the caller then copies.
+ */
+export function setRedirect(ov: Overlay, node: number, sameDir: boolean): number {
+  // What is written here, the next mount with the same options must read.
+  if (ov.spec.redirectDir === 'nofollow') return -E.EXDEV;
+  const present = redirectOf(ov, node);
+  const relative = sameDir && mayBeRelative(ov, node, present);
+  if (present.startsWith('/') || (present !== '' && relative)) return 0;
+  const value = relative ? ov.table.name(node) : lowerPath(ov, node);
+  if (value === '' || value.length > REDIRECT_MAX) return -E.EXDEV;
+  const [dir, name] = target(ov, node);
+  if (dir < 0) return dir;
+  const size = ov.sys.put(value, XATTR);
+  const code = ov.sys.native.setxattr(dir, name, `${ov.markPrefix}redirect`, XATTR, size, 0);
+  return code < 0 ? -E.EXDEV : 0;
+}
+
+/**
+ * Whether a bare name says where an object is that stays in its directory. Of a file with several
+ * links another name may be in another directory (ovl_need_absolute_redirect).
+ */
+function mayBeRelative(ov: Overlay, node: number, present: string): boolean {
+  const { sys, table } = ov;
+  if (isDir(table.mode(node))) return true;
+  if (table.has(node, F_INDEXED) || table.aliases(node).length > 0) return false;
+  if (present !== '') return true;
+  // Where it is not below its own name, a whole path is never wrong.
+  if (lowerShows(ov, table.parent(node), table.name(node)) !== true) return false;
+  return sys.u32[(STAT_A + STATX.nlink) >> 2] === 1;
+}
+
+function target(ov: Overlay, node: number): [number, string] {
+  if (isDir(ov.table.mode(node))) return [ov.upperDir(node), '.'];
+  return [ov.realDir(node), ov.realName(node)];
+}
+
+function redirectOf(ov: Overlay, node: number): string {
+  if (!ov.table.has(node, F_UPPER)) return '';
+  const [dir, name] = target(ov, node);
+  if (dir < 0) return '';
+  const value = ov.sys.xattr(dir, name, `${ov.markPrefix}redirect`);
+  return typeof value === 'string' ? value : '';
+}
+
+/**
+ * The absolute path of a node in the lowers: names, each replaced by its redirect where it has one.
+ * Of an indexed file any name serves: the first that leaves its place in the lowers sets a redirect
+ * for all. "" when none is known.
+ */
+function lowerPath(ov: Overlay, node: number): string {
+  if (!ov.table.has(node, F_INDEXED)) return pathTo(ov, node);
+  const alias = ov.table.aliases(node).at(0);
+  return alias === undefined ? '' : pathTo(ov, alias.parent, alias.name);
+}
+
+function pathTo(ov: Overlay, node: number, leaf = ''): string {
+  const names = leaf === '' ? [] : [leaf];
+  for (let current = node; current !== ROOT; current = ov.table.parent(current)) {
+    const redirect = redirectOf(ov, current);
+    names.unshift(redirect === '' ? ov.table.name(current) : redirect);
+    if (redirect.startsWith('/')) return names.join('/');
+  }
+  return `/${names.join('/')}`;
+}

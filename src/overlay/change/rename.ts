@@ -1,0 +1,260 @@
+/**
+ * Rename, in three steps: plan (what stands at both names, what shows below them), execute (copy-up,
+ * marks, one renameat2 on the upper), commit (inode table and indexes). A directory that has lowers
+ * takes a redirect along, or, with redirect_dir off, cannot move: EXDEV (ovl_can_move).
+ */
+import { E } from '../../base/errno.js';
+import { DT_CHR, dtype, S_IFCHR } from '../../base/mode.js';
+import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../../sys/constants.js';
+import { carryImpure, copyUp, copyUpMeta } from '../copyUp/copyUp.js';
+import { prepareWhiteout, setOpaque } from './create.js';
+import { FROM_UPPER } from '../listing/dirListing.js';
+import { F_METACOPY, F_UPPER } from '../inodes/record.js';
+import type { Caller } from './newObject.js';
+import { orphanName, type Overlay } from '../overlay.js';
+import { refusedIn } from '../guard.js';
+import { setRedirect } from './redirect.js';
+import { checkEmpty, forgetName, ownName } from './remove.js';
+import { locate, lowerShows, type NameSlot } from '../lookup/locate.js';
+import {
+  clearTarget,
+  NOTHING,
+  ORPHAN_LINKED,
+  type Plan,
+  putBack,
+  undo,
+  WHITEOUT_LEFT,
+} from './replace.js';
+import { announceWhiteouts, dropXWhiteouts } from './whiteouts.js';
+
+const KNOWN = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
+
+/** Who asks, whose the whiteout of RENAME_WHITEOUT is. */
+interface Maker {
+  creator(umask: number): Caller;
+}
+
+export function rename(
+  ov: Overlay,
+  parent: number,
+  name: string,
+  newParent: number,
+  newName: string,
+  flags: number,
+  maker: Maker,
+): number {
+  // An exchange leaves neither name.
+  const swap = RENAME_EXCHANGE | RENAME_WHITEOUT;
+  if ((flags & ~KNOWN) !== 0 || (flags & swap) === swap) return -E.EINVAL;
+  const from = locate(ov, parent, name);
+  if (typeof from === 'number') return from;
+  const to = locate(ov, newParent, newName);
+  if (typeof to === 'number') return to;
+  const allowed = check(ov, from, to, flags);
+  if (allowed < 0) return allowed;
+  // Two names of one file: rename(2) leaves both.
+  if (from.node === to.node) return 0;
+  const exchange = (flags & RENAME_EXCHANGE) !== 0;
+  const plan = prepare(ov, from, to, exchange);
+  if (typeof plan === 'number') return plan;
+  let code: number;
+  if (exchange) code = executeExchange(ov, plan);
+  else if ((flags & RENAME_WHITEOUT) !== 0) code = moveLeaving(ov, plan, maker);
+  else code = executeMove(ov, plan);
+  if (code < 0) return code;
+  ov.table.release(from.node, ov.dropped);
+  if (to.node !== 0) ov.table.release(to.node, ov.dropped);
+  return 0;
+}
+
+function check(ov: Overlay, from: NameSlot, to: NameSlot, flags: number): number {
+  if (from.node === 0) return -E.ENOENT;
+  const guarded = checkGuards(ov, from, to);
+  if (guarded < 0) return guarded;
+  if ((flags & RENAME_NOREPLACE) !== 0 && to.node !== 0) return -E.EEXIST;
+  if (!canMove(ov, from)) return -E.EXDEV;
+  if ((flags & RENAME_EXCHANGE) !== 0) {
+    if (to.node === 0) return -E.ENOENT;
+    return canMove(ov, to) ? 0 : -E.EXDEV;
+  }
+  if (to.node === 0) return 0;
+  if (from.dir && !to.dir) return -E.ENOTDIR;
+  if (!from.dir && to.dir) return -E.EISDIR;
+  return to.dir ? checkEmpty(ov, to.node) : 0;
+}
+
+/** may_delete of what moves and of what it replaces, may_create of a new name. */
+function checkGuards(ov: Overlay, from: NameSlot, to: NameSlot): number {
+  const code = refusedIn(ov, from.parent, from.node);
+  return code < 0 ? code : refusedIn(ov, to.parent, to.node);
+}
+
+function canMove(ov: Overlay, place: NameSlot): boolean {
+  if (!place.dir || ov.redirects) return true;
+  return ov.table.has(place.node, F_UPPER) && ov.table.lower(place.node) === 0;
+}
+
+/** Copy-ups and the marks that must be there before the names change. */
+function prepare(ov: Overlay, from: NameSlot, to: NameSlot, exchange: boolean): Plan | number {
+  let code = copyUpMeta(ov, from.node);
+  if (code >= 0) code = copyUp(ov, to.parent);
+  if (code >= 0 && exchange) code = copyUpMeta(ov, to.node);
+  else if (code >= 0 && to.node !== 0) code = ownName(ov, to.node);
+  if (code < 0) return code;
+  const fromDir = ov.upperDir(from.parent);
+  if (fromDir < 0) return fromDir;
+  const toDir = ov.upperDir(to.parent);
+  if (toDir < 0) return toDir;
+  const fromShows = lowerShows(ov, from.parent, from.name);
+  if (typeof fromShows === 'number') return fromShows;
+  const toShows = lowerShows(ov, to.parent, to.name);
+  if (typeof toShows === 'number') return toShows;
+  if (fromShows && !exchange) code = announceWhiteouts(ov, from.parent, fromDir);
+  if (code >= 0 && to.dir && toShows && !exchange) code = announceWhiteouts(ov, to.parent, toDir);
+  if (code >= 0) code = markMover(ov, from, to, fromDir, toShows);
+  if (code >= 0 && exchange) code = markMover(ov, to, from, toDir, fromShows);
+  if (code >= 0) code = carryImpure(ov, from.node, from.parent, to.parent, fromDir, from.name);
+  if (code >= 0 && exchange) {
+    code = carryImpure(ov, to.node, to.parent, from.parent, toDir, to.name);
+  }
+  if (code < 0) return code;
+  const names = { from, to, exchange, fromDir, toDir, fromShows, toShows };
+  return { ...names, cleared: NOTHING, undone: false };
+}
+
+/** What `place` must carry to be the same object at `target`: its way to its lowers, or that it has none. */
+function markMover(
+  ov: Overlay,
+  place: NameSlot,
+  target: NameSlot,
+  dir: number,
+  targetShows: boolean,
+): number {
+  const sameDir = place.parent === target.parent;
+  const lowers = place.dir ? hasLowers(ov, place.node) : ov.table.has(place.node, F_METACOPY);
+  if (lowers) {
+    const code = setRedirect(ov, place.node, sameDir);
+    // Where no redirect can say where a file's data is, the data comes along.
+    return code === -E.EXDEV && !place.dir ? copyUp(ov, place.node) : code;
+  }
+  if (!place.dir || !(targetShows || hasLowers(ov, target.parent))) return 0;
+  const dropped = dropXWhiteouts(ov, place.node);
+  return dropped < 0 ? dropped : setOpaque(ov, dir, place.name);
+}
+
+const hasLowers = (ov: Overlay, dir: number): boolean => ov.table.lower(dir) !== 0;
+
+function executeExchange(ov: Overlay, plan: Plan): number {
+  const { from, to } = plan;
+  const { native } = ov.sys;
+  const code = native.renameat2(plan.fromDir, from.name, plan.toDir, to.name, RENAME_EXCHANGE);
+  if (code < 0) return code;
+  moveName(ov, from, to);
+  moveName(ov, to, from);
+  index(ov, to, from.node);
+  index(ov, from, to.node);
+  return 0;
+}
+
+/** `cover`: the object in the workdir that the old name shall have; "" for none. */
+function executeMove(ov: Overlay, plan: Plan, cover = ''): number {
+  const { from, to } = plan;
+  const cleared = clearTarget(ov, plan);
+  if (cleared < 0) return cleared;
+  plan.cleared = cleared;
+  const code = moveAndCover(ov, plan, cover, to.whiteout || (to.dir && cleared === WHITEOUT_LEFT));
+  if (code < 0) {
+    if (plan.undone) return code;
+    if (cleared === ORPHAN_LINKED) ov.work?.removeOrphan(orphanName(to.node), false);
+    else if (cleared !== NOTHING) putBack(ov, plan, cleared === WHITEOUT_LEFT);
+    return code;
+  }
+  if (to.node !== 0) {
+    if (ov.table.has(to.node, F_UPPER)) forgetName(ov, to.node, to.parent, to.name);
+    else ov.table.detachName(to.node);
+  }
+  moveName(ov, from, to);
+  ov.indexes.get(from.parent)?.remove(from.name);
+  index(ov, to, from.node);
+  return 0;
+}
+
+/**
+ * RENAME_WHITEOUT: what the name then shows is an object of the union, for an overlay above. It is made
+ * ready first and comes to the name in a second step (`moveAndCover`). -EINVAL, as from a file system
+ * without the flag, where it cannot be made.
+ */
+function moveLeaving(ov: Overlay, plan: Plan, maker: Maker): number {
+  const { from } = plan;
+  const cover = prepareWhiteout(ov, from.parent, S_IFCHR, maker.creator(0));
+  if (typeof cover === 'number') return cover === -E.EPERM ? -E.EINVAL : cover;
+  const code = executeMove(ov, plan, cover);
+  if (code < 0) ov.sys.native.unlinkat(ov.workDir(), cover, 0);
+  else ov.indexes.get(from.parent)?.put(from.name, DT_CHR, FROM_UPPER, -1, 0);
+  return code;
+}
+
+/**
+ * The move, and then, in a second step, `cover` at the old name: after a crash between them that name is
+ * absent, and an overlay above shows its lower there, beside what has moved.
+ */
+function moveAndCover(ov: Overlay, plan: Plan, cover: string, whiteoutThere: boolean): number {
+  const moved = moveOver(ov, plan, whiteoutThere);
+  if (moved < 0 || cover === '') return moved;
+  const { from, fromDir, fromShows } = plan;
+  const { native } = ov.sys;
+  const code = native.renameat2(ov.workDir(), cover, fromDir, from.name, 0);
+  if (code >= 0) return 0;
+  undo(ov, plan, fromShows);
+  return code;
+}
+
+/** The renameat2. A directory cannot replace a whiteout, so it changes places with it. */
+function moveOver(ov: Overlay, plan: Plan, whiteoutThere: boolean): number {
+  const { from, to, fromDir, toDir, fromShows } = plan;
+  const { native } = ov.sys;
+  if (from.dir && whiteoutThere) {
+    const code = native.renameat2(fromDir, from.name, toDir, to.name, RENAME_EXCHANGE);
+    if (code < 0 || fromShows) return code;
+    return native.unlinkat(fromDir, from.name, 0);
+  }
+  if (!fromShows) return native.renameat2(fromDir, from.name, toDir, to.name, 0);
+  if (ov.work?.xwhiteouts === true) return moveThenCover(ov, plan);
+  const code = native.renameat2(fromDir, from.name, toDir, to.name, RENAME_WHITEOUT);
+  return code === -E.EINVAL ? moveThenCover(ov, plan) : code;
+}
+
+/** Without RENAME_WHITEOUT: the whiteout is made ready first and follows in a second step. */
+function moveThenCover(ov: Overlay, plan: Plan): number {
+  const { from, to, fromDir, toDir } = plan;
+  const { native } = ov.sys;
+  const work = ov.workDir();
+  const temp = ov.work?.tempName() ?? '';
+  const made = ov.work?.whiteout(work, temp) ?? -E.EROFS;
+  if (made < 0) return made;
+  let code = native.renameat2(fromDir, from.name, toDir, to.name, 0);
+  if (code >= 0) {
+    code = native.renameat2(work, temp, fromDir, from.name, RENAME_NOREPLACE);
+    if (code >= 0) return 0;
+    undo(ov, plan, false);
+  }
+  native.unlinkat(work, temp, 0);
+  return code;
+}
+
+/** The node at `from` is now known as `to`. */
+function moveName(ov: Overlay, from: NameSlot, to: NameSlot): void {
+  const { table } = ov;
+  if (table.isCanonical(from.node, from.parent, from.name)) {
+    table.rename(from.node, to.parent, to.name, ov.dropped);
+  } else {
+    table.addAlias(from.node, to.parent, to.name);
+    table.removeAlias(from.node, from.parent, from.name, ov.dropped);
+  }
+}
+
+function index(ov: Overlay, at: NameSlot, node: number): void {
+  const { table } = ov;
+  const type = dtype(table.mode(node));
+  ov.indexes.get(at.parent)?.put(at.name, type, FROM_UPPER, table.inoLo(node), table.inoHi(node));
+}

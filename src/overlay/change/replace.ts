@@ -1,0 +1,88 @@
+/** What a rename replaces: kept until the rename is done, for those who still use it, and put back when it fails. */
+import { E, errnoName } from '../../base/errno.js';
+import { RENAME_EXCHANGE, RENAME_NOREPLACE } from '../../sys/constants.js';
+import { log } from '../../sys/log.js';
+import { F_UPPER } from '../inodes/record.js';
+import { orphanName, type Overlay } from '../overlay.js';
+import { isLastName } from './remove.js';
+import { type NameSlot } from '../lookup/locate.js';
+
+export interface Plan {
+  readonly from: NameSlot;
+  readonly to: NameSlot;
+  readonly exchange: boolean;
+  /** Directory descriptors in the upper. */
+  readonly fromDir: number;
+  readonly toDir: number;
+  /** A lower object shows at the name once the upper has nothing there. */
+  readonly fromShows: boolean;
+  readonly toShows: boolean;
+  /** What `clearTarget` did. */
+  cleared: number;
+  /** The move was done and undone: everything is where it was. */
+  undone: boolean;
+}
+
+/** What clearTarget did. */
+export const NOTHING = 0;
+export const WHITEOUT_LEFT = 1;
+export const ORPHAN_LINKED = 2;
+export const NAME_FREE = 3;
+
+/**
+ * Keeps what is about to be replaced alive for those who still use it: a file gets its orphan name
+ * as a second link, so that the rename itself stays one step; an empty directory moves to the
+ * workdir, a whiteout in its place. Where whiteouts are files, none stands in a directory that need
+ * not announce them: nothing shows below, so the name may be free for a moment.
+ */
+export function clearTarget(ov: Overlay, plan: Plan): number {
+  const { to } = plan;
+  const { node, name } = to;
+  if (node === 0 || !ov.table.has(node, F_UPPER)) return NOTHING;
+  const { native } = ov.sys;
+  if (to.dir) {
+    const cover = plan.toShows || ov.work?.xwhiteouts !== true;
+    const away = ov.work?.takeAway(plan.toDir, name, orphanName(node), cover) ?? -E.EROFS;
+    if (away < 0) return away;
+    return cover ? WHITEOUT_LEFT : NAME_FREE;
+  }
+  if (!isLastName(ov, node, to.parent, name)) return NOTHING;
+  const linked = native.linkat(plan.toDir, name, ov.workDir(), orphanName(node), 0);
+  if (linked >= 0) return ORPHAN_LINKED;
+  if (linked !== -E.EMLINK && linked !== -E.EPERM) return linked;
+  // No further link possible: the file itself moves away, and the name is free for a moment.
+  const away = native.renameat2(plan.toDir, name, ov.workDir(), orphanName(node), 0);
+  return away < 0 ? away : NAME_FREE;
+}
+
+/**
+ * Undoes a move, what it replaced included, when the old name does not get what it is to have.
+ * `covered`: a whiteout stands there.
+ */
+export function undo(ov: Overlay, plan: Plan, covered: boolean): void {
+  const { from, to, fromDir, toDir, cleared } = plan;
+  const { native } = ov.sys;
+  const flags = covered ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+  let code = native.renameat2(toDir, to.name, fromDir, from.name, flags);
+  plan.undone = true;
+  if (code >= 0 && cleared === ORPHAN_LINKED) {
+    code = native.renameat2(ov.workDir(), orphanName(to.node), toDir, to.name, 0);
+  } else if (code >= 0 && cleared !== NOTHING) {
+    putBack(ov, plan, covered);
+  } else if (code >= 0 && covered !== to.whiteout) {
+    code = covered
+      ? native.unlinkat(toDir, to.name, 0)
+      : (ov.work?.whiteout(toDir, to.name) ?? -E.EROFS);
+  }
+  if (code < 0) log(`cannot undo a failed rename: ${errnoName(code)}`);
+}
+
+/** Puts a target that was moved away back; `covered`: a whiteout has its name. */
+export function putBack(ov: Overlay, { to, toDir }: Plan, covered: boolean): void {
+  const { native } = ov.sys;
+  const orphan = orphanName(to.node);
+  const flags = covered ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+  const code = native.renameat2(ov.workDir(), orphan, toDir, to.name, flags);
+  if (code < 0) log(`cannot undo a failed rename: ${errnoName(code)}`);
+  else if (covered) native.unlinkat(ov.workDir(), orphan, 0);
+}

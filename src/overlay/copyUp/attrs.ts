@@ -1,0 +1,110 @@
+/** What a copy-up keeps of the lower object besides its data. */
+import { E } from '../../base/errno.js';
+import { isDir, isLnk, isReg } from '../../base/mode.js';
+import { encodeOrigin } from '../../layer/origin.js';
+import { CAPABILITY, isPrivate, mustCopy } from '../../layer/xattrs.js';
+import { STATX } from '../../protocol/layout.js';
+import {
+  AT_SYMLINK_NOFOLLOW,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+  RESOLVE_LAYER,
+} from '../../sys/constants.js';
+import { STAT_A, XATTR, XATTR_LIST, XATTR_MAX } from '../../sys/sys.js';
+import { METADATA, type Source } from './source.js';
+import { setUnion } from '../workdir/linkIndex.js';
+import type { Overlay } from '../overlay.js';
+import { addFlags, COPIED_FLAGS, flagsOf, guardIn, writeMark } from '../guard.js';
+import { setTimes } from '../../sys/times.js';
+
+/** Owner, xattrs, mode and times, in the order in which none undoes another (chown drops capabilities and set-id bits). */
+export function decorate(
+  ov: Overlay,
+  node: number,
+  from: Source,
+  work: number,
+  temp: string,
+): number {
+  const { native, u32 } = ov.sys;
+  const w = STAT_A >> 2;
+  const uid = u32[w + STATX.uid / 4];
+  const gid = u32[w + STATX.gid / 4];
+  const { overrides } = ov;
+  let code = overrides
+    ? overrides.keep(work, temp, overrides.shown(STAT_A))
+    : native.fchownat(work, temp, uid, gid, AT_SYMLINK_NOFOLLOW);
+  if (code >= 0) code = copyXattrs(ov, node, from, work, temp);
+  if (code >= 0) code = keepFlags(ov, from, work, temp);
+  if (code >= 0 && !from.parts) code = writeOrigin(ov, node, from, work, temp);
+  if (code >= 0 && from.entry !== '') {
+    code = setUnion(ov.sys, work, temp, 'U', u32[w + STATX.nlink / 4], 1);
+  }
+  if (code >= 0 && from.limit === METADATA) {
+    code = native.setxattr(work, temp, `${ov.markPrefix}metacopy`, XATTR, 0, 0);
+  }
+  if (code >= 0 && !isLnk(from.mode) && !overrides) {
+    code = native.fchmodat(work, temp, from.mode & 0o7777);
+  }
+  return code < 0 ? code : setTimes(ov.sys, STAT_A, work, temp, AT_SYMLINK_NOFOLLOW);
+}
+
+function copyXattrs(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
+  const { sys } = ov;
+  const { native } = sys;
+  const bytes = native.listxattr(from.dir, from.name, XATTR_LIST, XATTR_MAX);
+  // EOPNOTSUPP: the layer's file system has no xattrs, so there are none to copy.
+  if (bytes <= 0) return bytes === -E.EOPNOTSUPP ? 0 : bytes;
+  for (const key of sys.text(XATTR_LIST, bytes - 1).split('\0')) {
+    const copied = isPrivate(key, ov.markPrefix) ? undefined : nameOfCopy(ov, node, key);
+    if (copied === undefined) continue;
+    const size = native.getxattr(from.dir, from.name, key, XATTR, XATTR_MAX);
+    if (size === -E.ENODATA) continue; // listed, but not ours to read (security modules)
+    if (key === CAPABILITY && size === -E.EINVAL) continue; // gives none (ovl_no_fscap)
+    const code = size < 0 ? size : native.setxattr(work, temp, copied, XATTR, size, 0);
+    if (code >= 0 || (code === -E.EOPNOTSUPP && !mustCopy(key))) continue;
+    return code;
+  }
+  return 0;
+}
+
+/** What a lower's xattr is called in the upper; undefined for one that stays below. */
+function nameOfCopy(ov: Overlay, node: number, key: string): string | undefined {
+  const { overrides } = ov;
+  if (!overrides) return key;
+  // An ACL would act on the disk's modes, and is not shown.
+  if (key.startsWith('system.posix_acl_')) return undefined;
+  const shown = overrides.toClient(ov.objectLayer(node), key);
+  const stored = shown === undefined ? undefined : overrides.toDisk(ov.upper?.id ?? 0, shown);
+  return typeof stored === 'string' ? stored : undefined;
+}
+
+/** The flags of chattr(1) (ovl_copy_fileattr). */
+function keepFlags(ov: Overlay, from: Source, work: number, temp: string): number {
+  if (!isReg(from.mode) && !isDir(from.mode)) return 0;
+  const { sys } = ov;
+  const how = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+  const source = sys.open(from.dir, from.name, how, 0, RESOLVE_LAYER);
+  // Its metadata can be copied without the right to read it.
+  if (source < 0) return source === -E.EACCES ? 0 : source;
+  const flags = flagsOf(sys, source);
+  sys.native.close(source);
+  if (flags <= 0) return flags;
+  const guard = guardIn(flags);
+  const marked = guard === 0 ? 0 : writeMark(ov, work, temp, guard);
+  if (marked < 0 || (flags & COPIED_FLAGS) === 0) return marked;
+  const to = sys.open(work, temp, how, 0, RESOLVE_LAYER);
+  if (to < 0) return to;
+  const code = addFlags(sys, to, flags);
+  sys.native.close(to);
+  return code;
+}
+
+function writeOrigin(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
+  const { sys } = ov;
+  const length = encodeOrigin(sys, ov.layer(ov.objectLayer(node)), from.dir, from.name);
+  if (length === 0) return 0;
+  const code = sys.native.setxattr(work, temp, `${ov.markPrefix}origin`, XATTR, length, 0);
+  // user.* xattrs do not exist on symlinks and devices: such a copy has no origin.
+  return code === -E.EPERM || code === -E.EOPNOTSUPP ? 0 : code;
+}

@@ -1,0 +1,229 @@
+/**
+ * Copy-up: a lower object becomes an upper one at its first change. Plan (stat, parents), execute
+ * (a complete copy in the workdir: data, owner, xattrs, mode, times; synced), commit (one rename
+ * publishes it, then the inode table). A failure before the rename leaves nothing but a removed
+ * temporary file. (fs/overlayfs/copy_up.c)
+ */
+import { E } from '../../base/errno.js';
+import { isDir, isLnk, isReg, S_IFMT } from '../../base/mode.js';
+import { isDeviceWhiteout, NESTED_MINOR } from '../../layer/whiteout.js';
+import { noXattr } from '../../layer/xattrs.js';
+import { STATX } from '../../protocol/layout.js';
+import {
+  AT_EMPTY_PATH,
+  AT_SYMLINK_NOFOLLOW,
+  RENAME_NOREPLACE,
+  STATX_BASIC_STATS,
+  STATX_INO,
+} from '../../sys/constants.js';
+import { DENTS, DENTS_SIZE, STAT_A, STAT_B, type Sys, XATTR } from '../../sys/sys.js';
+import { decorate } from './attrs.js';
+import { bulkData, copyUpData, makeFile, needsSync, syncFile } from './data.js';
+import { ALL, METADATA, planSource, type Source } from './source.js';
+import { xinoHi } from '../lookup/identity.js';
+import {
+  F_COVERED,
+  F_IMPURE,
+  F_METACOPY,
+  F_ORPHAN,
+  F_UNLINKED,
+  F_UPPER,
+} from '../inodes/record.js';
+import { enterIndex, linkName } from '../lookup/hardLinks.js';
+import { dataStack } from '../lookup/lookup.js';
+import { orphanName, type Overlay } from '../overlay.js';
+import { setTimes } from '../../sys/times.js';
+
+/** Makes sure that `node` is an upper object with all its data; parents first. Returns 0 or -errno. */
+export function copyUp(ov: Overlay, node: number, limit: number = ALL): number {
+  const { table } = ov;
+  if (!table.has(node, F_UPPER)) return raise(ov, node, limit);
+  if (!table.has(node, F_METACOPY | F_COVERED)) return 0;
+  const code = table.has(node, F_METACOPY) ? copyUpData(ov, node, limit) : 0;
+  return code < 0 ? code : linkNames(ov, node);
+}
+
+/** Makes sure that `node` is an upper object whose metadata can change; its data may stay below. */
+export function copyUpMeta(ov: Overlay, node: number): number {
+  if (!ov.table.has(node, F_UPPER)) return raise(ov, node, ov.metacopies ? METADATA : ALL);
+  const busy = ov.bulk.check(node);
+  return busy < 0 ? busy : linkNames(ov, node);
+}
+
+function raise(ov: Overlay, node: number, limit: number): number {
+  if (!ov.upper || !ov.work) return -E.EROFS;
+  if (!ov.table.has(node, F_UNLINKED)) {
+    const parents = copyUp(ov, ov.table.parent(node));
+    if (parents < 0) return parents;
+  }
+  const code = copyUpOne(ov, node, limit);
+  return code < 0 ? code : linkNames(ov, node);
+}
+
+/** Gives an indexed file its links at all names it is known by, so that a reader of the bare upper sees the change under each. */
+function linkNames(ov: Overlay, node: number): number {
+  const { table } = ov;
+  if (!table.has(node, F_COVERED)) return 0;
+  for (const { parent, name } of table.aliases(node)) {
+    let code = copyUp(ov, parent);
+    if (code >= 0) code = markImpure(ov, parent);
+    if (code >= 0) code = linkName(ov, node, parent, name);
+    if (code < 0) return code;
+  }
+  table.clear(node, F_COVERED);
+  ov.dropFile(node);
+  return 0;
+}
+
+function copyUpOne(ov: Overlay, node: number, limit: number): number {
+  const busy = ov.bulk.check(node);
+  if (busy < 0) return busy;
+  const work = ov.workDir();
+  const plan = planSource(ov, node, limit);
+  if (typeof plan === 'number') return plan;
+  const { native } = ov.sys;
+  const copies = isReg(plan.mode) && plan.limit !== METADATA;
+  const ready = copies ? bulkData(ov, node, plan, work) : undefined;
+  if (typeof ready === 'number') return ready;
+  const temp = ready?.temp ?? ov.work?.tempName() ?? '';
+  let code = ready ? 0 : makeTemp(ov, node, plan, work, temp);
+  if (code >= 0) code = decorate(ov, node, plan, work, temp);
+  if (code >= 0 && copies && !ready && needsSync(ov, plan.limit))
+    code = syncFile(ov.sys, work, temp);
+  if (code >= 0) code = native.statx(work, temp, AT_SYMLINK_NOFOLLOW, STATX_INO, STAT_B);
+  if (code >= 0) code = publish(ov, node, plan, work, temp);
+  if (code < 0) {
+    discard(ov.sys, work, temp);
+    return code;
+  }
+  commit(ov, node, plan);
+  return 0;
+}
+
+function makeTemp(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
+  const { native, u32 } = ov.sys;
+  if (isReg(from.mode)) return makeFile(ov, node, from, work, temp);
+  if (isDir(from.mode)) return native.mkdirat(work, temp, 0o700);
+  if (isLnk(from.mode)) {
+    const length = native.readlinkat(from.dir, from.name, DENTS, DENTS_SIZE);
+    return length < 0 ? length : native.symlinkat(ov.sys.text(DENTS, length), work, temp);
+  }
+  const w = STAT_A >> 2;
+  const major = u32[w + STATX.rdev_major / 4];
+  // A 0:0 device that is shown is a client's whiteout, whose mark comes along.
+  const nested = isDeviceWhiteout(ov.sys, STAT_A);
+  if (nested && ov.overrides) return -E.EPERM;
+  const minor = nested ? NESTED_MINOR : u32[w + STATX.rdev_minor / 4];
+  const mode = ov.overrides?.diskMode(from.mode) ?? from.mode & S_IFMT;
+  return native.mknodat(work, temp, mode, major, minor);
+}
+
+/** The rename that makes the copy the object; the parent keeps its times (ovl_copy_up_one). */
+function publish(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
+  const { native } = ov.sys;
+  const { table } = ov;
+  if (table.has(node, F_UNLINKED)) {
+    return native.renameat2(work, temp, work, orphanName(node), RENAME_NOREPLACE);
+  }
+  if (from.entry !== '') {
+    return native.renameat2(work, temp, ov.links?.dir ?? -1, from.entry, RENAME_NOREPLACE);
+  }
+  const parent = table.parent(node);
+  const dir = ov.upperDir(parent);
+  if (dir < 0) return dir;
+  const marked = markImpure(ov, parent);
+  if (marked < 0) return marked;
+  const ino = [ov.sys.u32[(STAT_B + STATX.ino) >> 2], ov.sys.u32[((STAT_B + STATX.ino) >> 2) + 1]];
+  const known = native.statx(dir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_B);
+  if (known < 0) return known;
+  const moved = native.renameat2(work, temp, dir, table.name(node), RENAME_NOREPLACE);
+  if (moved < 0) return moved;
+  setTimes(ov.sys, STAT_B, dir, '', AT_EMPTY_PATH); // best effort, as the kernel's
+  ov.sys.u32[(STAT_B + STATX.ino) >> 2] = ino[0];
+  ov.sys.u32[((STAT_B + STATX.ino) >> 2) + 1] = ino[1];
+  return 0;
+}
+
+/** Marks an upper directory as one whose entries may have an origin (ovl_set_impure). */
+export function markImpure(ov: Overlay, node: number): number {
+  const { table } = ov;
+  if (table.has(node, F_IMPURE)) return 0;
+  const dir = ov.upperDir(node);
+  if (dir < 0) return dir;
+  ov.sys.put('y', XATTR);
+  const code = ov.sys.native.setxattr(dir, '.', `${ov.markPrefix}impure`, XATTR, 1, 0);
+  if (code < 0) return code;
+  table.set(node, F_IMPURE);
+  return 0;
+}
+
+/**
+ * The same for directory `to`, before the upper object `dir`/`name` of `node` gets a name in it, when that
+ * has an origin (ovl_type_origin). `from`: the directory it is in, which is marked if it has one.
+ */
+export function carryImpure(
+  ov: Overlay,
+  node: number,
+  from: number,
+  to: number,
+  dir: number,
+  name: string,
+): number {
+  const { table } = ov;
+  if (!table.has(from, F_IMPURE) || table.has(to, F_IMPURE)) return 0;
+  if (table.lower(node) !== 0) return markImpure(ov, to);
+  const size = ov.sys.native.getxattr(dir, name, `${ov.markPrefix}origin`, 0, 0);
+  if (size >= 0) return markImpure(ov, to);
+  return noXattr(size) ? 0 : size;
+}
+
+/** The inode number of the new upper object is at STAT_B. */
+function commit(ov: Overlay, node: number, from: Source): void {
+  const { table } = ov;
+  ov.copyUps++;
+  table.set(node, F_UPPER);
+  if (table.has(node, F_UNLINKED)) table.set(node, F_ORPHAN);
+  if (!isDir(from.mode)) commitFile(ov, node, from);
+  if (table.has(node, F_UNLINKED)) return;
+  if (from.entry !== '') {
+    enterIndex(ov, node, from.entry);
+    table.set(node, F_COVERED);
+    return;
+  }
+  const index = ov.indexes.get(table.parent(node));
+  index?.copiedUp(table.name(node), table.inoLo(node), table.inoHi(node));
+}
+
+function commitFile(ov: Overlay, node: number, from: Source): void {
+  const { sys, table, upper } = ov;
+  const w = (STAT_B + STATX.ino) >> 2;
+  table.setKey(node, upper?.id ?? 0, sys.u32[w], sys.u32[w + 1]);
+  if (from.parts) table.setIno(node, sys.u32[w], xinoHi(ov, upper?.id ?? 0, sys.u32[w + 1]));
+  if (from.limit === METADATA) {
+    ov.dropFile(node);
+    keepData(ov, node, from);
+  } else {
+    ov.dataMoved(node);
+    ov.dropLower(node);
+  }
+}
+
+/** The node's lower is now only where its data is. */
+function keepData(ov: Overlay, node: number, from: Source): void {
+  const { lowers, table } = ov;
+  let stack: number;
+  if (table.has(node, F_METACOPY)) {
+    const place = ov.dataPlace(node);
+    lowers.hold(place);
+    stack = lowers.addStack([place]);
+  } else {
+    stack = dataStack(ov, { parent: table.lower(node), name: from.name }, 0);
+  }
+  ov.replaceLower(node, stack);
+  table.set(node, F_METACOPY);
+}
+
+function discard(sys: Sys, work: number, temp: string): void {
+  // ENOENT: it was never made. A directory is still empty.
+  if (sys.native.unlinkat(work, temp, 0) === -E.EISDIR) sys.native.unlinkat(work, temp, 0x200);
+}

@@ -1,0 +1,70 @@
+/**
+ * Data-only layers (`lowerdir=A::D`): they are never merged; the absolute redirect of a
+ * metadata-only copy in a lower is the one way to a file of theirs. The file is looked for at its
+ * first use, not at lookup, so a walk over metadata touches no data layer
+ * (ovl_maybe_lookup_lowerdata, ovl_lookup_data_layers in fs/overlayfs/namei.c).
+ */
+import { E } from '../../base/errno.js';
+import { isReg } from '../../base/mode.js';
+import type { Layer } from '../../layer/layer.js';
+import {
+  AT_EMPTY_PATH,
+  O_NOFOLLOW,
+  O_PATH,
+  RESOLVE_LAYER,
+  RESOLVE_NO_XDEV,
+  STATX_TYPE,
+} from '../../sys/constants.js';
+import { STAT_C, type Sys } from '../../sys/sys.js';
+import type { LowerFile } from '../hit.js';
+import { type LowerTable, PLACE_FOUND } from '../inodes/places.js';
+
+export class DataLayers {
+  readonly #sys: Sys;
+  readonly #lowers: LowerTable;
+  /** Layer id → the place of its root, topmost layer first. */
+  readonly #roots: ReadonlyMap<number, number>;
+  readonly #layers: readonly Layer[];
+
+  /** `layers`: at least one, topmost first. */
+  constructor(sys: Sys, lowers: LowerTable, layers: readonly Layer[]) {
+    this.#sys = sys;
+    this.#lowers = lowers;
+    this.#layers = layers;
+    this.#roots = new Map(layers.map(({ id }) => [id, lowers.addPlace(id, 0, '', 0)]));
+  }
+
+  /** The file at `path` (absolute) in one of the layers; which one, `find` will tell. */
+  file(path: string): LowerFile {
+    return { parent: this.#roots.get(this.#layers[0].id) ?? 0, name: path.slice(1) };
+  }
+
+  /** True when the data at `place` are in one of these layers, and nobody has looked in which. */
+  pending(place: number): boolean {
+    const lowers = this.#lowers;
+    return this.#roots.has(lowers.layerOf(place)) && !lowers.marked(place, PLACE_FOUND);
+  }
+
+  /** Looks for a pending file; from then on `place` is where it is. 0, or -EIO: no layer has it. */
+  find(place: number): number {
+    const { native } = this.#sys;
+    const path = this.#lowers.nameOf(place);
+    for (const { id, root } of this.#layers) {
+      const fd = this.#sys.open(
+        root,
+        path,
+        O_PATH | O_NOFOLLOW,
+        0,
+        RESOLVE_LAYER | RESOLVE_NO_XDEV,
+      );
+      // Whatever keeps this layer from having it, the next one may (as the kernel's loop).
+      if (fd < 0) continue;
+      const known = native.statx(fd, '', AT_EMPTY_PATH, STATX_TYPE, STAT_C);
+      native.close(fd);
+      if (known < 0 || !isReg(this.#sys.statMode(STAT_C))) continue;
+      this.#lowers.settle(place, id, this.#roots.get(id) ?? 0);
+      return 0;
+    }
+    return -E.EIO;
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Hard links of lower files. With the index, all names of such a file are one node, before and after
+ * its copy-up: the copy goes to the index, and each known name becomes a link of it (ovl_link_up).
+ * Names the kernel asks for later are found through the index, and get their link with the next
+ * change. The union's link count is a mark on the file, written before and after each link, so that
+ * after a crash it may be too high, never too low: too low would end a file that still has names.
+ */
+import { isReg, S_IFMT } from '../../base/mode.js';
+import { E, errnoName } from '../../base/errno.js';
+import { findOrigin, indexName } from '../../layer/origin.js';
+import { isDeviceWhiteout } from '../../layer/whiteout.js';
+import { noXattr } from '../../layer/xattrs.js';
+import { STATX } from '../../protocol/layout.js';
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
+import { log } from '../../sys/log.js';
+import { STAT_A, STAT_B, STAT_C } from '../../sys/sys.js';
+import { Found } from '../hit.js';
+import { setKey, showIno } from './identity.js';
+import { F_COVERED, F_INDEXED, F_LINKED, F_ORPHAN } from '../inodes/record.js';
+import type { LinkIndex } from '../workdir/linkIndex.js';
+import { orphanName, type Overlay } from '../overlay.js';
+import { setTimes } from '../../sys/times.js';
+
+/** sizeof(struct statx). */
+const STATX_BYTES = 0x100;
+const W_NLINK = STATX.nlink >> 2;
+
+/** The node stands for names of which the upper may not have all: each must have its link before a change. */
+export const lacksNames = (ov: Overlay, node: number): boolean =>
+  ov.table.has(node, F_LINKED | F_COVERED);
+
+/**
+ * `ov.hit` is a lower file with several links, `name` in the directory at its place: when it was
+ * copied up under another name, the hit becomes that upper file. Returns 0 or -errno.
+ */
+export function coverByIndex(ov: Overlay, name: string): number {
+  const { hit, links } = ov;
+  if (!links || links.dir < 0) return 0;
+  const dir = ov.lowerDir(hit.place);
+  if (dir < 0) return dir;
+  const layer = ov.lowers.layerOf(hit.place);
+  if (layer === ov.frozen?.upper) return coverFrozen(ov, links, dir, name);
+  const entry = links.nameOf(ov.layer(layer), dir, name);
+  if (entry === '') return 0;
+  const code = links.stat(entry, STAT_B);
+  if (code < 0) return code === -E.ENOENT ? 0 : code;
+  const whiteout = isDeviceWhiteout(ov.sys, STAT_B);
+  const told = whiteout ? 0 : ov.show(ov.upper?.id ?? 0, links.dir, entry, STAT_B);
+  if (told < 0) return told;
+  const mode = ov.sys.statMode(STAT_B);
+  const foreign = ((mode ^ hit.mode) & S_IFMT) !== 0 || whiteout;
+  if (foreign) {
+    log(`bad index entry ${entry}`);
+    return -E.EIO;
+  }
+  const key = `${ov.markPrefix}metacopy`;
+  const partial = isReg(mode) && ov.sys.native.getxattr(links.dir, entry, key, 0, 0) >= 0;
+  if (!partial) hit.data = undefined;
+  else hit.data ??= { parent: hit.place, name };
+  ov.sys.u8.copyWithin(STAT_A, STAT_B, STAT_B + STATX_BYTES);
+  hit.mode = mode;
+  hit.covered = true;
+  lieInIndex(ov, entry);
+  return 0;
+}
+
+/** A read-only mount's upper file with several links: is it an indexed one? */
+function coverFrozen(ov: Overlay, links: LinkIndex, dir: number, name: string): number {
+  const { sys } = ov;
+  const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
+  if (typeof origin !== 'string') return noXattr(origin) ? 0 : origin;
+  const entry = indexName(origin);
+  const same = (): boolean => sys.u64(STAT_B + STATX.ino) === sys.u64(STAT_A + STATX.ino);
+  if (links.stat(entry, STAT_B) < 0 || !same()) return 0;
+  const layer = findOrigin(sys, ov.origins, origin);
+  if (layer !== 0) showIno(ov, layer, STAT_C);
+  lieInIndex(ov, entry);
+  return 0;
+}
+
+/** The hit is the file of an entry, whose statx is at STAT_A. */
+function lieInIndex(ov: Overlay, entry: string): void {
+  const { hit, frozen, upper } = ov;
+  hit.index = entry;
+  setKey(ov, STAT_A);
+  if (frozen) {
+    hit.place = frozen.place;
+    hit.layer = ov.keyLayer(frozen.upper);
+    return;
+  }
+  hit.found = Found.Upper;
+  hit.layer = upper?.id ?? 0;
+}
+
+/** The links of an indexed file to show, when its entry has `nlink`. */
+export const unionLinks = (ov: Overlay, node: number, nlink: number): number =>
+  ov.links?.union(ov.table.name(node), nlink) ?? nlink;
+
+/**
+ * Gives an indexed file its link at (parent, name), a name its lower file has; there already: 0.
+ * The parent is an upper directory marked impure, and keeps its times.
+ */
+export function linkName(ov: Overlay, node: number, parent: number, name: string): number {
+  const { links, sys, table } = ov;
+  const { native } = sys;
+  if (!links) return -E.EIO;
+  const dir = ov.upperDir(parent);
+  if (dir < 0) return dir;
+  const there = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+  if (there !== -E.ENOENT) return there;
+  const entry = table.name(node);
+  let code = links.stat(entry, STAT_B);
+  if (code < 0) return code;
+  const nlink = sys.u32[(STAT_B >> 2) + W_NLINK];
+  const union = links.union(entry, nlink) ?? nlink;
+  const lower = links.lowerLinks(entry);
+  if (lower < 0) return lower;
+  code = links.setUnion(entry, 'L', union, lower);
+  if (code >= 0) code = native.statx(dir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_B);
+  if (code >= 0) code = native.linkat(links.dir, entry, dir, name, 0);
+  if (code < 0) return code;
+  setTimes(sys, STAT_B, dir, '', AT_EMPTY_PATH); // best effort, as the kernel's
+  ov.indexes.get(parent)?.copiedUp(name, table.inoLo(node), table.inoHi(node));
+  return links.setUnion(entry, 'U', union, nlink + 1);
+}
+
+/**
+ * An indexed file has lost a name. When that was the last one in the union, its entry leaves the
+ * index: the file is an orphan while it is in use. A failure leaves an entry that the next mount
+ * removes.
+ */
+export function settleLinks(ov: Overlay, node: number): void {
+  const { links, sys, table } = ov;
+  if (!links || !table.has(node, F_INDEXED)) return;
+  const entry = table.name(node);
+  let code = links.stat(entry, STAT_B);
+  const nlink = sys.u32[(STAT_B >> 2) + W_NLINK];
+  if (code >= 0) {
+    if ((links.union(entry, nlink) ?? nlink) > 0) return;
+    code = nlink > 1 ? links.setUnion(entry, 'U', nlink - 1, nlink) : retire(ov, node, entry);
+  }
+  if (code < 0) log(`cannot clean the index entry ${entry}: ${errnoName(code)}`);
+}
+
+function retire(ov: Overlay, node: number, entry: string): number {
+  const { links, sys, table } = ov;
+  const from = links?.dir ?? -1;
+  const code = sys.native.renameat2(from, entry, ov.workDir(), orphanName(node), 0);
+  if (code < 0) return code;
+  table.detachName(node);
+  table.clear(node, F_INDEXED | F_COVERED);
+  table.set(node, F_ORPHAN);
+  return 0;
+}
+
+/** Puts an object into the index: its entry becomes the node's canonical name. */
+export function enterIndex(ov: Overlay, node: number, entry: string): void {
+  const { table } = ov;
+  table.demoteName(node, table.indexDir, entry, ov.dropped);
+  table.clear(node, F_LINKED);
+  table.set(node, F_INDEXED);
+}
+
+/** A name of the node is only a lower's: the next change must come to the engine, and link it. */
+export function coverName(ov: Overlay, node: number): void {
+  if (ov.table.has(node, F_COVERED)) return;
+  ov.table.set(node, F_COVERED);
+  ov.dropFile(node);
+}

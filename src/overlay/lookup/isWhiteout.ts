@@ -1,0 +1,44 @@
+/**
+ * Which objects of the layers are whiteouts. Where device nodes cannot be made, whiteouts are files
+ * (xwhiteouts). Such a file counts only in a directory that announces it with `opaque=x`, or in every
+ * directory of a layer whose root carries that mark.
+ */
+import { isDeviceWhiteout, isXWhiteout } from '../../layer/whiteout.js';
+import { ROOT } from '../../protocol/flags.js';
+import { F_XWHITEOUTS } from '../inodes/record.js';
+import { PLACE_XWHITEOUTS } from '../inodes/places.js';
+import type { Overlay } from '../overlay.js';
+
+/** True when `name` in `dir`, the upper directory of node `parent`, is a whiteout; its statx is at `at`. */
+export function isUpperWhiteout(
+  ov: Overlay,
+  parent: number,
+  dir: number,
+  name: string,
+  at: number,
+): boolean {
+  if (isDeviceWhiteout(ov.sys, at)) return true;
+  return upperAnnounces(ov, parent) && isXWhiteout(ov.sys, dir, name, at, ov.markPrefix);
+}
+
+/** True for an xwhiteout in a lower's directory `place`. */
+export const isLowerXWhiteout = (
+  ov: Overlay,
+  place: number,
+  dir: number,
+  name: string,
+  at: number,
+): boolean => lowerAnnounces(ov, place) && isXWhiteout(ov.sys, dir, name, at, ov.markPrefix);
+
+/**
+ * Whether empty files in a lower's directory may be xwhiteouts. Its own mark or that of the layer's
+ * root announces them. Kernel overlayfs looks for them everywhere (ovl_path_is_whiteout) and leaves
+ * them out of listings only by a directory's own mark; a layer without marks is not asked here.
+ */
+export const lowerAnnounces = ({ lowers, xwhiteouts }: Overlay, place: number): boolean =>
+  lowers.marked(place, PLACE_XWHITEOUTS) ||
+  (xwhiteouts.size > 0 && xwhiteouts.has(lowers.layerOf(place)));
+
+/** The same of the upper directory of node `parent`. */
+export const upperAnnounces = ({ table }: Overlay, parent: number): boolean =>
+  table.has(parent, F_XWHITEOUTS) || table.has(ROOT, F_XWHITEOUTS);

@@ -1,0 +1,261 @@
+/**
+ * Lookup: what a name in a directory is, from the upper down through the lowers (ovl_lookup), and
+ * the node that stands for it.
+ *
+ * A node that is not a directory is identified by its real object (layer, inode number), so that
+ * hard links share a node. Without the index, a lower file with several links will part from them at
+ * copy-up, so in a writable mount each of its names is a node of its own (ovl_hash_bylower).
+ * Directories are identified by their name.
+ */
+import { E } from '../../base/errno.js';
+import { DT_DIR, DT_REG, isDir, isReg } from '../../base/mode.js';
+import { findOrigin, indexName } from '../../layer/origin.js';
+import { dirMarks, isDotMark } from '../../layer/whiteout.js';
+import { ROOT } from '../../protocol/flags.js';
+import { STATX } from '../../protocol/layout.js';
+import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
+import { STAT_A, STAT_B, STAT_C } from '../../sys/sys.js';
+import { type DirIndex, FROM_UPPER } from '../listing/dirListing.js';
+import { Found, type LowerFile } from '../hit.js';
+import { foundLower, isSparse, setKey, showIno } from './identity.js';
+import {
+  F_GUARDED,
+  F_IMPURE,
+  F_INDEXED,
+  F_LINKED,
+  F_METACOPY,
+  F_ORPHAN,
+  F_UPPER,
+  F_XWHITEOUTS,
+} from '../inodes/record.js';
+import { coverByIndex, coverName, enterIndex } from './hardLinks.js';
+import { fileRedirect, hasMetacopy, mayHoldCopies, refusesMetacopy } from './lowerMarks.js';
+import { EVERYWHERE, type Range, walkLowers } from './lowerWalk.js';
+import type { Overlay } from '../overlay.js';
+import { indexAfterMany } from './readdir.js';
+import { mayBeGuarded } from '../guard.js';
+import { isLowerXWhiteout, isUpperWhiteout } from './isWhiteout.js';
+
+/**
+ * Finds `name` in directory `parent`; the result is in `ov.hit`, the topmost object's statx at
+ * STAT_A. Returns 0 (also when nothing is found) or -errno.
+ */
+export function resolve(ov: Overlay, parent: number, name: string): number {
+  ov.hit.reset();
+  const code = resolveLayers(ov, parent, name);
+  return code >= 0 && ov.hit.linked ? coverByIndex(ov, name) : code;
+}
+
+function resolveLayers(ov: Overlay, parent: number, name: string): number {
+  const index = ov.live ? undefined : (ov.indexes.ask(parent) ?? indexAfterMany(ov, parent));
+  let range = EVERYWHERE;
+  if (index) {
+    const slot = index.slot(name);
+    if (slot === undefined) return 0;
+    if (index.type(slot) !== DT_DIR) return resolveIndexed(ov, parent, name, index, slot);
+    range = { first: index.source(slot) - 1, last: index.last(slot) - 1, indexed: true };
+  }
+  if (range.first < 0 && ov.table.has(parent, F_UPPER)) {
+    const found = resolveUpper(ov, parent, name);
+    if (typeof found === 'number') return found;
+    return walkLowers(ov, parent, name, range, found.redirect, found.metacopy);
+  }
+  return resolveLowers(ov, parent, name, range);
+}
+
+/** What only the lowers have of a name. */
+export function resolveLowers(
+  ov: Overlay,
+  parent: number,
+  name: string,
+  range: Range = EVERYWHERE,
+): number {
+  if (isDotMark(name)) return 0;
+  return walkLowers(ov, parent, name, range, '', false);
+}
+
+/** The lowers count too, under another name when there is a redirect. */
+interface Below {
+  readonly redirect: string;
+  readonly metacopy: boolean;
+}
+const SAME_NAME: Below = { redirect: '', metacopy: false };
+
+/** A number when the upper settles it: 0 or -errno. */
+function resolveUpper(ov: Overlay, parent: number, name: string): Below | number {
+  const { hit, sys } = ov;
+  const dir = ov.upperDir(parent);
+  if (dir < 0) return dir;
+  const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+  if (code === -E.ENOENT) return isDotMark(name) ? 0 : SAME_NAME;
+  if (code < 0) return code;
+  if (isUpperWhiteout(ov, parent, dir, name, STAT_A)) {
+    hit.found = Found.UpperWhiteout;
+    return 0;
+  }
+  hit.layer = ov.upper?.id ?? 0;
+  const told = ov.show(hit.layer, dir, name, STAT_A);
+  if (told < 0) return told;
+  hit.found = Found.Upper;
+  hit.mode = sys.statMode(STAT_A);
+  if (!isDir(hit.mode)) return identifyUpper(ov, parent, dir, name);
+  showIno(ov, hit.layer, STAT_A);
+  const marks = dirMarks(sys, dir, name, false, ov.markPrefix);
+  if (typeof marks === 'number') return marks;
+  hit.impure = marks.impure;
+  hit.xwhiteouts = marks.xwhiteouts;
+  return marks.opaque ? 0 : { redirect: marks.redirect, metacopy: false };
+}
+
+/** Inode number, key and data of an upper object at STAT_A that is not a directory. */
+function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): Below | number {
+  const { hit, sys } = ov;
+  setKey(ov, STAT_A);
+  hit.keyed = true;
+  showIno(ov, hit.layer, STAT_A);
+  // Only in a directory marked impure can an entry have an origin.
+  if (ov.table.has(parent, F_IMPURE)) {
+    const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
+    const layer = typeof origin === 'string' ? findOrigin(sys, ov.origins, origin) : 0;
+    if (layer !== 0) showOrigin(ov, layer, String(origin));
+  }
+  // A copy of a file with several links may have no origin, and yet be metadata alone.
+  return isReg(hit.mode) ? dataOf(ov, dir, name) : 0;
+}
+
+/** Where a regular file of the upper has its data: 0 for in itself, or below; -errno. */
+function dataOf(ov: Overlay, dir: number, name: string): Below | number {
+  const metacopy = hasMetacopy(ov, dir, name);
+  if (metacopy <= 0) return metacopy;
+  if (refusesMetacopy(ov, name)) return -E.EPERM;
+  const redirect = fileRedirect(ov, dir, name);
+  return typeof redirect === 'number' ? redirect : { redirect, metacopy: true };
+}
+
+/**
+ * The number of a copy's origin, whose statx is at STAT_C. A copy of one name among several must not
+ * share it, unless the index says that it is the copy for all of them (ovl_getattr).
+ */
+function showOrigin(ov: Overlay, layer: number, origin: string): void {
+  const { hit, links, sys } = ov;
+  const nlink = (at: number): number => sys.u32[(at + STATX.nlink) >> 2];
+  if (links && links.dir >= 0 && nlink(STAT_A) > 1) {
+    const entry = indexName(origin);
+    const found =
+      links.stat(entry, STAT_B) >= 0 && sys.u64(STAT_B + STATX.ino) === sys.u64(STAT_A + STATX.ino);
+    if (found) hit.index = entry;
+  }
+  if (hit.index !== '' || nlink(STAT_C) === 1) showIno(ov, layer, STAT_C);
+}
+/** The lowers from the one that `source` of an index names. */
+const onward = (source: number): Range => ({ first: source - 1, last: Infinity, indexed: false });
+
+/** An entry whose place the index tells: one statx, unless it may be a metadata-only copy. */
+function resolveIndexed(
+  ov: Overlay,
+  parent: number,
+  name: string,
+  index: DirIndex,
+  slot: number,
+): number {
+  const { sys, lowers } = ov;
+  const source = index.source(slot);
+  if (source === FROM_UPPER) {
+    const found = resolveUpper(ov, parent, name);
+    if (typeof found === 'number') return found;
+    return walkLowers(ov, parent, name, EVERYWHERE, found.redirect, found.metacopy);
+  }
+  const place = lowers.place(ov.table.lower(parent), source - 1);
+  if (mayHoldCopies(ov, place) && index.type(slot) === DT_REG) {
+    return walkLowers(ov, parent, name, onward(source), '', false);
+  }
+  const dir = ov.lowerDir(place);
+  if (dir < 0) return dir;
+  const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+  if (code < 0) return code;
+  if (isLowerXWhiteout(ov, place, dir, name, STAT_A)) return 0;
+  if (isReg(sys.statMode(STAT_A)) && isSparse(sys, STAT_A)) {
+    return walkLowers(ov, parent, name, onward(source), '', false);
+  }
+  const told = ov.show(lowers.layerOf(place), dir, name, STAT_A);
+  if (told >= 0) foundLower(ov, place, STAT_A);
+  return told;
+}
+
+/** The node of what `ov.hit` shows under (parent, name), made when it is new. Its lookup count is not raised. */
+export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
+  const { hit, table } = ov;
+  const named = table.byName(parent, name);
+  if (named !== 0) return named;
+  if (hit.keyed) {
+    const keyed = table.byKey(hit.layer, hit.keyLo, hit.keyHi);
+    if (keyed !== 0) {
+      addName(ov, keyed, parent, name);
+      indexed(ov, keyed);
+      return keyed;
+    }
+  }
+  const node = table.create(parent, name, hit.mode);
+  table.setIno(node, hit.inoLo, hit.inoHi);
+  if (hit.keyed) table.setKey(node, hit.layer, hit.keyLo, hit.keyHi);
+  if (hit.found === Found.Upper) table.set(node, F_UPPER);
+  else if (hit.linked) table.set(node, F_LINKED);
+  if (mayBeGuarded(ov.sys, STAT_A)) table.set(node, F_GUARDED);
+  indexed(ov, node);
+  if (isDir(hit.mode)) {
+    table.setLower(node, stackOfHit(ov));
+    if (hit.found === Found.Upper && hit.impure) table.set(node, F_IMPURE);
+    if (hit.found === Found.Upper && hit.xwhiteouts) table.set(node, F_XWHITEOUTS);
+  } else if (hit.data) {
+    table.setLower(node, dataStack(ov, hit.data, hit.found === Found.Lower ? hit.place : 0));
+    table.set(node, F_METACOPY);
+  } else if (hit.found === Found.Lower) {
+    ov.lowers.hold(hit.place);
+    table.setLower(node, hit.place);
+  }
+  return node;
+}
+
+/** What the hit says of the node's entry in the index. */
+function indexed(ov: Overlay, node: number): void {
+  const { hit, table } = ov;
+  if (hit.index === '') return;
+  if (!table.has(node, F_INDEXED)) enterIndex(ov, node, hit.index);
+  if (hit.covered) coverName(ov, node);
+}
+
+/** A further name of a hard-linked file. One that had lost all names it was known by is no orphan any more. */
+function addName(ov: Overlay, node: number, parent: number, name: string): void {
+  const { table } = ov;
+  if (!table.has(node, F_ORPHAN)) {
+    table.addAlias(node, parent, name);
+    return;
+  }
+  ov.work?.removeOrphan(ov.realName(node), false);
+  table.clear(node, F_ORPHAN);
+  table.rename(node, parent, name, ov.dropped);
+  // The link in the workdir has gone since the attributes were read.
+  ov.stat(node, STAT_A);
+}
+
+/** The stack of a metadata-only copy: the directory it is in when that is a lower's, then its data. */
+export function dataStack(ov: Overlay, data: LowerFile, place: number): number {
+  const { lowers } = ov;
+  const file = lowers.addPlace(lowers.layerOf(data.parent), data.parent, data.name, 0);
+  if (place === 0) return lowers.addStack([file]);
+  lowers.hold(place);
+  return lowers.addStack([place, file]);
+}
+
+/** A stack of the directories that the hit is made of. */
+export function stackOfHit(ov: Overlay): number {
+  const { hit, lowers } = ov;
+  const places = hit.dirs.map(({ parent, name, flags, ino, stamp }) =>
+    lowers.addPlace(lowers.layerOf(parent), parent, name, flags, ino, stamp),
+  );
+  return lowers.addStack(places);
+}
+
+/** The lookup of ".." that a dirent of `node` shows. */
+export const parentOf = (ov: Overlay, node: number): number =>
+  node === ROOT ? ROOT : ov.table.parent(node);

@@ -1,0 +1,318 @@
+/**
+ * The lower half of a lookup (the loop of ovl_lookup over ovl_lookup_layer): one name through the
+ * lowers, topmost first, minding whiteouts, opaque directories, redirects and metadata-only copies.
+ */
+import { E } from '../../base/errno.js';
+import { display } from '../../base/bytes.js';
+import { isDir, isReg } from '../../base/mode.js';
+import { ROOT } from '../../protocol/flags.js';
+import { dirMarks, dotWhiteout, isDeviceWhiteout } from '../../layer/whiteout.js';
+import { STATX } from '../../protocol/layout.js';
+import {
+  AT_SYMLINK_NOFOLLOW,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_PATH,
+  RESOLVE_LAYER,
+  STATX_BASIC_STATS,
+} from '../../sys/constants.js';
+import { log } from '../../sys/log.js';
+import { STAT_A, STAT_B } from '../../sys/sys.js';
+import { Found } from '../hit.js';
+import {
+  fileRedirect,
+  hasMetacopy,
+  mayHoldCopies,
+  placeFlags,
+  refusesMetacopy,
+} from './lowerMarks.js';
+import { PLACE_TOUCHED, PLACE_XWHITEOUTS } from '../inodes/places.js';
+import { stampOf } from '../../layer/layer.js';
+import { foundLower, isSparse, showIno } from './identity.js';
+import type { Overlay } from '../overlay.js';
+import { isLowerXWhiteout } from './isWhiteout.js';
+
+/** Which lowers of the parent's stack are asked. `indexed`: a listing has told, so a miss hides nothing. */
+export interface Range {
+  readonly first: number;
+  readonly last: number;
+  readonly indexed: boolean;
+}
+export const EVERYWHERE: Range = { first: -1, last: Infinity, indexed: false };
+
+/** A lookup on its way down. */
+interface Walk {
+  readonly ov: Overlay;
+  /** The name in the lowers still to come; an absolute path when it starts with "/". */
+  name: string;
+  /** The stack being walked, and the position in it. */
+  stack: number;
+  at: number;
+  range: Range;
+  /** The object above is a metadata-only copy: a regular file is looked for. */
+  metacopy: boolean;
+  /** The last metadata-only copy in a lower says by an absolute path where its data is. */
+  absolute: boolean;
+  /** The upper's metadata-only copy has its inode number. */
+  numbered: boolean;
+  /** The layer (its id) in which a directory has a redirect that no layer has answered yet; 0: none. */
+  owed: number;
+  stop: boolean;
+}
+
+/**
+ * Continues a lookup below `parent`; `ov.hit` holds what the upper had: nothing, a directory, or a
+ * metadata-only copy (`metacopy`). `redirect` is the name that says where to look instead, if any.
+ */
+export function walkLowers(
+  ov: Overlay,
+  parent: number,
+  name: string,
+  range: Range,
+  redirect: string,
+  metacopy: boolean,
+): number {
+  if (redirect !== '' && !follows(ov, name)) return -E.EPERM;
+  const walk: Walk = {
+    ov,
+    name: redirect === '' ? name : redirect,
+    stack: ov.table.lower(redirect.startsWith('/') ? ROOT : parent),
+    at: redirect === '' ? Math.max(0, range.first) : 0,
+    range: redirect === '' ? range : EVERYWHERE,
+    metacopy,
+    absolute: false,
+    numbered: false,
+    owed: redirect === '' || metacopy ? 0 : (ov.upper?.id ?? 0),
+    stop: false,
+  };
+  const { lowers } = ov;
+  while (!walk.stop && walk.at < lowers.count(walk.stack) && walk.at <= walk.range.last) {
+    const code = askLayer(walk);
+    if (code < 0) return code;
+    walk.at++;
+  }
+  if (walk.owed !== 0) return noDirectory(ov, parent, name, walk.owed);
+  if (!walk.metacopy || ov.hit.data) return 0;
+  if (ov.data && walk.absolute) {
+    ov.hit.data = ov.data.file(walk.name);
+    return 0;
+  }
+  log(`no data found for the metadata-only copy ${display(name)}`);
+  // With metacopy=off overlayfs refuses every such copy; those that can be read are shown here.
+  return ov.spec.metacopy ? -E.EIO : -E.EPERM;
+}
+
+/**
+ * A redirect stands only where a lower had the directory: without one the layers are not those it was
+ * written above, and an empty directory in place of its data is what would be seen of that.
+ */
+function noDirectory(ov: Overlay, parent: number, name: string, layer: number): number {
+  const { table } = ov;
+  let path = name;
+  for (let node = parent; node > ROOT; node = table.parent(node)) {
+    path = `${table.name(node)}/${path}`;
+  }
+  const where = display(ov.layer(layer).path);
+  log(`no lower layer has what the directory /${display(path)} of ${where} is redirected to`);
+  return -E.EIO;
+}
+
+/** Following redirects is like following a symlink into the layers without asking for permission. */
+function follows(ov: Overlay, name: string): boolean {
+  if (ov.spec.redirectDir !== 'nofollow' && !ov.userxattr) return true;
+  const why = ov.userxattr ? 'userxattr' : 'redirect_dir=nofollow';
+  log(`refusing to follow the redirect of ${display(name)}: mounted with ${why}`);
+  return false;
+}
+
+function askLayer(walk: Walk): number {
+  const { ov } = walk;
+  const place = ov.lowers.place(walk.stack, walk.at);
+  const dir = ov.lowerDir(place);
+  if (dir < 0) return dir;
+  if (walk.name.startsWith('/')) return askPath(walk, place, dir);
+  return askName(walk, { place, dir, name: walk.name, path: walk.name, prefix: undefined });
+}
+
+/** Walks the components of an absolute redirect below a layer's root. */
+function askPath(walk: Walk, root: number, rootDir: number): number {
+  const { sys } = walk.ov;
+  const path = walk.name.slice(1).split('/');
+  const prefix: string[] = [];
+  let dir = rootDir;
+  try {
+    for (const [depth, name] of path.slice(0, -1).entries()) {
+      const passed = passThrough(walk, dir, name, prefix);
+      if (passed <= 0) return passed;
+      // Also when this layer has no more of the path, the layers below are asked by its new name.
+      walk.name = `/${[...prefix, ...path.slice(depth + 1)].join('/')}`;
+      const next = sys.open(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_LAYER);
+      if (next < 0) return next;
+      if (dir !== rootDir) sys.native.close(dir);
+      dir = next;
+    }
+    const name = path[path.length - 1];
+    return askName(walk, { place: root, dir, name, path: path.join('/'), prefix });
+  } finally {
+    if (dir !== rootDir) sys.native.close(dir);
+  }
+}
+
+/** A redirect may have a name that no layer can hold (ovl_lookup_single). */
+const isAbsent = (code: number): boolean => code === -E.ENOENT || code === -E.ENAMETOOLONG;
+
+/** One directory on an absolute redirect's way: 1 to go on, 0 when this layer has none, -errno. */
+function passThrough(walk: Walk, dir: number, name: string, prefix: string[]): number {
+  const { ov } = walk;
+  const code = ov.sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+  if (code < 0 && !isAbsent(code)) return code;
+  if (code >= 0 && !isDir(ov.sys.statMode(STAT_B))) {
+    walk.stop = true;
+    return 0;
+  }
+  // `.wh.NAME` hides what is below, beside a directory of that name too.
+  const hides = dotWhiteout(ov.sys, dir, name);
+  if (hides !== 0) walk.stop = true;
+  if (code < 0 || hides < 0) return Math.min(hides, 0);
+  const marks = dirMarks(ov.sys, dir, name, true, ov.markPrefix);
+  if (typeof marks === 'number') return marks;
+  if (marks.opaque) walk.stop = true;
+  extend(prefix, name, marks.redirect);
+  return 1;
+}
+
+/** What the layers below call the path so far. */
+function extend(prefix: string[], name: string, redirect: string): void {
+  if (redirect.startsWith('/')) prefix.splice(0, prefix.length, ...redirect.slice(1).split('/'));
+  else prefix.push(redirect === '' ? name : redirect);
+}
+
+/** One name in one directory of one layer. */
+interface Question {
+  /** The place a found object is kept under, and its path there. */
+  readonly place: number;
+  readonly path: string;
+  readonly dir: number;
+  readonly name: string;
+  /** On an absolute redirect: what the layers below call the directory. */
+  readonly prefix: string[] | undefined;
+}
+
+function askName(walk: Walk, q: Question): number {
+  const { ov } = walk;
+  const { hit, sys } = ov;
+  const at = hit.found === Found.None ? STAT_A : STAT_B;
+  const code = sys.native.statx(q.dir, q.name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, at);
+  if (isAbsent(code)) {
+    if (walk.range.indexed || isBottom(walk)) return 0;
+    const hides = dotWhiteout(sys, q.dir, q.name);
+    if (hides > 0) walk.stop = true;
+    return Math.min(hides, 0);
+  }
+  if (code < 0) return code;
+  const mode = sys.statMode(at);
+  const hidden = isDeviceWhiteout(sys, at) || isLowerXWhiteout(ov, q.place, q.dir, q.name, at);
+  // Below a directory only directories count, below a metadata-only copy only regular files.
+  const foreign = walk.metacopy ? !isReg(mode) : hit.found !== Found.None && !isDir(mode);
+  if (hidden || foreign) {
+    walk.stop = true;
+    return 0;
+  }
+  const told = ov.show(ov.lowers.layerOf(q.place), q.dir, q.name, at);
+  if (told < 0) return told;
+  return isDir(mode) ? addDirectory(walk, q, at) : addFile(walk, q, at);
+}
+
+const isBottom = (walk: Walk): boolean => walk.at + 1 >= walk.ov.lowers.count(walk.stack);
+
+function addFile(walk: Walk, q: Question, at: number): number {
+  const { ov } = walk;
+  const { hit, sys } = ov;
+  const first = hit.found === Found.None;
+  if (first) foundLower(ov, q.place, at);
+  else if (hit.found === Found.Upper && !walk.numbered) numberCopy(walk, q.place, at);
+  const suspect =
+    isReg(sys.statMode(at)) &&
+    (q.prefix !== undefined || mayHoldCopies(ov, q.place) || isSparse(sys, at));
+  const metacopy = suspect ? hasMetacopy(ov, q.dir, q.name) : 0;
+  if (metacopy < 0) return metacopy;
+  if (metacopy > 0) {
+    if (refusesMetacopy(ov, q.name)) return -E.EPERM;
+    walk.metacopy = true;
+    const redirect = fileRedirect(ov, q.dir, q.name);
+    if (typeof redirect === 'number') return redirect;
+    walk.absolute = redirect.startsWith('/');
+    return goOn(walk, q, redirect);
+  }
+  if (walk.metacopy) hit.data = { parent: q.place, name: q.path };
+  walk.stop = true;
+  return 0;
+}
+
+/**
+ * A metadata-only copy in the upper has the number of the first lower it is found to describe, also
+ * where its origin says nothing; but names of one file may have parted (ovl_lookup, ovl_getattr).
+ */
+function numberCopy(walk: Walk, place: number, at: number): void {
+  const { ov } = walk;
+  walk.numbered = true;
+  const alone = ov.sys.u32[(at + STATX.nlink) >> 2] === 1;
+  if (ov.hit.index === '' && alone) showIno(ov, ov.lowers.layerOf(place), at);
+}
+
+function addPlaceOf(ov: Overlay, q: Question, at: number, flags: number): void {
+  const ino = ov.sys.u32[(at + STATX.ino) >> 2];
+  const stamp = stampOf(ov.sys, at);
+  ov.hit.dirs.push({ parent: q.place, name: q.path, flags, ino, stamp });
+}
+
+function addDirectory(walk: Walk, q: Question, at: number): number {
+  const { ov } = walk;
+  const { hit } = ov;
+  walk.owed = 0;
+  if (hit.found === Found.None) foundLower(ov, q.place, at);
+  else if (hit.dirs.length === 0) showIno(ov, ov.lowers.layerOf(q.place), at);
+  // Marks matter for what lies below, and for xwhiteouts, which the parent's mark announces.
+  const inRoot = ov.lowers.parentOf(q.place) === 0;
+  if (isBottom(walk) && !inRoot && !ov.lowers.marked(q.place, PLACE_XWHITEOUTS | PLACE_TOUCHED)) {
+    addPlaceOf(ov, q, at, 0);
+    return 0;
+  }
+  const more = walk.at < walk.range.last;
+  const marks = dirMarks(ov.sys, q.dir, q.name, more, ov.markPrefix);
+  if (typeof marks === 'number') return marks;
+  const inherited = ov.lowers.marked(q.place, PLACE_TOUCHED) || q.prefix !== undefined;
+  const flags = placeFlags(marks) | (inherited ? PLACE_TOUCHED : 0);
+  addPlaceOf(ov, q, at, flags >>> 0);
+  // A `.wh.` file beside the directory hides what is below it (OCI image specification).
+  const asks = !marks.opaque && !walk.range.indexed;
+  const covered = asks ? dotWhiteout(ov.sys, q.dir, q.name) : 0;
+  if (covered < 0) return covered;
+  if (!marks.opaque && covered === 0) {
+    if (marks.redirect !== '') walk.owed = ov.lowers.layerOf(q.place);
+    return goOn(walk, q, marks.redirect);
+  }
+  walk.stop = true;
+  return 0;
+}
+
+/** What the layers below are asked for, after an object with `redirect`. */
+function goOn(walk: Walk, q: Question, redirect: string): number {
+  if (redirect !== '' && !follows(walk.ov, q.name)) return -E.EPERM;
+  if (q.prefix) {
+    extend(q.prefix, q.name, redirect);
+    walk.name = `/${q.prefix.join('/')}`;
+    return 0;
+  }
+  if (redirect === '') return 0;
+  walk.name = redirect;
+  walk.range = EVERYWHERE;
+  if (!redirect.startsWith('/')) return 0;
+  // From here on below the roots of the layers that are left.
+  const { lowers, table } = walk.ov;
+  const layer = lowers.layerOf(q.place);
+  walk.stack = table.lower(ROOT);
+  walk.at = 0;
+  while (lowers.layerOf(lowers.place(walk.stack, walk.at)) !== layer) walk.at++;
+  return 0;
+}

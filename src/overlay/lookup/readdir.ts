@@ -1,0 +1,178 @@
+/** The merged listing of a directory (ovl_dir_read_merged), built once: what the lowers have, for all mounts of them, and what the upper has over it. */
+import { DT_CHR, DT_DIR, DT_REG } from '../../base/mode.js';
+import { type EntryVisitor, readEntries } from '../../layer/directory.js';
+import { dotHidden, isDeviceWhiteout, isDotMark, isXWhiteout } from '../../layer/whiteout.js';
+import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
+import { STAT_B } from '../../sys/sys.js';
+import { DirIndex, FROM_UPPER } from '../listing/dirListing.js';
+import type { Entries } from '../listing/entries.js';
+import { F_IMPURE, F_UPPER } from '../inodes/record.js';
+import type { Listing } from '../listing/shared.js';
+import { xinoHi } from './identity.js';
+import type { Overlay } from '../overlay.js';
+import { lowerAnnounces, upperAnnounces } from './isWhiteout.js';
+
+/** Lookups in a directory before it is read, and how many times more before that is tried again. */
+const FIRST_TURN = 4;
+const NEXT_TURN = 4;
+/** With fewer lowers a lookup asks so little of them that a listing does not pay. */
+const LEAST_LOWERS = 3;
+/** Entries that may be read in the time in which a lookup asks one lower. */
+const ENTRIES_EACH = 8;
+
+/** The listing has more entries than it may have; no errno. */
+const TOO_MANY = -0x1_0000;
+
+/** Entries that may still be read. */
+interface Budget {
+  left: number;
+}
+const unlimited = (): Budget => ({ left: Infinity });
+
+/** The directory's index, or -errno. */
+export function indexOf(ov: Overlay, node: number): DirIndex | number {
+  return ov.indexes.ask(node) ?? build(ov, node, unlimited());
+}
+
+/**
+ * A lookup has found no index. After a few in one directory of several lowers, what all of them have
+ * is read, unless that takes longer than the lookups so far have: then it is tried again after many
+ * more. So neither a few names in a large directory nor many in a small one cost much more than they
+ * must. Undefined: the layers have to be asked.
+ */
+export function indexAfterMany(ov: Overlay, node: number): DirIndex | undefined {
+  const lowers = ov.lowers.count(ov.table.lower(node));
+  if (lowers < LEAST_LOWERS) return undefined;
+  const asked = ov.indexes.count(node);
+  let turn = FIRST_TURN;
+  while (turn < asked) turn *= NEXT_TURN;
+  if (turn !== asked) return undefined;
+  const index = build(ov, node, { left: asked * lowers * ENTRIES_EACH });
+  return typeof index === 'number' ? undefined : index;
+}
+
+function build(ov: Overlay, node: number, budget: Budget): DirIndex | number {
+  const stack = ov.table.lower(node);
+  const base = ov.lowers.count(stack) === 0 ? undefined : listingOf(ov, stack, budget);
+  if (typeof base === 'number') return base;
+  const index = new DirIndex(base);
+  const code = ov.table.has(node, F_UPPER) ? addUpper(ov, node, index, budget) : 0;
+  if (code < 0) return code;
+  ov.indexes.keep(node, index);
+  return index;
+}
+
+/** What the lowers of `stack` have, read now unless another mount or an earlier use has; or -errno. */
+function listingOf(ov: Overlay, stack: number, budget: Budget): Listing | number {
+  const key = keyOf(ov, stack);
+  const kept = ov.live ? undefined : ov.listings.get(key);
+  if (kept) {
+    ov.indexes.shared++;
+    return kept;
+  }
+  const listing = ov.listings.make(key);
+  const hidden = new Set<string>();
+  for (let i = 0; i < ov.lowers.count(stack); i++) {
+    const code = addLower(ov, ov.lowers.place(stack, i), i, listing.entries, hidden, budget);
+    if (code < 0) return code;
+  }
+  ov.indexes.read++;
+  if (!ov.live) ov.listings.keep(key, listing);
+  return listing;
+}
+
+/** Which directories of which lowers, and what they were when they were found. */
+function keyOf(ov: Overlay, stack: number): string {
+  const { lowers, positionOf } = ov;
+  const words: number[] = [];
+  for (let i = 0; i < lowers.count(stack); i++) {
+    const place = lowers.place(stack, i);
+    const marked = lowerAnnounces(ov, place) ? 1 : 0;
+    words.push(positionOf(lowers.layerOf(place)) * 2 + marked);
+    words.push(lowers.inoOf(place), lowers.stampOf(place));
+  }
+  return words.join(' ');
+}
+
+function addUpper(ov: Overlay, node: number, index: DirIndex, budget: Budget): number {
+  const dir = ov.upperDir(node);
+  if (dir < 0) return dir;
+  const impure = ov.table.has(node, F_IMPURE);
+  const merged = ov.table.lower(node) !== 0;
+  const layer = ov.upper?.id ?? 0;
+  const xwhiteouts = upperAnnounces(ov, node);
+  return readWithin(ov, dir, budget, (name, type, lo, hi) => {
+    const hide =
+      (type === DT_CHR && isWhiteout(ov, dir, name)) ||
+      (type === DT_REG && xwhiteouts && isMarkedFile(ov, dir, name));
+    if (hide) {
+      index.remove(name);
+      return;
+    }
+    // What has an origin or lowers is shown with their number: only a lookup tells it.
+    const unknown = impure || (merged && type === DT_DIR);
+    const below = type === DT_DIR ? index.slot(name) : undefined;
+    const last =
+      below !== undefined && index.type(below) === DT_DIR ? index.last(below) : undefined;
+    index.put(name, type, FROM_UPPER, unknown ? -1 : lo, xinoHi(ov, layer, hi), last);
+  });
+}
+
+function addLower(
+  ov: Overlay,
+  place: number,
+  position: number,
+  entries: Entries,
+  hidden: Set<string>,
+  budget: Budget,
+): number {
+  const dir = ov.lowerDir(place);
+  if (dir < 0) return dir;
+  const layer = ov.lowers.layerOf(place);
+  const xwhiteouts = lowerAnnounces(ov, place);
+  // What this layer hides, it hides in the layers below it.
+  const hides: string[] = [];
+  const code = readWithin(ov, dir, budget, (name, type, lo, hi) => {
+    if (isDotMark(name)) {
+      const target = dotHidden(name);
+      if (target !== undefined) hides.push(target);
+      return;
+    }
+    if (hidden.has(name)) return;
+    const above = entries.slot(name);
+    if (above !== undefined) {
+      if (type === DT_DIR && entries.type(above) === DT_DIR) entries.merge(above, position + 1);
+      else hides.push(name); // a file ends the merging of directories above it
+      return;
+    }
+    const hide =
+      (type === DT_CHR && isWhiteout(ov, dir, name)) ||
+      (type === DT_REG && xwhiteouts && isMarkedFile(ov, dir, name));
+    const source = position + 1;
+    if (hide) hides.push(name);
+    else entries.put(name, type, source, source, lo, xinoHi(ov, layer, hi));
+  });
+  for (const name of hides) hidden.add(name);
+  return code;
+}
+
+/** As `readEntries`; TOO_MANY when the budget does not suffice. */
+function readWithin(ov: Overlay, dir: number, budget: Budget, visit: EntryVisitor): number {
+  const code = readEntries(ov.sys, dir, (name, type, lo, hi) => {
+    if (--budget.left < 0) return false;
+    visit(name, type, lo, hi);
+    return true;
+  });
+  return budget.left < 0 ? TOO_MANY : code;
+}
+
+function statInto(ov: Overlay, dir: number, name: string): boolean {
+  const { native } = ov.sys;
+  return native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B) >= 0;
+}
+
+const isWhiteout = (ov: Overlay, dir: number, name: string): boolean =>
+  statInto(ov, dir, name) && isDeviceWhiteout(ov.sys, STAT_B);
+
+const isMarkedFile = (ov: Overlay, dir: number, name: string): boolean =>
+  statInto(ov, dir, name) && isXWhiteout(ov.sys, dir, name, STAT_B, ov.markPrefix);

@@ -1,0 +1,213 @@
+/**
+ * `xattr_permissions`: owner, mode and type of objects are kept in an xattr (layer/override.ts) and
+ * the disk has them only as far as this process needs them to work. A lower is read so when its root
+ * carries such an xattr; the upper always. What a client may do is decided by what is shown, so a
+ * mode on disk is never more than the mount's user needs.
+ */
+import { display } from '../../base/bytes.js';
+import { E, errnoText, UserError } from '../../base/errno.js';
+import {
+  isDir,
+  isLnk,
+  isReg,
+  S_IFMT,
+  S_IFREG,
+  S_ISGID,
+  S_ISUID,
+  S_IXGRP,
+} from '../../base/mode.js';
+import {
+  decodeName,
+  encodeName,
+  formatOverride,
+  formOf,
+  FORMS,
+  needsFile,
+  type Override,
+  type OverrideForm,
+  overrideKey,
+  parseOverride,
+} from '../../layer/override.js';
+import type { Layer } from '../../layer/layer.js';
+import { CAPABILITY, noXattr } from '../../layer/xattrs.js';
+import { STATX } from '../../protocol/layout.js';
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
+import { log } from '../../sys/log.js';
+import { STAT_B, type Sys, XATTR } from '../../sys/sys.js';
+import { NO_ID } from './ids.js';
+
+/** On disk: this process's own. The kernel asks the mode that is shown, also before it runs a file. */
+const DIR_MODE = 0o700;
+const FILE_MODE = 0o600;
+
+export class Overrides {
+  readonly #sys: Sys;
+  readonly #forms = new Map<number, OverrideForm>();
+  readonly #upper: Layer | undefined;
+
+  /** `level`: the option's value, 1 or 2. Marks the upper's root when it is new to this. Throws a UserError. */
+  constructor(sys: Sys, level: number, layers: readonly Layer[], upper: Layer | undefined) {
+    this.#sys = sys;
+    this.#upper = upper;
+    for (const layer of layers) {
+      const form = formOf(sys, layer.root, FORMS[level]);
+      if (typeof form === 'number') {
+        throw new UserError(`cannot read the xattrs of ${display(layer.path)}: ${errnoText(form)}`);
+      }
+      if (form !== undefined) this.#forms.set(layer.id, form);
+    }
+    if (upper) this.#begin(level, layers, upper);
+  }
+
+  #begin(level: number, layers: readonly Layer[], upper: Layer): void {
+    const known = formOf(this.#sys, upper.root, FORMS[2]);
+    if (known !== undefined) {
+      const other = known === 'privileged' ? 1 : 2;
+      if (other === level) return;
+      throw new UserError(
+        `upperdir ${display(upper.path)} was written with xattr_permissions=${other}: give that`,
+      );
+    }
+    this.#forms.set(upper.id, level === 1 ? 'privileged' : 'containers');
+    this.#mark(layers.filter((layer) => layer !== upper));
+  }
+
+  /** The root shows what the topmost lower so marked says, else what it is on disk, which changes nothing. */
+  #mark(lowers: readonly Layer[]): void {
+    const { native } = this.#sys;
+    const upper = this.#upper;
+    if (!upper) return;
+    const marked = lowers.find(({ id }) => this.#forms.has(id)) ?? upper;
+    let code = native.statx(marked.root, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_B);
+    if (code >= 0) code = this.show(marked.id, marked.root, '.', STAT_B);
+    if (code >= 0) code = this.keep(upper.root, '.', this.shown(STAT_B));
+    if (code >= 0) return;
+    const key = overrideKey(this.#form());
+    const instead = key.startsWith('security.')
+      ? 'use xattr_permissions=2'
+      : 'use another upperdir';
+    throw new UserError(
+      `xattr_permissions cannot write ${key} to upperdir ${display(upper.path)}: ${errnoText(code)}; ${instead}`,
+    );
+  }
+
+  /** Layer `twin` has objects of `layer`. */
+  share(layer: number, twin: number): void {
+    const form = this.#forms.get(layer);
+    if (form !== undefined) this.#forms.set(twin, form);
+  }
+
+  /** The upper's. */
+  #form(): OverrideForm {
+    return this.#forms.get(this.#upper?.id ?? 0) ?? 'containers';
+  }
+
+  /**
+   * Puts what `dir`/`name` of `layer` is to be shown as into its statx at `at`. 0, also when the object
+   * says nothing; -EIO (logged) for a value of an unknown form.
+   */
+  show(layer: number, dir: number, name: string, at: number): number {
+    const form = this.#forms.get(layer);
+    const { u16, u32 } = this.#sys;
+    const disk = this.#sys.statMode(at);
+    if (form === undefined || (form !== 'privileged' && !isReg(disk) && !isDir(disk))) return 0;
+    const value = this.#sys.xattr(dir, name, overrideKey(form));
+    if (typeof value === 'number') return noXattr(value) ? 0 : value;
+    const found = parseOverride(value, disk);
+    if (!found) {
+      log(`the ${overrideKey(form)} of ${display(name)} is not of a known form`);
+      return -E.EIO;
+    }
+    u16[(at + STATX.mode) >> 1] = found.mode;
+    const w = at >> 2;
+    // fuse-overlayfs 1.10 writes -1 for an ID that a chown left alone.
+    if (found.uid !== NO_ID) u32[w + STATX.uid / 4] = found.uid;
+    if (found.gid !== NO_ID) u32[w + STATX.gid / 4] = found.gid;
+    if (((found.mode ^ disk) & S_IFMT) === 0) return 0;
+    u32[w + STATX.rdev_major / 4] = found.major;
+    u32[w + STATX.rdev_minor / 4] = found.minor;
+    return 0;
+  }
+
+  /** True when the owner of `dir`/`name` of `layer` is told by an xattr. */
+  tells(layer: number, dir: number, name: string): boolean {
+    const form = this.#forms.get(layer);
+    return form !== undefined && this.#sys.native.getxattr(dir, name, overrideKey(form), 0, 0) >= 0;
+  }
+
+  /** A statx, after `show`, as what it shows. */
+  shown(at: number): Override {
+    const { u32 } = this.#sys;
+    const w = at >> 2;
+    return {
+      uid: u32[w + STATX.uid / 4],
+      gid: u32[w + STATX.gid / 4],
+      mode: this.#sys.statMode(at),
+      major: u32[w + STATX.rdev_major / 4],
+      minor: u32[w + STATX.rdev_minor / 4],
+    };
+  }
+
+  /** The mode to make an object of the upper with that is shown with `mode`. */
+  diskMode(mode: number): number {
+    if (needsFile(this.#form(), mode)) return S_IFREG | FILE_MODE;
+    return (mode & S_IFMT) | (isDir(mode) ? DIR_MODE : FILE_MODE);
+  }
+
+  /** Writes what an object of the upper is shown as. Returns 0 or -errno. */
+  keep(dir: number, name: string, as: Override): number {
+    const size = this.#sys.put(formatOverride(as), XATTR);
+    const key = overrideKey(this.#form());
+    const code = this.#sys.native.setxattr(dir, name, key, XATTR, size, 0);
+    const regular = isReg(as.mode) || isDir(as.mode);
+    return code === -E.EPERM && !regular && key.startsWith('user.')
+      ? this.#keepOnDisk(dir, name, as)
+      : code;
+  }
+
+  /**
+   * A symlink, or a special file that another driver made, takes no user.* xattrs: its owner is the
+   * disk's. Where that cannot be changed it stays, and nobody is refused for it (as fuse-overlayfs).
+   */
+  #keepOnDisk(dir: number, name: string, as: Override): number {
+    const { native } = this.#sys;
+    native.fchownat(dir, name, as.uid, as.gid, AT_SYMLINK_NOFOLLOW);
+    return isLnk(as.mode) ? 0 : native.fchmodat(dir, name, as.mode & 0o7777);
+  }
+
+  // --- xattrs ------------------------------------------------------------------------------
+  /** The name on disk, in `layer`, of a client's xattr; -EPERM for one of ours. */
+  toDisk(layer: number, key: string): string | number {
+    return encodeName(this.#forms.get(layer), key);
+  }
+
+  /** The client's name of an xattr in `layer`; undefined for one that clients do not see. */
+  toClient(layer: number, key: string): string | undefined {
+    return decodeName(this.#forms.get(layer), key);
+  }
+
+  /**
+   * Takes the capabilities of an upper file away, as chown(2) and write(2) do: on disk they may be under
+   * another name, or the change does not reach the disk. Returns 0 or -errno.
+   */
+  dropCapability(dir: number, name: string): number {
+    const key = encodeName(this.#form(), CAPABILITY);
+    if (typeof key === 'number') return key;
+    const code = this.#sys.native.removexattr(dir, name, key);
+    return noXattr(code) ? 0 : code;
+  }
+
+  /** True when an upper file has capabilities that a write to it would not take away by itself. */
+  hidesCapability(dir: number, name: string): boolean {
+    const key = encodeName(this.#form(), CAPABILITY);
+    if (typeof key === 'number' || key === CAPABILITY) return false;
+    return this.#sys.native.getxattr(dir, name, key, 0, 0) >= 0;
+  }
+}
+
+/** The mode of a file whose owner changes (setattr_should_drop_suidgid, for one with CAP_FSETID). */
+export function modeAfterChown(mode: number): number {
+  if (isDir(mode)) return mode;
+  const kept = mode & ~S_ISUID;
+  return (kept & S_IXGRP) !== 0 ? kept & ~S_ISGID : kept;
+}

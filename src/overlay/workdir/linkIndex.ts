@@ -1,0 +1,287 @@
+/**
+ * The index (`WORKDIR/index`): one entry for each lower file with several links that was copied up,
+ * a link of its upper file, named after the lower file's handle. Through it every name of the lower
+ * file leads to that one upper file (ovl_get_indexdir, ovl_indexdir_cleanup). Here is the directory;
+ * what it means for nodes is in links.ts.
+ */
+import { display } from '../../base/bytes.js';
+import { E, errnoText, UserError } from '../../base/errno.js';
+import { isDir } from '../../base/mode.js';
+import { readEntries } from '../../layer/directory.js';
+import type { Layer } from '../../layer/layer.js';
+import {
+  findOrigin,
+  FLAG_UPPER,
+  indexName,
+  originLayers,
+  originOf,
+  originOfIndexName,
+  statHandle,
+} from '../../layer/origin.js';
+import { isDeviceWhiteout } from '../../layer/whiteout.js';
+import { TRUSTED } from '../../layer/xattrs.js';
+import { STATX } from '../../protocol/layout.js';
+import {
+  AT_SYMLINK_NOFOLLOW,
+  O_DIRECTORY,
+  O_PATH,
+  O_RDONLY,
+  STATX_BASIC_STATS,
+} from '../../sys/constants.js';
+import { log } from '../../sys/log.js';
+import { SMALL, STAT_A, STAT_C, type Sys, XATTR } from '../../sys/sys.js';
+import type { OverlaySpec } from '../spec.js';
+import { openBeneath, removeTree, type Workdir } from './workdir.js';
+
+const NAME = 'index';
+const ORIGIN = `${TRUSTED}origin`;
+const UPPER = `${TRUSTED}upper`;
+const NLINK = `${TRUSTED}nlink`;
+const FUSE_SUPER_MAGIC = 0x65735546;
+
+export interface IndexParts {
+  readonly spec: OverlaySpec;
+  readonly upper: Layer;
+  readonly work: Pick<Workdir, 'base' | 'path' | 'trusted'>;
+  /** Topmost first. */
+  readonly lowers: readonly Layer[];
+}
+
+/**
+ * The index of a mount, or undefined when the mount does without: it is switched off, or, by
+ * default, when it cannot be kept or is not this mount's. Throws a UserError when it is asked for.
+ */
+export function openIndex(sys: Sys, parts: IndexParts): LinkIndex | undefined {
+  const { index, userxattr } = parts.spec;
+  // The index is only kept under trusted.* marks, which userxattr says not to read.
+  if (index === 'off' || userxattr === true) return undefined;
+  const links = new LinkIndex(sys, parts);
+  const why = unsuitable(sys, parts) ?? links.open(index === 'on' && !parts.spec.readOnly);
+  if (why === undefined) return links;
+  links.close();
+  if (index === 'on') throw new UserError(why);
+  return undefined;
+}
+
+/** What the file systems lack; undefined when nothing. */
+function unsuitable(sys: Sys, { upper, work, lowers }: IndexParts): string | undefined {
+  if (!work.trusted) {
+    return `index=on needs trusted.* xattrs, which ${display(upper.path)} does not take from this user; leave index=on out`;
+  }
+  const byDev = new Map([...lowers].reverse().map((layer) => [layer.dev, layer]));
+  const byUuid = new Map<string, Layer>();
+  for (const layer of byDev.values()) {
+    const twin = byUuid.get(layer.uuid);
+    if (twin && twin.fileSystem !== layer.fileSystem) {
+      return `index=on cannot tell the file systems of ${display(twin.path)} and ${display(layer.path)} apart, as their UUIDs are equal; leave index=on out`;
+    }
+    byUuid.set(layer.uuid, layer);
+  }
+  const bad = [upper, ...byDev.values()].find((layer) => !givesHandles(sys, layer));
+  return bad === undefined
+    ? undefined
+    : `index=on needs lasting file handles, which the file system of ${display(bad.path)} does not give; leave index=on out`;
+}
+
+/** A FUSE server's handles mostly end with it: a later mount would take one file for another. */
+function givesHandles(sys: Sys, layer: Layer): boolean {
+  if (sys.native.fstatfs(layer.root, SMALL) < 0 || sys.u32[SMALL >> 2] === FUSE_SUPER_MAGIC) {
+    return false;
+  }
+  const root = originOf(sys, layer, layer.root, '.');
+  return root !== '' && statHandle(sys, layer, root);
+}
+
+export class LinkIndex {
+  readonly #sys: Sys;
+  readonly #upper: Layer;
+  readonly #lowers: readonly Layer[];
+  readonly #origins: readonly Layer[];
+  readonly #work: IndexParts['work'];
+  readonly #readOnly: boolean;
+  #dir = -1;
+
+  constructor(sys: Sys, { spec, upper, work, lowers }: IndexParts) {
+    this.#readOnly = spec.readOnly;
+    this.#sys = sys;
+    this.#upper = upper;
+    this.#lowers = lowers;
+    this.#origins = originLayers(lowers);
+    this.#work = work;
+  }
+
+  /** O_PATH descriptor of the directory; -1: nothing was ever copied up into it. */
+  get dir(): number {
+    return this.#dir;
+  }
+
+  /**
+   * Checks that the upper belongs to these lowers and the index to the upper, and cleans the index.
+   * `make`: also when there is none yet. A read-only mount writes nothing, and needs all marks there.
+   * Returns one sentence when it is not to be used.
+   */
+  open(make: boolean): string | undefined {
+    const root = this.#matches(this.#upper.root, ORIGIN, this.#rootOrigin());
+    if (root === -E.ESTALE) {
+      return `upperdir ${display(this.#upper.path)} was used above another lower layer than ${display(this.#lowers[0].path)}; use that one, or index=off`;
+    }
+    if (root < 0 && root !== -E.ENODATA) return this.#unusable(root);
+    const code = this.#open(make);
+    if (code === -E.ENOENT && !make) return undefined;
+    if (code === -E.ESTALE) {
+      return `the index in workdir ${display(this.#work.path)} belongs to another upperdir; remove ${NAME} there, or use index=off`;
+    }
+    const cleaned = code < 0 || this.#readOnly ? code : this.#clean();
+    return cleaned < 0 ? this.#unusable(cleaned) : undefined;
+  }
+
+  #unusable(code: number): string {
+    return `cannot use the index in workdir ${display(this.#work.path)}: ${errnoText(code)}; remove ${NAME} there, or use index=off`;
+  }
+
+  /** Makes the directory when there is none yet: before the first copy-up into it. 0 or -errno. */
+  begin(): number {
+    return this.#dir >= 0 ? 0 : this.#open(true);
+  }
+
+  #open(make: boolean): number {
+    const { native } = this.#sys;
+    const { base } = this.#work;
+    let dir = openBeneath(this.#sys, base, NAME);
+    if (dir < 0 && (dir !== -E.ENOENT || !make)) return dir;
+    const marked = this.#mark(this.#upper.root, ORIGIN, this.#rootOrigin());
+    if (dir < 0 && marked >= 0) {
+      const made = native.mkdirat(base, NAME, 0o700);
+      dir = made < 0 ? made : openBeneath(this.#sys, base, NAME);
+    }
+    if (dir < 0) return dir;
+    const code = marked < 0 ? marked : this.#claim(dir);
+    if (code < 0) native.close(dir);
+    else this.#dir = dir;
+    return code;
+  }
+
+  /** Verifies that the directory is this upper's, or makes it so. Older kernels used `origin` for that. */
+  #claim(dir: number): number {
+    const upper = originOf(this.#sys, this.#upper, this.#upper.root, '.', FLAG_UPPER);
+    const old = this.#matches(dir, ORIGIN, upper);
+    return old < 0 && old !== -E.ENODATA ? old : this.#mark(dir, UPPER, upper);
+  }
+
+  #rootOrigin(): string {
+    const [top] = this.#lowers;
+    return originOf(this.#sys, top, top.root, '.');
+  }
+
+  /** 0 when the xattr has this value, -ESTALE when it has another (ovl_verify_fh). */
+  #matches(dir: number, key: string, value: string): number {
+    const found = this.#sys.xattr(dir, '.', key);
+    if (typeof found === 'number') return found;
+    return found === value ? 0 : -E.ESTALE;
+  }
+
+  #mark(dir: number, key: string, value: string): number {
+    const code = this.#matches(dir, key, value);
+    if (code !== -E.ENODATA || this.#readOnly) return code;
+    const size = this.#sys.put(value, XATTR);
+    return this.#sys.native.setxattr(dir, '.', key, XATTR, size, 0);
+  }
+
+  /** The directory as a lower layer: where a read-only mount has the files that its names lead to. */
+  asLayer(id: number): Layer {
+    const [root, anchor] = [O_PATH, O_RDONLY].map((flags) =>
+      this.#sys.open(this.#dir, '.', flags | O_DIRECTORY, 0, 0),
+    );
+    if (root < 0 || anchor < 0) throw new UserError(this.#unusable(Math.min(root, anchor)));
+    return { ...this.#upper, id, path: `${this.#work.path}/${NAME}`, root, anchor };
+  }
+
+  // --- entries -----------------------------------------------------------------------------
+  /** The name of the entry of a lower object, "" when it has no handle. */
+  nameOf(layer: Layer, dirfd: number, name: string): string {
+    return indexName(originOf(this.#sys, layer, dirfd, name));
+  }
+
+  /** statx of an entry at `at`; 0 or -errno. */
+  stat(name: string, at: number): number {
+    return this.#sys.native.statx(this.#dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, at);
+  }
+
+  /**
+   * The links that the file of an entry has in the union, when the entry itself has `nlink`: a mark
+   * tells the difference from these, or from the lower's (ovl_get_nlink). undefined: no valid mark.
+   */
+  union(name: string, nlink: number): number | undefined {
+    const mark = this.#sys.xattr(this.#dir, name, NLINK);
+    if (typeof mark !== 'string' || !MARK.test(mark)) return undefined;
+    const counted = mark.startsWith('U') ? nlink : this.lowerLinks(name);
+    return counted < 0 ? undefined : counted + Number(mark.slice(1));
+  }
+
+  /** The links of an entry's lower file, or -errno. Overwrites STAT_C. */
+  lowerLinks(name: string): number {
+    const origin = originOfIndexName(name) ?? '';
+    if (findOrigin(this.#sys, this.#origins, origin) === 0) return -E.ESTALE;
+    return this.#sys.u32[(STAT_C + STATX.nlink) >> 2];
+  }
+
+  /** Writes the mark: `union` links where the upper ("U") or the lower ("L") file has `nlink`. */
+  setUnion(name: string, from: 'U' | 'L', union: number, nlink: number): number {
+    return setUnion(this.#sys, this.#dir, name, from, union, nlink);
+  }
+
+  // --- cleaning ----------------------------------------------------------------------------
+  /** Removes what interrupted work left, and entries of files without names. 0 or -errno. */
+  #clean(): number {
+    const names: string[] = [];
+    const read = readEntries(this.#sys, this.#dir, (name) => names.push(name));
+    if (read < 0) return read;
+    for (const name of names) {
+      const keep = name.startsWith('#') ? 0 : this.#judge(name);
+      if (keep < 0) return keep;
+      const removed = keep === 0 ? removeTree(this.#sys, this.#dir, name) : 0;
+      if (removed < 0) return removed;
+    }
+    return 0;
+  }
+
+  /** 1: a good entry; 0: stale or orphaned; -errno: nothing we understand (ovl_verify_index). */
+  #judge(name: string): number {
+    const sys = this.#sys;
+    const origin = originOfIndexName(name);
+    if (origin === undefined) return -E.EINVAL;
+    const code = this.stat(name, STAT_A);
+    if (code < 0) return code;
+    // Kept for nfs_export: whiteouts of removed files, and entries of directories.
+    if (isDeviceWhiteout(sys, STAT_A) || isDir(sys.statMode(STAT_A))) return 1;
+    const stored = sys.xattr(this.#dir, name, ORIGIN);
+    if (typeof stored === 'number') return stored;
+    if (stored !== origin) return 0;
+    if (sys.u32[(STAT_A + STATX.nlink) >> 2] > 1) return 1;
+    if (findOrigin(sys, this.#origins, origin) === 0) return 0;
+    const left = this.union(name, 1) ?? 0;
+    if (left <= 0) log(`removing the orphaned index entry ${name}`);
+    return left > 0 ? 1 : 0;
+  }
+
+  close(): void {
+    if (this.#dir >= 0) this.#sys.native.close(this.#dir);
+    this.#dir = -1;
+  }
+}
+
+/** "U" or "L", and a signed number (ovl_set_nlink_common). */
+const MARK = /^[UL][+-]\d{1,9}$/;
+
+export function setUnion(
+  sys: Sys,
+  dir: number,
+  name: string,
+  from: 'U' | 'L',
+  union: number,
+  nlink: number,
+): number {
+  const difference = union - nlink;
+  const size = sys.put(`${from}${difference < 0 ? '' : '+'}${difference}`, XATTR);
+  return sys.native.setxattr(dir, name, NLINK, XATTR, size, 0);
+}

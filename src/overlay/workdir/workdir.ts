@@ -1,0 +1,210 @@
+/**
+ * The workdir: where an object is made ready before one rename publishes it, and where objects wait
+ * that have lost their names but are still in use. All of it lies in `WORKDIR/work`, which is
+ * emptied at mount, as kernel overlayfs does (ovl_workdir_cleanup).
+ */
+import { display } from '../../base/bytes.js';
+import { E, errnoName, errnoText, UserError } from '../../base/errno.js';
+import { DT_DIR } from '../../base/mode.js';
+import { readEntries } from '../../layer/directory.js';
+import { makeWhiteout, makeXWhiteout, refusesDevices } from '../../layer/whiteout.js';
+import { TRUSTED, USER } from '../../layer/xattrs.js';
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_REMOVEDIR,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_PATH,
+  RENAME_EXCHANGE,
+  RENAME_WHITEOUT,
+  RESOLVE_LAYER,
+} from '../../sys/constants.js';
+import { log } from '../../sys/log.js';
+import { STAT_A, type Sys } from '../../sys/sys.js';
+
+const WHITEOUT = '#whiteout';
+const STATX_MNT_ID = 0x1000;
+const STX_MNT_ID = 144;
+
+export class Workdir {
+  /** O_PATH descriptor of `WORKDIR/work`. */
+  readonly dir: number;
+  /** O_PATH descriptor of `WORKDIR`, and its path for messages. */
+  readonly base: number;
+  readonly path: string;
+  /** `trusted.*` xattrs can be written here. */
+  readonly trusted: boolean;
+  /** Whiteouts are files with an xattr: device nodes cannot be made here. */
+  readonly xwhiteouts: boolean;
+  readonly #sys: Sys;
+  #temps = 0;
+
+  constructor(sys: Sys, path: string, base: number, dir: number) {
+    this.#sys = sys;
+    this.path = path;
+    this.base = base;
+    this.dir = dir;
+    const { native } = sys;
+    this.trusted = native.setxattr(dir, '.', `${TRUSTED}opaque`, STAT_A, 0, 0) >= 0;
+    if (this.trusted) native.removexattr(dir, '.', `${TRUSTED}opaque`);
+    const made = makeWhiteout(sys, dir, WHITEOUT);
+    if (made >= 0) native.unlinkat(dir, WHITEOUT, 0);
+    this.xwhiteouts = refusesDevices(made);
+  }
+
+  /** 0 when whiteouts can be made, else -errno: then nothing that a lower has could be removed. */
+  checkWhiteouts(): number {
+    if (!this.xwhiteouts) return 0;
+    const made = this.#make();
+    return made < 0 ? made : this.#sys.native.unlinkat(this.dir, WHITEOUT, 0);
+  }
+
+  #make(): number {
+    if (!this.xwhiteouts) return makeWhiteout(this.#sys, this.dir, WHITEOUT);
+    return makeXWhiteout(this.#sys, this.dir, WHITEOUT, this.trusted ? TRUSTED : USER);
+  }
+
+  /** A name no other object in the workdir has. */
+  tempName(): string {
+    return `#${(++this.#temps).toString(16)}`;
+  }
+
+  /** Puts a whiteout at a free name: a link to one shared object, as ovl_whiteout does. */
+  whiteout(dirfd: number, name: string): number {
+    const { native } = this.#sys;
+    const linked = native.linkat(this.dir, WHITEOUT, dirfd, name, 0);
+    if (linked !== -E.ENOENT && linked !== -E.EMLINK) return linked;
+    if (linked === -E.EMLINK) native.unlinkat(this.dir, WHITEOUT, 0);
+    const made = this.#make();
+    return made < 0 ? made : native.linkat(this.dir, WHITEOUT, dirfd, name, 0);
+  }
+
+  /**
+   * Takes an upper object away from its name, in one step: to `orphan` in the workdir, or off the
+   * disk when that is undefined. With `whiteout` one stands at the name afterwards.
+   */
+  takeAway(dirfd: number, name: string, orphan: string | undefined, whiteout: boolean): number {
+    const { native } = this.#sys;
+    if (!whiteout) {
+      return orphan === undefined
+        ? native.unlinkat(dirfd, name, 0)
+        : native.renameat2(dirfd, name, this.dir, orphan, 0);
+    }
+    const target = orphan ?? this.tempName();
+    const moved = this.#moveLeavingWhiteout(dirfd, name, target);
+    if (moved < 0 || orphan !== undefined) return moved;
+    return native.unlinkat(this.dir, target, 0);
+  }
+
+  #moveLeavingWhiteout(dirfd: number, name: string, target: string): number {
+    const { native } = this.#sys;
+    const moved = this.xwhiteouts
+      ? -E.EINVAL
+      : native.renameat2(dirfd, name, this.dir, target, RENAME_WHITEOUT);
+    if (moved !== -E.EINVAL) return moved;
+    // RENAME_WHITEOUT would leave a device, or this file system does not have it: a whiteout made here changes places with the object.
+    const made = this.whiteout(this.dir, target);
+    if (made < 0) return made;
+    const swapped = native.renameat2(dirfd, name, this.dir, target, RENAME_EXCHANGE);
+    if (swapped < 0) native.unlinkat(this.dir, target, 0);
+    return swapped;
+  }
+
+  /** Removes an object whose last user has gone. */
+  removeOrphan(name: string, dir: boolean): void {
+    const code = dir
+      ? removeTree(this.#sys, this.dir, name)
+      : this.#sys.native.unlinkat(this.dir, name, 0);
+    if (code < 0) log(`cannot remove ${display(name)} from the workdir: ${errnoName(code)}`);
+  }
+
+  close(): void {
+    this.#sys.native.unlinkat(this.dir, WHITEOUT, 0);
+    this.#sys.native.close(this.dir);
+    this.#sys.native.close(this.base);
+  }
+}
+
+/**
+ * Opens and empties the workdir at `path` (absolute), which must be on the mount of the upper
+ * (`upperRoot`). Throws a UserError.
+ */
+export function openWorkdir(sys: Sys, path: string, upperRoot: number, volatile: boolean): Workdir {
+  const { native } = sys;
+  const base = sys.open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
+  if (base < 0) throw new UserError(`cannot open workdir ${display(path)}: ${errnoText(base)}`);
+  try {
+    if (mountOf(sys, base) !== mountOf(sys, upperRoot)) {
+      throw new UserError(
+        `workdir ${display(path)} and the upperdir are not on the same mount; put both on one`,
+      );
+    }
+    const cleared = removeTree(sys, base, 'work');
+    if (cleared < 0 && cleared !== -E.ENOENT) throw unusable(path, cleared);
+    const made = native.mkdirat(base, 'work', 0o700);
+    if (made < 0) throw unusable(path, made);
+    if (volatile) markVolatile(sys, base, path);
+    const dir = openBeneath(sys, base, 'work');
+    if (dir < 0) throw unusable(path, dir);
+    const workdir = new Workdir(sys, path, base, dir);
+    if (workdir.checkWhiteouts() >= 0) return workdir;
+    native.close(dir);
+    throw new UserError(
+      `the file system of workdir ${display(path)} takes neither device nodes nor overlay xattrs, so nothing could be removed: use another for upperdir and workdir`,
+    );
+  } catch (error) {
+    native.close(base);
+    throw error;
+  }
+}
+
+const unusable = (path: string, code: number): UserError =>
+  new UserError(`cannot use workdir ${display(path)}: ${errnoText(code)}`);
+
+/** `work/incompat/volatile`: a mount that may have lost data; the next one refuses it (ovl_create_volatile_dirty). */
+function markVolatile(sys: Sys, base: number, path: string): void {
+  for (const name of ['work/incompat', 'work/incompat/volatile']) {
+    const made = sys.native.mkdirat(base, name, 0o700);
+    if (made < 0) throw unusable(path, made);
+  }
+}
+
+function mountOf(sys: Sys, fd: number): string {
+  const code = sys.native.statx(fd, '', AT_EMPTY_PATH, STATX_MNT_ID, STAT_A);
+  if (code < 0) throw new UserError(`cannot examine the upperdir's mount: ${errnoText(code)}`);
+  return `${sys.u64(STAT_A + STX_MNT_ID)} ${sys.statDev(STAT_A)}`;
+}
+
+/** O_PATH descriptor of a directory in another, or -errno. */
+export function openBeneath(sys: Sys, dirfd: number, name: string): number {
+  const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
+  return sys.open(dirfd, name, flags, 0, RESOLVE_LAYER);
+}
+
+/** Removes `name` and all below it, by descriptors and single names. Returns 0 or the first -errno. */
+export function removeTree(sys: Sys, dirfd: number, name: string): number {
+  const { native } = sys;
+  const asFile = native.unlinkat(dirfd, name, 0);
+  if (asFile !== -E.EISDIR && asFile !== -E.EPERM) return asFile;
+  const asEmpty = native.unlinkat(dirfd, name, AT_REMOVEDIR);
+  if (asEmpty !== -E.ENOTEMPTY) return asEmpty;
+  const dir = openBeneath(sys, dirfd, name);
+  if (dir < 0) return dir;
+  try {
+    const names: { name: string; dir: boolean }[] = [];
+    const read = readEntries(sys, dir, (entry, type) => {
+      names.push({ name: entry, dir: type === DT_DIR });
+    });
+    if (read < 0) return read;
+    for (const entry of names) {
+      const code = entry.dir
+        ? removeTree(sys, dir, entry.name)
+        : native.unlinkat(dir, entry.name, 0);
+      if (code < 0) return code;
+    }
+  } finally {
+    native.close(dir);
+  }
+  return native.unlinkat(dirfd, name, AT_REMOVEDIR);
+}

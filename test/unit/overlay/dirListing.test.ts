@@ -1,0 +1,267 @@
+import { describe, expect, it } from 'vitest';
+import { COOKIE_DOTDOT, cookieOf } from '../../../src/base/hash.js';
+import { DirIndex, DirIndexes, FROM_UPPER } from '../../../src/overlay/listing/dirListing.js';
+import { Random } from '../../differential/random.js';
+import { Entries } from '../../../src/overlay/listing/entries.js';
+import { Listing } from '../../../src/overlay/listing/shared.js';
+import { namesOf } from './namesOf.js';
+
+const REG = 8;
+const DIR = 4;
+
+function indexWith(names: readonly string[]): DirIndex {
+  const index = new DirIndex();
+  for (const name of names) index.put(name, REG, FROM_UPPER, 1, 0);
+  return index;
+}
+
+/** The names a reader gets who resumes after `cookie`, at most `count`. */
+function read(index: DirIndex, cookie: number, count = Infinity): { name: string; at: number }[] {
+  const order = namesOf(index);
+  const got: { name: string; at: number }[] = [];
+  for (let i = index.after(cookie); i < order.length && got.length < count; i++) {
+    if (index.slot(order[i]) !== undefined) got.push({ name: order[i], at: index.cookie(i) });
+  }
+  return got;
+}
+
+const names = (count: number, prefix = 'f'): string[] =>
+  Array.from({ length: count }, (_, i) => `${prefix}${i}\xff`);
+
+describe('order', () => {
+  it('has every name once, by rising cookie, whatever the order of insertion', () => {
+    const forwards = indexWith(names(5000));
+    const backwards = indexWith(names(5000).toReversed());
+    expect(namesOf(forwards)).toEqual(namesOf(backwards));
+    expect(new Set(namesOf(forwards))).toEqual(new Set(names(5000)));
+    namesOf(forwards).forEach((_, i) => {
+      if (i > 0) expect(forwards.cookie(i)).toBeGreaterThan(forwards.cookie(i - 1));
+    });
+  });
+
+  it('gives each name its hash as the cookie', () => {
+    const index = indexWith(names(100));
+    namesOf(index).forEach((name, i) => {
+      expect(index.cookie(i)).toBe(cookieOf(name));
+    });
+  });
+});
+
+describe('after', () => {
+  it('is the first position beyond a cookie: before, between, at and beyond the ends', () => {
+    const index = indexWith(names(50));
+    const count = namesOf(index).length;
+    expect(index.after(0)).toBe(0);
+    expect(index.after(COOKIE_DOTDOT)).toBe(0);
+    for (let i = 0; i < count; i++) {
+      expect(index.after(index.cookie(i))).toBe(i + 1);
+      expect(index.after(index.cookie(i) - 1)).toBe(i);
+      expect(index.after(index.cookie(i) + 1)).toBe(i + 1);
+    }
+    expect(index.after(Number.MAX_SAFE_INTEGER)).toBe(count);
+    expect(index.after(2 ** 63)).toBe(count);
+  });
+
+  it('is 0 in an empty directory', () => {
+    expect(new DirIndex().after(0)).toBe(0);
+    expect(new DirIndex().after(1e15)).toBe(0);
+  });
+});
+
+describe('a listing read in parts while names come and go', () => {
+  it.each([1, 2, 3, 4, 5])(
+    'shows each name that was there all the time exactly once (seed %i)',
+    (seed) => {
+      const random = new Random(seed);
+      const stay = names(300, 'stay');
+      const index = indexWith([...stay, ...names(300, 'go')]);
+      const seen: string[] = [];
+      let cookie = 0;
+      for (let round = 0; ; round++) {
+        const part = read(index, cookie, 1 + random.below(20));
+        if (part.length === 0) break;
+        for (const { name, at } of part) {
+          seen.push(name);
+          cookie = at;
+        }
+        index.remove(`go${random.below(300)}\xff`);
+        if (random.chance(60)) index.put(`new${round}`, DIR, FROM_UPPER, 1, 0);
+        if (random.chance(20)) index.put(`go${random.below(300)}\xff`, REG, 1, 1, 0);
+      }
+      expect(seen.filter((name) => name.startsWith('stay')).toSorted()).toEqual(stay.toSorted());
+      expect(new Set(seen).size).toBe(seen.length);
+    },
+  );
+
+  it('goes on at the same place when the index was built anew in between', () => {
+    const all = names(200);
+    const first = indexWith(all);
+    const part = read(first, 0, 77);
+    const second = indexWith(all.toReversed());
+    const rest = read(second, part.at(-1)?.at ?? 0);
+    expect([...part, ...rest].map(({ name }) => name).toSorted()).toEqual(all.toSorted());
+    expect(part.length + rest.length).toBe(200);
+  });
+});
+
+describe('a name over a listing of the lowers', () => {
+  it('is listed once, also where a name was removed just before', () => {
+    const listing = new Listing(() => undefined);
+    for (const name of ['a', 'b', 'c']) listing.entries.put(name, REG, 1, 1, 1, 0);
+    const index = new DirIndex(listing);
+    index.put('x', REG, FROM_UPPER, 1, 0);
+    expect(namesOf(index)).toHaveLength(4);
+    index.remove('x');
+    index.copiedUp('b', 5, 0);
+    expect(
+      read(index, 0)
+        .map(({ name }) => name)
+        .toSorted(),
+    ).toEqual(['a', 'b', 'c']);
+  });
+});
+
+describe('entries', () => {
+  it('give back the room of names that come and go, and keep the others', () => {
+    const entries = new Entries();
+    entries.put('stay', DIR, 3, 4, 5, 6);
+    for (let i = 0; i < 100_000; i++) {
+      const name = `${'n'.repeat(i % 200)}${i}`;
+      entries.put(name, REG, 1, 1, i, 0);
+      expect(entries.remove(name) && entries.slot(name) === undefined).toBe(true);
+    }
+    const slot = entries.slot('stay') ?? -1;
+    const kept = [entries.type(slot), entries.source(slot), entries.last(slot)];
+    expect([...kept, entries.inoLo(slot), entries.inoHi(slot)]).toEqual([DIR, 3, 4, 5, 6]);
+    expect([entries.size, [...entries.names()]]).toEqual([1, ['stay']]);
+    expect(entries.slots).toBe(2);
+    expect(entries.bytes).toBeLessThan(4096);
+  });
+
+  it.each([100, 2047, 2048, 2049, 9000])(
+    'are as they were put, %i of them, whatever comes and goes',
+    (count) => {
+      const random = new Random(count);
+      const entries = new Entries();
+      const expected = new Map<string, number[]>();
+      const put = (name: string, i: number): void => {
+        const all = [random.below(15), i % 500, i % 400, i, i * 2];
+        entries.put(name, all[0], all[1], all[2], all[3], all[4]);
+        expected.set(name, all);
+      };
+      names(count).forEach(put);
+      for (let i = 0; i < 3 * count; i++) {
+        const name = `f${random.below(count)}\xff`;
+        if (random.chance(50)) expect(entries.remove(name)).toBe(expected.delete(name));
+        else put(random.chance(50) ? name : `${'x'.repeat(i % 90)}${i}`, i);
+      }
+      expect(entries.size).toBe(expected.size);
+      expect([...entries.names()].toSorted()).toEqual([...expected.keys()].toSorted());
+      for (const [name, all] of expected) {
+        const slot = entries.slot(name) ?? -1;
+        const [type, source, last] = [entries.type(slot), entries.source(slot), entries.last(slot)];
+        expect([type, source, last, entries.inoLo(slot), entries.inoHi(slot)], name).toEqual(all);
+        expect(entries.name(slot)).toBe(name);
+      }
+      const { slots } = entries.order();
+      expect(new Set(Array.from(slots, (slot) => entries.name(slot)))).toEqual(
+        new Set(expected.keys()),
+      );
+    },
+  );
+
+  it('keep their names when the room of others is needed for a name in a new slot', () => {
+    const entries = new Entries();
+    const all = names(3000, 'y'.repeat(100));
+    for (const name of all) entries.put(name, REG, 1, 1, 1, 0);
+    for (const name of all.slice(10)) entries.remove(name);
+    const short = names(6000, 's');
+    for (const name of short) entries.put(name, REG, 1, 1, 1, 0);
+    const wanted = [...all.slice(0, 10), ...short];
+    expect([...entries.names()].toSorted()).toEqual(wanted.toSorted());
+    expect(wanted.filter((name) => entries.slot(name) === undefined)).toEqual([]);
+  });
+
+  it('take 55 bytes each at most in a large listing, its order included', () => {
+    const entries = new Entries();
+    for (let i = 0; i < 200_000; i++) {
+      entries.put(`f${String(i).padStart(7, '0')}`, REG, 1, 1, i, 0);
+    }
+    entries.trim();
+    expect(entries.order().slots).toHaveLength(200_000);
+    expect(entries.bytes / 200_000).toBeLessThan(55);
+    expect(entries.slot('f0123456')).toBe(123_456);
+  });
+
+  it('keep type, source, last source and inode number', () => {
+    const index = new DirIndex();
+    index.put('d', DIR, 2, 7, 9);
+    const slot = index.slot('d') ?? -1;
+    expect([index.type(slot), index.source(slot), index.last(slot)]).toEqual([DIR, 2, 2]);
+    expect([index.inoLo(slot), index.inoHi(slot), index.inoKnown(slot)]).toEqual([7, 9, true]);
+    index.put('d', DIR, 2, 7, 9, 5);
+    expect([index.source(slot), index.last(slot)]).toEqual([2, 5]);
+    index.put('d', REG, FROM_UPPER, -1, 0);
+    expect([index.type(slot), index.source(slot), index.last(slot)]).toEqual([REG, 0, 0]);
+    expect(index.inoKnown(slot)).toBe(false);
+  });
+
+  it('take inode numbers up to 2^32 - 1 in each half for known', () => {
+    const index = new DirIndex();
+    index.put('a', REG, 0, 0xffffffff, 0xffffffff);
+    const slot = index.slot('a') ?? -1;
+    expect([index.inoKnown(slot), index.inoLo(slot)]).toEqual([true, 0xffffffff]);
+  });
+
+  it('count what is there: put twice is one, removed is none', () => {
+    const index = indexWith(['a', 'b']);
+    index.put('a', DIR, 0, 1, 0);
+    expect(index.size).toBe(2);
+    index.remove('a');
+    index.remove('a');
+    expect([index.size, index.slot('a')]).toEqual([1, undefined]);
+    expect([...index.names()]).toEqual(['b']);
+  });
+});
+
+describe('the indexes of a mount', () => {
+  it('keep what is used and give up the rest when there are too many entries', () => {
+    const indexes = new DirIndexes();
+    const index = indexWith(names(10_000));
+    for (let node = 2; node < 102; node++) {
+      indexes.keep(node, index);
+      indexes.get(2);
+    }
+    expect(indexes.get(2)).toBe(index);
+    expect(indexes.get(3)).toBeUndefined();
+    expect(indexes.get(101)).toBe(index);
+    indexes.drop(101);
+    expect(indexes.get(101)).toBeUndefined();
+  });
+
+  it('keep the last of those that are too large besides: its listing goes on', () => {
+    const indexes = new DirIndexes();
+    const small = indexWith(names(10));
+    const large = indexWith(names(500_001));
+    indexes.keep(2, small);
+    indexes.keep(3, large);
+    expect([indexes.get(2), indexes.ask(3)]).toEqual([small, large]);
+    expect([indexes.hits, indexes.misses]).toEqual([1, 0]);
+    indexes.keep(4, large);
+    expect([indexes.get(2), indexes.get(3), indexes.get(4)]).toEqual([small, undefined, large]);
+    indexes.drop(4);
+    expect(indexes.get(4)).toBeUndefined();
+  });
+
+  it('make room for what grows while it is kept', () => {
+    const indexes = new DirIndexes();
+    const more = names(20_000);
+    for (let node = 2; node < 102; node++) indexes.keep(node, new DirIndex());
+    for (let node = 2; node < 102; node++) {
+      for (const name of more) indexes.get(node)?.put(name, REG, FROM_UPPER, 1, 0);
+    }
+    const kept = Array.from({ length: 100 }, (_, i) => indexes.get(i + 2)?.size ?? 0);
+    expect(Math.max(...kept)).toBe(20_000);
+    expect(kept.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(1_000_000);
+  });
+});
