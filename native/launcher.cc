@@ -1,4 +1,5 @@
 #include "launcher.h"
+#include "launcher_words.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -116,6 +117,7 @@ Scan scan(int argc, char** argv) {
 }
 
 Mode classify(int argc, char** argv) {
+  if (argc > 1 && isStoreWord(argv[1])) return Mode::commandLine;
   const Scan found = scan(argc, argv);
   if (found.options) return found.elsewhere ? Mode::commandLine : Mode::mount;
   if (found.firstWord == 1 && std::string_view(argv[1]) == "unmount") return Mode::unmount;

@@ -6,43 +6,43 @@
  * So a mount never goes to a thread that is waited for, over any number of steps, by a thread that
  * serves one of its layers.
  *
- * Mounts of the same lowers share what a thread knows of these (overlay/listing/shared.ts), so among threads
+ * Mounts of the same lowers share what a thread knows of these (overlay/listings.ts), so among threads
  * with about as much to do the one that has such a mount is taken. Never a busier one: two containers
  * of one image shall be able to work at once.
  */
-import type { EngineWorker } from './engineWorker.js';
+import type { EngineThread } from './engineWorker.js';
 
 /** For the sake of shared lowers a thread may get a mount more for each so many that the other has. */
 const SLACK = 4;
 
 /** `a` has so much less to do than `b` that it is taken; `serves`: which of them serve the lowers. */
-function fewer(a: EngineWorker, b: EngineWorker, serves: readonly [boolean, boolean]): boolean {
+function fewer(a: EngineThread, b: EngineThread, serves: readonly [boolean, boolean]): boolean {
   const [one, other] = serves;
   if (one === other) return a.mounts.size < b.mounts.size;
   return one ? suits(a, b) : !suits(b, a);
 }
 
 /** A thread that serves the lowers has not much more to do than one that does not. */
-function suits({ mounts: { size } }: EngineWorker, { mounts }: EngineWorker): boolean {
+function suits({ mounts: { size } }: EngineThread, { mounts }: EngineThread): boolean {
   return size <= mounts.size || size < mounts.size + Math.floor(mounts.size / SLACK);
 }
 
-export class WorkerPool {
-  readonly #threads = new Set<EngineWorker>();
+export class ThreadPool {
+  readonly #threads = new Set<EngineThread>();
   readonly #limit: number;
-  readonly #start: () => EngineWorker;
+  readonly #start: () => EngineThread;
   /** Mount number -> the threads that serve its layers. */
-  readonly #waits = new Map<number, ReadonlySet<EngineWorker>>();
+  readonly #waits = new Map<number, ReadonlySet<EngineThread>>();
   /** Mount number -> what it has as lowers. */
   readonly #lowers = new Map<number, string>();
 
   /** `limit`: threads for mounts that could share one; nested mounts may need more. */
-  constructor(limit: number, start: () => EngineWorker) {
+  constructor(limit: number, start: () => EngineThread) {
     this.#limit = limit;
     this.#start = start;
   }
 
-  get threads(): ReadonlySet<EngineWorker> {
+  get threads(): ReadonlySet<EngineThread> {
     return this.#threads;
   }
 
@@ -54,9 +54,9 @@ export class WorkerPool {
   }
 
   /** Places mount `number`, whose layers `layerThreads` serve; `lowers` is equal for mounts of the same ones. */
-  place(number: number, layerThreads: ReadonlySet<EngineWorker>, lowers: string): EngineWorker {
+  place(number: number, layerThreads: ReadonlySet<EngineThread>, lowers: string): EngineThread {
     const excluded = this.#awaitedBy(layerThreads);
-    let best: EngineWorker | undefined;
+    let best: EngineThread | undefined;
     for (const thread of this.#threads) {
       if (excluded.has(thread) || thread.dead) continue;
       // One that is still starting would make the caller wait: only when there is no other.
@@ -74,7 +74,7 @@ export class WorkerPool {
     return best;
   }
 
-  #serves(thread: EngineWorker, lowers: string): boolean {
+  #serves(thread: EngineThread, lowers: string): boolean {
     for (const number of thread.mounts) if (this.#lowers.get(number) === lowers) return true;
     return false;
   }
@@ -86,18 +86,18 @@ export class WorkerPool {
     for (const thread of this.#threads) thread.mounts.delete(number);
   }
 
-  forget(thread: EngineWorker): void {
+  forget(thread: EngineThread): void {
     this.#threads.delete(thread);
   }
 
-  #add(): EngineWorker {
+  #add(): EngineThread {
     const thread = this.#start();
     this.#threads.add(thread);
     return thread;
   }
 
   /** `from` and every thread that one of them waits for, over any number of steps. */
-  #awaitedBy(from: ReadonlySet<EngineWorker>): Set<EngineWorker> {
+  #awaitedBy(from: ReadonlySet<EngineThread>): Set<EngineThread> {
     const reached = new Set(from);
     for (const thread of reached) {
       for (const number of thread.mounts) {

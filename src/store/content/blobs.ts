@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { UserError } from '../../base/errno.js';
-import { bytes, publishFile, unlessMissing } from '../state/files.js';
+import { publishFile, unlessMissing } from '../state/files.js';
+import { bytes } from '../../sys/paths.js';
 import { type Digest, digestOf, hexOf, shortId } from '../state/ids.js';
 import type { Store } from '../state/store.js';
 

@@ -16,17 +16,7 @@ import {
 } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { E } from '../../base/errno.js';
-
-/** The form Node's fs functions take without decoding. */
-export const bytes = (path: string): Buffer => Buffer.from(path, 'latin1');
-
-/** The positive errno of what a Node fs function threw; anything else is a bug and goes on. */
-export function errnoOf(error: unknown): number {
-  if (error instanceof Error && 'errno' in error && typeof error.errno === 'number') {
-    return Math.abs(error.errno);
-  }
-  throw error;
-}
+import { bytes, errnoOf } from '../../sys/paths.js';
 
 /** Runs `act`; undefined when it failed with ENOENT. Every other error is the caller's. */
 export function unlessMissing<T>(act: () => T): T | undefined {

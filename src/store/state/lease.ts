@@ -5,7 +5,8 @@
  */
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { display } from '../../base/bytes.js';
-import { bytes, names, readText } from './files.js';
+import { names, readText } from './files.js';
+import { bytes } from '../../sys/paths.js';
 import { newId } from './ids.js';
 import type { Use } from './layout.js';
 import { type Lock, tryLock } from './lock.js';

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { display } from '../../base/bytes.js';
 import { E, errnoText, UserError } from '../../base/errno.js';
 import { loadNative } from '../../sys/native.js';
-import { bytes } from './files.js';
+import { bytes } from '../../sys/paths.js';
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;

@@ -3,7 +3,6 @@ import { chmodSync } from 'node:fs';
 import { display } from '../../base/bytes.js';
 import { UserError } from '../../base/errno.js';
 import {
-  bytes,
   type Durability,
   makeDirectory,
   names,
@@ -12,6 +11,7 @@ import {
   removeFile,
   syncDirectory,
 } from './files.js';
+import { bytes } from '../../sys/paths.js';
 import { checkKey, DATA_KINDS, type Kind, KINDS, OTHER_DIRECTORIES, type Use } from './layout.js';
 import { Lease } from './lease.js';
 import { type Lock, takeLock } from './lock.js';

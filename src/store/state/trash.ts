@@ -3,7 +3,8 @@
  * crash in between leaves only what the next deletion removes.
  */
 import { lstatSync, renameSync, rmSync } from 'node:fs';
-import { bytes, names, unlessMissing } from './files.js';
+import { names, unlessMissing } from './files.js';
+import { bytes } from '../../sys/paths.js';
 import { newId } from './ids.js';
 
 /** Removes a directory or file of the store; nothing happens when it does not exist. */

@@ -1,0 +1,22 @@
+#ifndef STRATAFS_LAUNCHER_WORDS_H
+#define STRATAFS_LAUNCHER_WORDS_H
+
+#include <algorithm>
+#include <string_view>
+
+namespace launcher {
+
+// The commands of the store, by their first word (src/cli/words.ts; a test compares them). They go
+// to Node whatever their flags: -o means something else there than in a mount.
+inline constexpr std::string_view kStoreWords[] = {
+    "fsck",  "gc",   "history", "image", "images", "import", "inspect",
+    "layer", "load", "pull",    "push",  "rmi",    "save",   "tag",
+};
+
+inline bool isStoreWord(std::string_view word) {
+  return std::ranges::find(kStoreWords, word) != std::end(kStoreWords);
+}
+
+}  // namespace launcher
+
+#endif  // STRATAFS_LAUNCHER_WORDS_H
