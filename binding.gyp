@@ -23,11 +23,14 @@
       # The last: a thread terminated while it loads the addon must not abort the process.
       'defines': ['NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS',
                   'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS'],
-      'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
+      'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")',
+                       '<!(node -p "require(\'node-api-headers\').include_dir")'],
       'cflags': ['-Wall', '-Wextra', '-Wshadow', '-fvisibility=hidden', '-O2'],
       'cflags!': ['-O3', '-Wno-unused-parameter'],
       'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti'],
       'cflags_cc!': ['-std=gnu++17'],
+      # An older libstdc++ than that of the machine which built it serves as well.
+      'ldflags': ['-static-libstdc++', '-Wl,--exclude-libs,ALL', '-Wl,--gc-sections'],
     },
     {
       'target_name': 'stratafs',

@@ -38,6 +38,7 @@ function fuseNativeUnion(repository: string): Driver {
     server: 'stays',
     command: [process.execPath, union, '-o', '{opts}', '{mnt}'],
     version: [process.execPath, '-p', `'fuse-native ' + require('${manifest}').version`],
+    needs: { file: manifest, how: 'fuse-native is not installed: npm run bench:peers' },
     briefly: true,
   };
 }

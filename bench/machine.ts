@@ -1,5 +1,6 @@
 /** What the figures depend on: the machine, the kernel, the versions. */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import type { Driver } from './types.js';
 
@@ -40,7 +41,9 @@ export function missingProgram(programs: readonly string[]): string | undefined 
 
 /** Why a driver cannot be run here at all; undefined when it can. */
 export function missing(driver: Driver): string | undefined {
-  const program = driver.command?.[0];
+  const { needs, command } = driver;
+  if (needs && !existsSync(needs.file)) return needs.how;
+  const program = command?.[0];
   return missingProgram(program === undefined ? [] : [program]);
 }
 

@@ -13,6 +13,8 @@ export interface Driver {
   readonly server: 'exits' | 'stays';
   /** The program that tells its version, for the head of the results. */
   readonly version?: readonly string[];
+  /** A file without which it cannot run, and how one gets that. */
+  readonly needs?: { readonly file: string; readonly how: string };
   /** Not in a run unless `--drivers` names it. */
   readonly onRequest?: boolean;
   /** Takes part in the short set's trials only, unless `--drivers` names it. */

@@ -1,13 +1,13 @@
 // The table of functions (src/sys/native.ts documents each) and what a JavaScript thread owns.
-#include "napi_headers.h"
-
-#include <uv.h>
-
 #include "arena.h"
 #include "layout.h"
+#include "napi_headers.h"
 #include "peer.h"
 #include "sys.h"
 #include "thread.h"
+
+// All that is used of libuv, as <uv.h> has it: not worth Node's whole set of headers.
+extern "C" int uv_backend_fd(const uv_loop_s* loop);
 
 namespace stratafs {
 
@@ -273,7 +273,7 @@ napi_value init(napi_env env, napi_value exports) {
   thread->memory = static_cast<uint8_t*>(memory);
   thread->buffer = Napi::Persistent(Napi::ArrayBuffer(env, buffer));
   thread->probe = Napi::Persistent(Napi::Object(env, probe));
-  uv_loop_t* loop = nullptr;
+  uv_loop_s* loop = nullptr;
   napi_get_uv_event_loop(env, &loop);
   thread->session = std::make_unique<Session>(thread->memory, uv_backend_fd(loop));
   if (thread->session->broken() < 0) {

@@ -13,13 +13,13 @@ export async function statsText(argument: string, json: boolean): Promise<string
 }
 
 export function forPeople(stats: MountStats): string {
-  const { copyUps, inodes, fds, indexCache, fdCache } = stats;
+  const { copyUps, inodes, fds, listingCache, fdCache } = stats;
   const totals = [
     ['data', `${stats.data}; ${size(stats.bytesRead)} read, ${size(stats.bytesWritten)} written`],
     ...passedThrough(stats),
     ['copy-ups', `${count(copyUps)}, ${size(stats.copiedBytes)} of data`],
     ['inodes', `${count(inodes)}, ${stats.arenaPerInode} bytes each, ${size(stats.arena)}`],
-    ['listings', `${listed(stats)}, ${answered(indexCache)}`],
+    ['listings', `${listed(stats)}, ${answered(listingCache)}`],
     ['descriptors', `${count(fds)} open in the engine thread, ${answered(fdCache)}`],
   ];
   const requests = Object.entries(stats.requests)

@@ -26,7 +26,7 @@ import { Found } from '../overlay/hit.js';
 import { nodeOfHit, resolve } from '../overlay/lookup/lookup.js';
 import { openOverlay } from '../overlay/open.js';
 import type { Overlay } from '../overlay/overlay.js';
-import { indexOf } from '../overlay/lookup/readdir.js';
+import { dirListingOf } from '../overlay/lookup/readdir.js';
 import type { OverlaySpec } from '../overlay/spec.js';
 
 /** As `docker diff` has it: added, changed, deleted. `path` is bytes as latin1 and starts with "/". */
@@ -153,7 +153,7 @@ class Differ {
 
   /** What an opaque directory hides and has no successor for. */
   #hiddenBy(dir: number, lowerDir: number, path: string): Change[] {
-    const index = this.#below ? indexOf(this.#below, lowerDir) : -E.EIO;
+    const index = this.#below ? dirListingOf(this.#below, lowerDir) : -E.EIO;
     if (typeof index === 'number')
       throw new UserError(`cannot read the lowers of ${display(path)}`);
     const gone: Change[] = [];

@@ -19,7 +19,7 @@ const SIGKILL_BIT = 8n;
 const EXT_GROUPS = 32;
 const EXT_HEADER = 8;
 
-/** The sender of the request that is being served; one for each session. */
+/** The sender of the request that is being served; one for each served mount. */
 export class RequestCaller implements Asker {
   readonly #ov: Overlay;
 

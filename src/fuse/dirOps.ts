@@ -1,15 +1,15 @@
 /** READDIR and READDIRPLUS: the merged listing in cookie order. */
 import { COOKIE_DOT, COOKIE_DOTDOT } from '../base/hash.js';
 import { DT_DIR, DT_REG, DT_UNKNOWN, dtype } from '../base/mode.js';
-import type { DirIndex } from '../overlay/listing/dirListing.js';
+import type { DirListing } from '../overlay/listing/dirListing.js';
 import { Found } from '../overlay/hit.js';
 import { nodeOfHit, parentOf, resolve } from '../overlay/lookup/lookup.js';
-import { indexOf } from '../overlay/lookup/readdir.js';
+import { dirListingOf } from '../overlay/lookup/readdir.js';
 import { DIRENT, DIRENTPLUS, ENTRY_OUT, READ_IN } from '../protocol/layout.js';
 import { MAX_IO } from '../sys/memory.js';
 import { STAT_A } from '../sys/sys.js';
 import { encodeEntry } from './encode.js';
-import { BODY, REPLY, type Session, word } from './session.js';
+import { BODY, REPLY, type Served, word } from './served.js';
 
 /**
  * Up to this many entries a directory is listed with attributes whatever the kernel asks for next
@@ -21,35 +21,35 @@ const PLUS_MAX = 4096;
 /** FUSE_UNKNOWN_INO of libfuse: readdir(3) leaves out an entry whose number is 0. */
 const UNKNOWN_INO = 0xffff_ffff;
 
-export const onReaddir = (s: Session, node: number): number => list(s, node, false);
-export const onReaddirplus = (s: Session, node: number): number => list(s, node, true);
+export const onReaddir = (s: Served, node: number): number => list(s, node, false);
+export const onReaddirplus = (s: Served, node: number): number => list(s, node, true);
 
-function list(s: Session, node: number, plus: boolean): number {
+function list(s: Served, node: number, plus: boolean): number {
   const cookie = s.ov.sys.u64(BODY + READ_IN.offset);
-  if (s.ov.live && cookie === 0) s.ov.indexes.drop(node);
-  const index = indexOf(s.ov, node);
-  if (typeof index === 'number') return index;
+  if (s.ov.live && cookie === 0) s.ov.dirListings.drop(node);
+  const listing = dirListingOf(s.ov, node);
+  if (typeof listing === 'number') return listing;
   const end = REPLY + Math.min(word(s, READ_IN.size_), MAX_IO);
   let at = REPLY;
   if (cookie < COOKIE_DOT) at = addDot(s, node, '.', COOKIE_DOT, at, end, plus);
   if (cookie < COOKIE_DOTDOT) {
     at = addDot(s, parentOf(s.ov, node), '..', COOKIE_DOTDOT, at, end, plus);
   }
-  const { positions } = index;
-  for (let i = index.after(cookie); i < positions; i++) {
-    const slot = index.slotAt(i);
+  const { positions } = listing;
+  for (let i = listing.after(cookie); i < positions; i++) {
+    const slot = listing.slotAt(i);
     if (slot === undefined) continue;
-    const name = index.nameAt(i);
+    const name = listing.nameAt(i);
     const size = recordSize(name, plus);
     if (at + size > end) break;
     let added: boolean;
     if (!plus) {
-      added = addPlain(s, node, name, index, slot, index.cookie(i), at);
-    } else if (index.size <= PLUS_MAX && !s.ov.live) {
-      added = addPlus(s, node, name, index.cookie(i), at);
+      added = addPlain(s, node, name, listing, slot, listing.cookie(i), at);
+    } else if (listing.size <= PLUS_MAX && !s.ov.live) {
+      added = addPlus(s, node, name, listing.cookie(i), at);
     } else {
       s.ov.sys.u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
-      added = addPlain(s, node, name, index, slot, index.cookie(i), at + DIRENTPLUS.dirent);
+      added = addPlain(s, node, name, listing, slot, listing.cookie(i), at + DIRENTPLUS.dirent);
     }
     if (added) at += size;
   }
@@ -61,7 +61,7 @@ const recordSize = (name: string, plus: boolean): number =>
 
 /** "." or "..", which carry no lookup. */
 function addDot(
-  s: Session,
+  s: Served,
   node: number,
   name: string,
   cookie: number,
@@ -80,7 +80,7 @@ function addDot(
 }
 
 /** False when the entry vanished: it is left out. */
-function addPlus(s: Session, parent: number, name: string, cookie: number, at: number): boolean {
+function addPlus(s: Served, parent: number, name: string, cookie: number, at: number): boolean {
   const { ov } = s;
   let node = ov.table.byName(parent, name);
   if (node !== 0) {
@@ -105,49 +105,49 @@ function addPlus(s: Session, parent: number, name: string, cookie: number, at: n
 }
 
 /** A READDIRPLUS record without attributes. */
-function addUnknown(s: Session, parent: number, name: string, cookie: number, at: number): boolean {
-  const index = indexOf(s.ov, parent);
-  const slot = typeof index === 'number' ? undefined : index.slot(name);
-  if (typeof index === 'number' || slot === undefined) return false;
+function addUnknown(s: Served, parent: number, name: string, cookie: number, at: number): boolean {
+  const listing = dirListingOf(s.ov, parent);
+  const slot = typeof listing === 'number' ? undefined : listing.slot(name);
+  if (typeof listing === 'number' || slot === undefined) return false;
   s.ov.sys.u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
   const dirent = at + DIRENTPLUS.dirent;
-  const known = index.inoKnown(slot);
-  const lo = known ? index.inoLo(slot) : UNKNOWN_INO;
-  writeDirent(s, dirent, lo, known ? index.inoHi(slot) : 0, cookie, index.type(slot), name);
+  const known = listing.inoKnown(slot);
+  const lo = known ? listing.inoLo(slot) : UNKNOWN_INO;
+  writeDirent(s, dirent, lo, known ? listing.inoHi(slot) : 0, cookie, listing.type(slot), name);
   return true;
 }
 
 function addPlain(
-  s: Session,
+  s: Served,
   parent: number,
   name: string,
-  index: DirIndex,
+  listing: DirListing,
   slot: number,
   cookie: number,
   at: number,
 ): boolean {
-  if (!index.inoKnown(slot)) {
+  if (!listing.inoKnown(slot)) {
     const known = s.ov.live ? 0 : s.ov.table.byName(parent, name);
     if (known !== 0) {
       const { table } = s.ov;
-      index.setIno(slot, table.inoLo(known), table.inoHi(known));
+      listing.setIno(slot, table.inoLo(known), table.inoHi(known));
     } else {
       if (resolve(s.ov, parent, name) < 0) {
-        writeDirent(s, at, UNKNOWN_INO, 0, cookie, index.type(slot), name);
+        writeDirent(s, at, UNKNOWN_INO, 0, cookie, listing.type(slot), name);
         return true;
       }
       const { inoLo, inoHi } = s.ov.hit;
-      index.setIno(slot, inoLo, inoHi);
+      listing.setIno(slot, inoLo, inoHi);
     }
   }
   // A regular file on disk may be shown as something else.
-  const known = s.ov.overrides && index.type(slot) === DT_REG ? DT_UNKNOWN : index.type(slot);
-  writeDirent(s, at, index.inoLo(slot), index.inoHi(slot), cookie, known, name);
+  const known = s.ov.overrides && listing.type(slot) === DT_REG ? DT_UNKNOWN : listing.type(slot);
+  writeDirent(s, at, listing.inoLo(slot), listing.inoHi(slot), cookie, known, name);
   return true;
 }
 
 function writeDirent(
-  s: Session,
+  s: Served,
   at: number,
   inoLo: number,
   inoHi: number,

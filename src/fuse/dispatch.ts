@@ -13,11 +13,11 @@ import * as names from './nameOps.js';
 import * as nodes from './nodeOps.js';
 import * as opens from './openOps.js';
 import { onInterrupt, park } from './parked.js';
-import { BODY, REPLY, type Session } from './session.js';
+import { BODY, REPLY, type Served } from './served.js';
 import { connectTimes } from './timesPort.js';
 import { trace } from './trace.js';
 
-type Handler = (session: Session, node: number) => number;
+type Handler = (served: Served, node: number) => number;
 
 /** The kernel takes ENOSYS as "never ask again": opens, flushes, access checks (zero-message opens, DESIGN.md decision 1). */
 const never: Handler = () => -E.ENOSYS;
@@ -74,13 +74,13 @@ const table: readonly (readonly [number, Handler])[] = [
 ];
 for (const [code, handler] of table) handlers[code] = handler;
 for (const code of [Op.FORGET, Op.BATCH_FORGET, Op.INTERRUPT]) silent[code] = 1;
-/** Opcodes that mean the very node they name, also when it is retired (overlay/passthrough.ts). */
+/** Opcodes that mean the very node they name, also when it is retired (overlay/access/passthrough.ts). */
 const literal = new Uint8Array(OPCODES);
 for (const code of [Op.OPEN, Op.RELEASE, Op.FORGET, Op.LSEEK, Op.COPY_FILE_RANGE])
   literal[code] = 1;
 literal[Op.COPY_FILE_RANGE_64] = 1;
 
-function onInit(s: Session): number {
+function onInit(s: Served): number {
   const agreed = negotiate(s.ov, BODY, REPLY);
   if (typeof agreed === 'number') {
     s.failure =
@@ -96,7 +96,7 @@ function onInit(s: Session): number {
 }
 
 /** Serves the request in IN; returns the length of the reply left in OUT, 0 for none (now, or at all). */
-export function dispatch(s: Session): number {
+export function dispatch(s: Served): number {
   const { u32 } = s.ov.sys;
   const opcode = u32[(IN + IN_HEADER.opcode) >> 2];
   const node = u32[(IN + IN_HEADER.nodeid) >> 2];
@@ -125,7 +125,7 @@ function outcome(code: number): string | number {
   return code < 0 ? errnoName(code) : code;
 }
 
-function run(s: Session, opcode: number, node: number): number {
+function run(s: Served, opcode: number, node: number): number {
   const handler = handlers[opcode];
   if (!handler) return -E.ENOSYS;
   if (node !== 0 && !s.ov.table.exists(node) && opcode !== Op.FORGET) return -E.ESTALE;

@@ -17,7 +17,7 @@ import { dispatch } from './dispatch.js';
 import type { FromEngine, ToEngine } from './messages.js';
 import { connectPool, releaseKilled } from './parked.js';
 import { connectBackings, passthroughProblem } from './passthroughPort.js';
-import type { Session } from './session.js';
+import type { Served } from './served.js';
 import { statsOf } from './stats.js';
 import { tidy } from './tidy.js';
 
@@ -30,9 +30,9 @@ class EngineThread {
   readonly #port: MessagePort;
   readonly #fds: FdCache;
   readonly #listings = new Listings();
-  readonly #prepared = new Map<number, Session>();
-  readonly #bySlot: (Session | undefined)[] = [];
-  readonly #byMount = new Map<number, Session>();
+  readonly #prepared = new Map<number, Served>();
+  readonly #bySlot: (Served | undefined)[] = [];
+  readonly #byMount = new Map<number, Served>();
   #stopping = false;
 
   constructor(port: MessagePort) {
@@ -57,16 +57,16 @@ class EngineThread {
       const next = native.next(slot, length);
       length = 0;
       if (next >= 0) {
-        const session = this.#bySlot[next];
+        const served = this.#bySlot[next];
         slot = next;
-        if (session) length = this.#serve(session);
+        if (served) length = this.#serve(served);
       } else if (next === NEXT_WAKE) {
         this.#takeMessages();
         this.#takeCopies();
-        for (const session of this.#bySlot) {
-          if (!session) continue;
-          guarded('tidying', () => tidy(session));
-          releaseKilled(session);
+        for (const served of this.#bySlot) {
+          if (!served) continue;
+          guarded('tidying', () => tidy(served));
+          releaseKilled(served);
         }
       } else if (next <= NEXT_ENDED) {
         this.#ended(NEXT_ENDED - next);
@@ -76,16 +76,16 @@ class EngineThread {
     }
   }
 
-  #serve(session: Session): number {
-    if (session.minor === 0) return this.#greet(session);
-    let length = dispatch(session);
-    const { ahead } = session.ov;
+  #serve(served: Served): number {
+    if (served.minor === 0) return this.#greet(served);
+    let length = dispatch(served);
+    const { ahead } = served.ov;
     if (ahead.reading !== 0) {
       // The reader need not wait for what is done for the next file.
-      this.#sys.native.send(session.slot, OUT, length);
+      this.#sys.native.send(served.slot, OUT, length);
       length = 0;
       guarded('reading ahead', () => {
-        ahead.go(session.ov);
+        ahead.go(served.ov);
       });
     }
     this.#fds.flush();
@@ -93,22 +93,22 @@ class EngineThread {
   }
 
   /** INIT, and then the word to the host that the mount is live, or why not. */
-  #greet(session: Session): number {
-    const { ov, slot } = session;
-    const length = dispatch(session);
-    if (session.failure === undefined && session.minor !== 0 && ov.passthrough) {
+  #greet(served: Served): number {
+    const { ov, slot } = served;
+    const length = dispatch(served);
+    if (served.failure === undefined && served.minor !== 0 && ov.passthrough) {
       // Only once the reply is with the kernel are backing files taken.
       this.#sys.native.send(slot, OUT, length);
-      session.failure = passthroughProblem(ov, slot);
+      served.failure = passthroughProblem(ov, slot);
       connectBackings(ov, slot);
-      this.#announce(session);
+      this.#announce(served);
       return 0;
     }
-    this.#announce(session);
+    this.#announce(served);
     return length;
   }
 
-  #announce({ mount, failure, minor }: Session): void {
+  #announce({ mount, failure, minor }: Served): void {
     if (failure !== undefined) this.#post({ kind: 'failed', mount, message: failure });
     else if (minor !== 0) this.#post({ kind: 'live', mount });
   }
@@ -128,7 +128,7 @@ class EngineThread {
       const job = native.poolDone(SMALL);
       if (job <= 0) return;
       const result = view.getInt32(SMALL, true);
-      this.#bySlot.find((session) => session?.ov.bulk.done(job, result));
+      this.#bySlot.find((served) => served?.ov.bulk.done(job, result));
       this.#fds.flush();
     }
   }
@@ -145,9 +145,9 @@ class EngineThread {
         this.#abandon(message.mount);
         return;
       case 'stats': {
-        const session = this.#byMount.get(message.mount);
-        if (session) {
-          const stats = statsOf(session, this.#fds);
+        const served = this.#byMount.get(message.mount);
+        if (served) {
+          const stats = statsOf(served, this.#fds);
           this.#post({ kind: 'stats', query: message.query, stats });
         }
         return;
@@ -174,24 +174,24 @@ class EngineThread {
   }
 
   #attach(mount: number, deviceFd: number): void {
-    const session = this.#prepared.get(mount);
-    if (!session) return;
+    const served = this.#prepared.get(mount);
+    if (!served) return;
     this.#prepared.delete(mount);
     const { native } = this.#sys;
     const slot = native.attach(deviceFd);
     if (slot < 0) {
-      session.ov.close();
+      served.ov.close();
       native.close(deviceFd);
       this.#post({ kind: 'failed', mount, message: `cannot serve the mount: error ${slot}` });
       return;
     }
-    session.slot = slot;
-    connectPool(session.ov, slot);
-    session.ov.setBacking = (node, fd, writable) => {
+    served.slot = slot;
+    connectPool(served.ov, slot);
+    served.ov.setBacking = (node, fd, writable) => {
       native.setBacking(slot, node, fd, writable);
     };
-    this.#bySlot[slot] = session;
-    this.#byMount.set(mount, session);
+    this.#bySlot[slot] = served;
+    this.#byMount.set(mount, served);
   }
 
   #abandon(mount: number): void {
@@ -203,15 +203,15 @@ class EngineThread {
   #ended(slot: number): void {
     // Copies for it that have just ended.
     this.#takeCopies();
-    const session = this.#bySlot[slot];
+    const served = this.#bySlot[slot];
     this.#sys.native.detach(slot);
     this.#bySlot[slot] = undefined;
-    if (!session) return;
-    this.#byMount.delete(session.mount);
-    session.ov.setBacking = () => undefined;
-    session.ov.times = undefined;
-    session.ov.close();
-    this.#post({ kind: 'ended', mount: session.mount });
+    if (!served) return;
+    this.#byMount.delete(served.mount);
+    served.ov.setBacking = () => undefined;
+    served.ov.times = undefined;
+    served.ov.close();
+    this.#post({ kind: 'ended', mount: served.mount });
   }
 }
 

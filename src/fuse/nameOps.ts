@@ -12,9 +12,9 @@ import { rename } from '../overlay/change/rename.js';
 import { LINK_IN, MKDIR_IN, MKNOD_IN, RENAME2_IN, RENAME_IN } from '../protocol/layout.js';
 import { STAT_A } from '../sys/sys.js';
 import { devMajor, devMinor, encodeEntry, encodeNegative } from './encode.js';
-import { nameAt, REPLY, type Session, word } from './session.js';
+import { nameAt, REPLY, type Served, word } from './served.js';
 
-export function onLookup(s: Session, parent: number): number {
+export function onLookup(s: Served, parent: number): number {
   const { ov } = s;
   const name = nameAt(s, 0);
   // Never asked for without EXPORT_SUPPORT; ".." of a layer's root would lead out of it.
@@ -38,14 +38,14 @@ export function onLookup(s: Session, parent: number): number {
 }
 
 /** The reply that gives the kernel one more lookup of `node`, whose statx is at STAT_A. */
-function entry(s: Session, node: number): number {
+function entry(s: Served, node: number): number {
   s.ov.table.remember(node);
   return encodeEntry(s.ov, node, STAT_A, REPLY);
 }
 
 /** Creates and answers with the entry. */
 function made(
-  s: Session,
+  s: Served,
   parent: number,
   name: string,
   mode: number,
@@ -58,7 +58,7 @@ function made(
   return node < 0 ? node : entry(s, node);
 }
 
-export function onMknod(s: Session, parent: number): number {
+export function onMknod(s: Served, parent: number): number {
   const { native } = s.ov.sys;
   const mode = word(s, MKNOD_IN.mode) & 0xffff;
   const rdev = word(s, MKNOD_IN.rdev);
@@ -70,37 +70,37 @@ export function onMknod(s: Session, parent: number): number {
 }
 
 /** A 0:0 device: an overlay that has its upper here covers a name (ovl_mknod refuses it). */
-function whiteout(s: Session, parent: number, mode: number): number {
+function whiteout(s: Served, parent: number, mode: number): number {
   const caller = s.caller.creator(word(s, MKNOD_IN.umask));
   const node = createWhiteout(s.ov, parent, nameAt(s, MKNOD_IN.size), mode, caller);
   return node < 0 ? node : entry(s, node);
 }
 
-export function onMkdir(s: Session, parent: number): number {
+export function onMkdir(s: Served, parent: number): number {
   const mode = (word(s, MKDIR_IN.mode) & ~S_IFMT & 0xffff) | S_IFDIR;
   const make: Make = (dir, name, masked) => s.ov.sys.native.mkdirat(dir, name, masked & 0o7777);
   return made(s, parent, nameAt(s, MKDIR_IN.size), mode, word(s, MKDIR_IN.umask), make);
 }
 
-export function onSymlink(s: Session, parent: number): number {
+export function onSymlink(s: Served, parent: number): number {
   const name = nameAt(s, 0);
   const target = nameAt(s, name.length + 1);
   const make: Make = (dir, at) => s.ov.sys.native.symlinkat(target, dir, at);
   return made(s, parent, name, S_IFLNK | 0o777, 0, make);
 }
 
-export const onUnlink = (s: Session, parent: number): number => unlink(s.ov, parent, nameAt(s, 0));
+export const onUnlink = (s: Served, parent: number): number => unlink(s.ov, parent, nameAt(s, 0));
 
-export const onRmdir = (s: Session, parent: number): number => rmdir(s.ov, parent, nameAt(s, 0));
+export const onRmdir = (s: Served, parent: number): number => rmdir(s.ov, parent, nameAt(s, 0));
 
-export const onRename = (s: Session, parent: number): number =>
+export const onRename = (s: Served, parent: number): number =>
   renameNames(s, parent, word(s, RENAME_IN.newdir), RENAME_IN.size, 0);
 
-export const onRename2 = (s: Session, parent: number): number =>
+export const onRename2 = (s: Served, parent: number): number =>
   renameNames(s, parent, word(s, RENAME2_IN.newdir), RENAME2_IN.size, word(s, RENAME2_IN.flags));
 
 function renameNames(
-  s: Session,
+  s: Served,
   parent: number,
   newParent: number,
   at: number,
@@ -112,7 +112,7 @@ function renameNames(
   return rename(s.ov, parent, name, newParent, newName, flags, s.caller);
 }
 
-export function onLink(s: Session, parent: number): number {
+export function onLink(s: Served, parent: number): number {
   const old = word(s, LINK_IN.oldnodeid);
   if (!s.ov.table.exists(old)) return -E.ESTALE;
   const node = s.ov.table.current(old);

@@ -35,23 +35,23 @@ import {
 import { IN, MAX_IO } from '../sys/memory.js';
 import { SMALL, STAT_A, XATTR_MAX } from '../sys/sys.js';
 import { encodeAttrOut, encodeStatxOut } from './encode.js';
-import { BODY, nameAt, REPLY, type Session, word } from './session.js';
+import { BODY, nameAt, REPLY, type Served, word } from './served.js';
 import { tidyLater } from './tidy.js';
 
-function attrs(s: Session, node: number): number {
+function attrs(s: Served, node: number): number {
   const code = s.ov.stat(node, STAT_A);
   return code < 0 ? code : encodeAttrOut(s.ov, node, STAT_A, REPLY);
 }
 
 export const onGetattr = attrs;
 
-export function onStatx(s: Session, node: number): number {
+export function onStatx(s: Served, node: number): number {
   const mask = (word(s, STATX_IN.sx_mask) | STATX_BASIC_STATS) & (STATX_BASIC_STATS | STATX_BTIME);
   const code = s.ov.stat(node, STAT_A, mask);
   return code < 0 ? code : encodeStatxOut(s.ov, node, STAT_A, REPLY);
 }
 
-export function onSetattr(s: Session, node: number): number {
+export function onSetattr(s: Served, node: number): number {
   const { view } = s.ov.sys;
   const seconds = (offset: number): number => Number(view.getBigInt64(BODY + offset, true));
   const change: AttrChange = {
@@ -74,26 +74,26 @@ export function onSetattr(s: Session, node: number): number {
 }
 
 /** False for a new owner that does not exist on disk: chown(2) would take NO_ID for "leave it". */
-function ownersToDisk({ ov: { ids } }: Session, change: AttrChange): boolean {
+function ownersToDisk({ ov: { ids } }: Served, change: AttrChange): boolean {
   if (ids && (change.valid & Fattr.UID) !== 0) change.uid = ids.diskUid(change.uid);
   if (ids && (change.valid & Fattr.GID) !== 0) change.gid = ids.diskGid(change.gid);
   const bad = (bit: number, id: number): boolean => (change.valid & bit) !== 0 && id === NO_ID;
   return !bad(Fattr.UID, change.uid) && !bad(Fattr.GID, change.gid);
 }
 
-export function onReadlink(s: Session, node: number): number {
+export function onReadlink(s: Served, node: number): number {
   const { ov } = s;
   const dir = ov.realDir(node);
   if (dir < 0) return dir;
   return ov.sys.native.readlinkat(dir, ov.realName(node), REPLY, MAX_IO);
 }
 
-export function onRead(s: Session, node: number): number {
+export function onRead(s: Served, node: number): number {
   const size = Math.min(word(s, READ_IN.size_), MAX_IO);
   return io.read(s.ov, node, REPLY, size, word(s, READ_IN.offset), word(s, READ_IN.offset + 4));
 }
 
-export function onWrite(s: Session, node: number): number {
+export function onWrite(s: Served, node: number): number {
   const size = Math.min(word(s, WRITE_IN.size_), MAX_IO);
   const lo = word(s, WRITE_IN.offset);
   const hi = word(s, WRITE_IN.offset + 4);
@@ -105,14 +105,14 @@ export function onWrite(s: Session, node: number): number {
 }
 
 /** A reply of one u32 and its padding. */
-function reply32(s: Session, value: number): number {
+function reply32(s: Served, value: number): number {
   const { u32 } = s.ov.sys;
   u32[REPLY >> 2] = value;
   u32[(REPLY >> 2) + 1] = 0;
   return 8;
 }
 
-export function onStatfs(s: Session): number {
+export function onStatfs(s: Served): number {
   const code = io.statfs(s.ov, SMALL);
   if (code < 0) return code;
   const { u32 } = s.ov.sys;
@@ -127,13 +127,13 @@ export function onStatfs(s: Session): number {
   return KSTATFS.size;
 }
 
-export function onFsync(s: Session, node: number): number {
+export function onFsync(s: Served, node: number): number {
   // Without durability the kernel need not ask again (it takes ENOSYS for success).
   if (!s.ov.durable) return -E.ENOSYS;
   return io.fsync(s.ov, node, (word(s, FSYNC_IN.fsync_flags) & FSYNC_FDATASYNC) !== 0);
 }
 
-export function onSetxattr(s: Session, node: number): number {
+export function onSetxattr(s: Served, node: number): number {
   const header = s.setxattrExt ? SETXATTR_IN.size : COMPAT_SETXATTR_IN_SIZE;
   const size = word(s, SETXATTR_IN.size_);
   const ext = s.setxattrExt ? word(s, SETXATTR_IN.setxattr_flags) : 0;
@@ -143,7 +143,7 @@ export function onSetxattr(s: Session, node: number): number {
   return xattrs.setxattr(s.ov, node, key, value, size, word(s, SETXATTR_IN.flags), ext);
 }
 
-export function onGetxattr(s: Session, node: number): number {
+export function onGetxattr(s: Served, node: number): number {
   const size = Math.min(word(s, GETXATTR_IN.size_), XATTR_MAX);
   const key = nameAt(s, GETXATTR_IN.size);
   // Each notify_change that may take it away asks for it first (security_inode_need_killpriv).
@@ -152,7 +152,7 @@ export function onGetxattr(s: Session, node: number): number {
   return length < 0 || size !== 0 ? length : reply32(s, length);
 }
 
-export function onListxattr(s: Session, node: number): number {
+export function onListxattr(s: Served, node: number): number {
   const size = word(s, GETXATTR_IN.size_);
   const list = xattrs.listxattr(s.ov, node, s.caller);
   if (typeof list === 'number') return list;
@@ -160,14 +160,14 @@ export function onListxattr(s: Session, node: number): number {
   return list.length > size ? -E.ERANGE : s.ov.sys.put(list, REPLY);
 }
 
-export function onRemovexattr(s: Session, node: number): number {
+export function onRemovexattr(s: Served, node: number): number {
   const key = nameAt(s, 0);
   const code = xattrs.removexattr(s.ov, node, key, s.caller);
   if (code >= 0 && key === CAPABILITY) s.uncapped = node;
   return code;
 }
 
-export function onFallocate(s: Session, node: number): number {
+export function onFallocate(s: Served, node: number): number {
   const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];
   const mode = word(s, FALLOCATE_IN.mode);
   const code = io.fallocate(
@@ -185,7 +185,7 @@ export function onFallocate(s: Session, node: number): number {
  * Holes, and copies from one file to another, are looked for in the node's data. Who reads other
  * data is told that they are not supported, and reads (EINVAL for SEEK_HOLE is what tools expect).
  */
-export function onLseek(s: Session, opened: number): number {
+export function onLseek(s: Served, opened: number): number {
   if (readsOldData(s.ov, opened)) return -E.EINVAL;
   const node = s.ov.table.current(opened);
   const lo = word(s, LSEEK_IN.offset);
@@ -194,7 +194,7 @@ export function onLseek(s: Session, opened: number): number {
   return code < 0 ? code : 8;
 }
 
-export function onCopyFileRange(s: Session, node: number): number {
+export function onCopyFileRange(s: Served, node: number): number {
   const copied = copyRange(s, node);
   return copied < 0 ? copied : reply32(s, copied);
 }
@@ -202,7 +202,7 @@ export function onCopyFileRange(s: Session, node: number): number {
 /** The form of 7.45: the count has 64 bits. */
 export const onCopyFileRange64 = onCopyFileRange;
 
-function copyRange(s: Session, node: number): number {
+function copyRange(s: Served, node: number): number {
   const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];
   const [lo, hi] = pair(COPY_FILE_RANGE_IN.len);
   if (!s.ov.table.exists(word(s, COPY_FILE_RANGE_IN.nodeid_out))) return -E.ESTALE;
@@ -226,7 +226,7 @@ const IOCTLS = new Map<number, { readonly size: number; readonly changes: boolea
   [FS_IOC_FSSETXATTR, { size: 28, changes: true }],
 ]);
 
-export function onIoctl(s: Session, node: number): number {
+export function onIoctl(s: Served, node: number): number {
   const { u8 } = s.ov.sys;
   const command = word(s, IOCTL_IN.cmd);
   const known = IOCTLS.get(command);
@@ -248,13 +248,13 @@ export function onIoctl(s: Session, node: number): number {
 const IOCTL_MAX = 64;
 
 /** Lookups given back: one node, or many. */
-export function onForget(s: Session, node: number): number {
+export function onForget(s: Served, node: number): number {
   s.ov.table.forget(node, word(s, 0), word(s, 4), s.ov.dropped);
   tidyLater(s);
   return 0;
 }
 
-export function onBatchForget(s: Session): number {
+export function onBatchForget(s: Served): number {
   const { u32 } = s.ov.sys;
   const count = word(s, 0);
   for (let i = 0, at = (IN + IN_HEADER.size + 8) >> 2; i < count; i++, at += 4) {

@@ -21,7 +21,7 @@ import { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, RESOLVE_LAYER } from '../sys/con
 import { IN } from '../sys/memory.js';
 import { STAT_A } from '../sys/sys.js';
 import { encodeEntry } from './encode.js';
-import { nameAt, REPLY, type Session, word } from './session.js';
+import { nameAt, REPLY, type Served, word } from './served.js';
 
 /** Threads whose ESTALE is remembered at most; one that is forgotten only gets a second one. */
 const REFUSED_MAX = 1024;
@@ -30,7 +30,7 @@ const REFUSED_MAX = 1024;
 const FH_PLAIN = 0;
 const FH_BACKED = 1;
 
-export function onOpen(s: Session, node: number): number {
+export function onOpen(s: Served, node: number): number {
   const { ov } = s;
   const { backings } = ov;
   if (!backings) return -E.ENOSYS;
@@ -52,7 +52,7 @@ export function onOpen(s: Session, node: number): number {
 }
 
 /** fuse_open_out at `at`; returns its size. */
-function opened(s: Session, id: number, at: number): number {
+function opened(s: Served, id: number, at: number): number {
   const { u32 } = s.ov.sys;
   const o = at >> 2;
   const backed = id !== NO_BACKING;
@@ -64,13 +64,13 @@ function opened(s: Session, id: number, at: number): number {
 }
 
 /** The reply to CREATE and TMPFILE: the entry of a new node (statx at STAT_A), then the open file. */
-function made(s: Session, node: number, id: number): number {
+function made(s: Served, node: number, id: number): number {
   s.ov.table.remember(node);
   const size = encodeEntry(s.ov, node, STAT_A, REPLY);
   return size + opened(s, id, REPLY + size);
 }
 
-export function onCreate(s: Session, parent: number): number {
+export function onCreate(s: Served, parent: number): number {
   const { ov } = s;
   const { backings, sys } = ov;
   if (!backings) return -E.ENOSYS;
@@ -89,7 +89,7 @@ export function onCreate(s: Session, parent: number): number {
 }
 
 /** O_TMPFILE. In the cached plane a RELEASE follows too, and means nothing. */
-export function onTmpfile(s: Session, parent: number): number {
+export function onTmpfile(s: Served, parent: number): number {
   const { ov } = s;
   const { native, u32 } = ov.sys;
   const caller = s.caller.creator(word(s, CREATE_IN.umask));
@@ -116,7 +116,7 @@ export function onTmpfile(s: Session, parent: number): number {
 }
 
 /** The node is the one that was opened, also when it is retired by now. */
-export function onRelease(s: Session, node: number): number {
+export function onRelease(s: Served, node: number): number {
   if (word(s, RELEASE_IN.fh) === FH_BACKED) s.ov.backings?.release(node);
   return 0;
 }

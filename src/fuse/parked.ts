@@ -5,7 +5,7 @@ import { IN_HEADER, OUT_HEADER } from '../protocol/layout.js';
 import { IN, OUT } from '../sys/memory.js';
 import { SMALL } from '../sys/sys.js';
 import { isKilled } from './caller.js';
-import { BODY, type Parked, type Session } from './session.js';
+import { BODY, type Parked, type Served } from './served.js';
 
 const TMPFS = 0x0102_1994;
 /** Between two looks at whether a caller is being killed. */
@@ -30,10 +30,10 @@ export function connectPool(ov: Overlay, slot: number): void {
 }
 
 /** The number of the request whose u64 is at `at`. */
-const unique = (s: Session, at: number): number => s.ov.sys.u64(at);
+const unique = (s: Served, at: number): number => s.ov.sys.u64(at);
 
 /** Keeps the request in IN until the copy it has stopped for ends. `serve` is what it is served with. */
-export function park(s: Session, opcode: number, serve: (s: Session) => number): void {
+export function park(s: Served, opcode: number, serve: (s: Served) => number): void {
   const { ov, slot } = s;
   const { native, u8, u32 } = ov.sys;
   const request = u8.slice(IN, IN + u32[(IN + IN_HEADER.len) >> 2]);
@@ -60,7 +60,7 @@ export function park(s: Session, opcode: number, serve: (s: Session) => number):
  * signals, too). But the kernel sends only one INTERRUPT for a request, so from then on it is looked
  * whether the caller is killed later.
  */
-export function onInterrupt(s: Session): number {
+export function onInterrupt(s: Served): number {
   const key = unique(s, BODY);
   if (!s.parked.has(key)) return 0;
   s.interrupted.add(key);
@@ -69,7 +69,7 @@ export function onInterrupt(s: Session): number {
 }
 
 /** Answers the requests whose callers were interrupted and are being killed by now. */
-export function releaseKilled(s: Session): void {
+export function releaseKilled(s: Served): void {
   if (s.interrupted.size === 0) return;
   for (const key of s.interrupted) {
     const parked = s.parked.get(key);
@@ -81,7 +81,7 @@ export function releaseKilled(s: Session): void {
   if (s.interrupted.size > 0) s.ov.sys.native.wakeAfter(LOOK_MS);
 }
 
-function release(s: Session, key: number, parked: Parked): void {
+function release(s: Served, key: number, parked: Parked): void {
   s.parked.delete(key);
   parked.leave();
   const { native, u32 } = s.ov.sys;

@@ -3,12 +3,12 @@ import { Op, opcodeName } from '../protocol/opcodes.js';
 import type { FdCache } from '../overlay/data/fdCache.js';
 import { BUCKETS, BYTES_READ, BYTES_WRITTEN, ELAPSED, HISTOGRAMS } from '../sys/tally.js';
 import type { Latency, MountStats } from '../wire/stats.js';
-import type { Session } from './session.js';
+import type { Served } from './served.js';
 
 const NS_PER_US = 1000;
 
-export function statsOf(session: Session, fds: FdCache): MountStats {
-  const { ov, slot } = session;
+export function statsOf(served: Served, fds: FdCache): MountStats {
+  const { ov, slot } = served;
   const { table } = ov;
   const counters = ov.sys.native.counters(slot);
   const requests: Record<string, number> = {};
@@ -39,8 +39,8 @@ export function statsOf(session: Session, fds: FdCache): MountStats {
     fds: fds.size,
     arena: table.arena.used,
     arenaPerInode: Math.round(table.arena.used / table.size),
-    indexCache: { hits: ov.indexes.hits, misses: ov.indexes.misses },
-    listings: { read: ov.indexes.read, shared: ov.indexes.shared },
+    listingCache: { hits: ov.dirListings.hits, misses: ov.dirListings.misses },
+    listings: { read: ov.dirListings.read, shared: ov.dirListings.shared },
     fdCache: { hits: fds.hits, misses: fds.misses },
   };
 }

@@ -6,7 +6,7 @@ import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { ELAPSED } from '../sys/tally.js';
-import type { Session } from './session.js';
+import type { Served } from './served.js';
 
 /** How long a mount has nothing to do before it is tidied. */
 const QUIET_MS = 500;
@@ -28,14 +28,14 @@ function collect(): void {
 }
 
 /** Nodes were forgotten. */
-export function tidyLater(s: Session): void {
+export function tidyLater(s: Served): void {
   if (s.looks !== 0 || !s.ov.table.arena.slackens) return;
   s.looks = 1;
   look(s, served(s));
 }
 
 /** The thread was woken: tidies the mount if there is something to tidy and it is quiet. Returns whether it has. */
-export function tidy(s: Session): boolean {
+export function tidy(s: Served): boolean {
   if (s.looks === 0) return false;
   if (performance.now() - s.lookedAt < QUIET_MS - TIMER_MS) {
     wait(s);
@@ -53,17 +53,17 @@ export function tidy(s: Session): boolean {
   return true;
 }
 
-function look(s: Session, now: number): void {
+function look(s: Served, now: number): void {
   s.served = now;
   s.lookedAt = performance.now();
   wait(s);
 }
 
 /** EMFILE, ENOMEM: no timer to be had; the memory stays until something else wakes the thread. */
-const wait = (s: Session): number => s.ov.sys.native.wakeAfter(QUIET_MS);
+const wait = (s: Served): number => s.ov.sys.native.wakeAfter(QUIET_MS);
 
 /** Rises with each request. */
-function served({ ov, slot }: Session): number {
+function served({ ov, slot }: Served): number {
   let sum = 0;
   for (const count of ov.sys.native.counters(slot).subarray(0, ELAPSED)) sum += count;
   return sum;

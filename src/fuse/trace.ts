@@ -13,7 +13,7 @@ import {
   SETXATTR_IN,
   WRITE_IN,
 } from '../protocol/layout.js';
-import { nameAt, type Session, word } from './session.js';
+import { nameAt, type Served, word } from './served.js';
 
 /** Where a request's first name lies in its body. */
 const NAME_AT = new Map<number, number>([
@@ -31,13 +31,13 @@ const NAME_AT = new Map<number, number>([
   [Op.SETXATTR, SETXATTR_IN.size],
 ]);
 
-export function trace(s: Session, opcode: number, node: number): string {
+export function trace(s: Served, opcode: number, node: number): string {
   const at = NAME_AT.get(opcode);
   const name = at === undefined ? '' : ` "${display(nameAt(s, at))}"`;
   return `${opcodeName(opcode)} node ${node}${name}${detail(s, opcode)}`;
 }
 
-function detail(s: Session, opcode: number): string {
+function detail(s: Served, opcode: number): string {
   const hex = (value: number): string => `0x${value.toString(16)}`;
   switch (opcode) {
     case Op.READ:
@@ -53,4 +53,4 @@ function detail(s: Session, opcode: number): string {
   }
 }
 
-const offset = (s: Session, at: number): number => word(s, at) + word(s, at + 4) * 0x1_0000_0000;
+const offset = (s: Served, at: number): number => word(s, at) + word(s, at + 4) * 0x1_0000_0000;

@@ -9,7 +9,7 @@ import type { Native } from '../sys/native.js';
 import type { Checked } from './checks.js';
 import { deferred } from '../base/deferred.js';
 import { detach, mountDevice } from './device.js';
-import type { EngineThread } from './engineWorker.js';
+import type { EngineWorker } from './engineWorker.js';
 import type { DirectoryLock } from './locks.js';
 import { deviceAt } from '../sys/mountTable.js';
 import type { MountPlan } from '../options/plan.js';
@@ -24,7 +24,7 @@ export interface LiveMount {
   readonly number: number;
   readonly plan: MountPlan;
   readonly checked: Checked;
-  readonly thread: EngineThread;
+  readonly thread: EngineWorker;
   readonly locks: readonly DirectoryLock[];
   /** "major:minor", once mounted. */
   device: string;

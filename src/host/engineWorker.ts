@@ -6,7 +6,7 @@ import { startEngine } from './engineEntry.js';
 
 type Answer = Extract<FromEngine, { readonly mount: number }>;
 
-export class EngineThread {
+export class EngineWorker {
   /** The mounts placed here, by number. */
   readonly mounts = new Set<number>();
   /** Settles when the thread has said `ready`; rejects when it died before. */
@@ -24,7 +24,7 @@ export class EngineThread {
     native: Native,
     onAnswer: (answer: Answer) => void,
     onStats: (answer: Extract<FromEngine, { readonly kind: 'stats' }>) => void,
-    onDeath: (thread: EngineThread, reason: Error) => void,
+    onDeath: (thread: EngineWorker, reason: Error) => void,
   ) {
     this.#native = native;
     this.#worker = startEngine();

@@ -1,5 +1,5 @@
 /**
- * The resident host: serves all mounts of its place (runtime.ts) and ends a grace time after the
+ * The resident host: serves all mounts of its place (wire/sockets.ts) and ends a grace time after the
  * last. Started by the launcher as `node hostStart.cjs SOCKET`, with standard streams on /dev/null
  * and the log, descriptor 3 listening on SOCKET and descriptor 4 holding the host's lock: the lock
  * goes with the process, so there is never more than one host.

@@ -12,12 +12,12 @@ import type { Native } from '../sys/native.js';
 import { type Answer, bringUp, type LiveMount } from './bringUp.js';
 import { type Checked, checkPlan } from './checks.js';
 import { deferred } from '../base/deferred.js';
-import { EngineThread } from './engineWorker.js';
+import { EngineWorker } from './engineWorker.js';
 import { DirectoryLock } from './locks.js';
 import { placesOf, statDevice } from '../sys/mountTable.js';
 import type { MountPlan } from '../options/plan.js';
 import type { FileId } from '../sys/paths.js';
-import { ThreadPool } from './workerPool.js';
+import { WorkerPool } from './workerPool.js';
 import { abortConnection, unmountPlace } from './unmount.js';
 import type { MountInfo } from '../wire/control.js';
 
@@ -41,7 +41,7 @@ function canClone(native: Native, path: string): boolean {
 
 export class Mounts {
   readonly #native: Native;
-  readonly #pool: ThreadPool;
+  readonly #pool: WorkerPool;
   readonly #all = new Map<number, LiveMount>();
   readonly #pending = new Set<Promise<void>>();
   readonly #queries = new Map<number, PendingQuery>();
@@ -56,7 +56,7 @@ export class Mounts {
     this.#native = native;
     this.#onEnd = onEnd;
     this.#log = log;
-    this.#pool = new ThreadPool(availableParallelism(), () => this.#startThread());
+    this.#pool = new WorkerPool(availableParallelism(), () => this.#startWorker());
     this.#pool.provide();
   }
 
@@ -162,7 +162,7 @@ export class Mounts {
 
   #place(plan: MountPlan, checked: Checked, locks: readonly DirectoryLock[]): LiveMount {
     const number = ++this.#counter;
-    const layerThreads = new Set<EngineThread>();
+    const layerThreads = new Set<EngineWorker>();
     for (const other of this.#all.values()) {
       if (other.device !== '' && checked.devices.has(statDevice(other.device))) {
         layerThreads.add(other.thread);
@@ -254,8 +254,8 @@ export class Mounts {
     }, SPARE_AFTER_MS).unref();
   }
 
-  #startThread(): EngineThread {
-    return new EngineThread(
+  #startWorker(): EngineWorker {
+    return new EngineWorker(
       this.#native,
       (answer) => {
         this.#heard(answer);
@@ -265,7 +265,7 @@ export class Mounts {
         this.#queries.delete(query);
       },
       (thread, reason) => {
-        this.#threadDied(thread, reason);
+        this.#workerDied(thread, reason);
       },
     );
   }
@@ -279,7 +279,7 @@ export class Mounts {
   }
 
   /** A bug in the engine. Its callers hang in the kernel unless their connections are cut. */
-  #threadDied(thread: EngineThread, reason: Error): void {
+  #workerDied(thread: EngineWorker, reason: Error): void {
     this.#log(`an engine thread died: ${reason.stack ?? reason.message}`);
     this.#pool.forget(thread);
     for (const mount of [...this.#all.values()].filter((each) => each.thread === thread)) {

@@ -6,43 +6,43 @@
  * So a mount never goes to a thread that is waited for, over any number of steps, by a thread that
  * serves one of its layers.
  *
- * Mounts of the same lowers share what a thread knows of these (overlay/listings.ts), so among threads
+ * Mounts of the same lowers share what a thread knows of these (overlay/listing/shared.ts), so among threads
  * with about as much to do the one that has such a mount is taken. Never a busier one: two containers
  * of one image shall be able to work at once.
  */
-import type { EngineThread } from './engineWorker.js';
+import type { EngineWorker } from './engineWorker.js';
 
 /** For the sake of shared lowers a thread may get a mount more for each so many that the other has. */
 const SLACK = 4;
 
 /** `a` has so much less to do than `b` that it is taken; `serves`: which of them serve the lowers. */
-function fewer(a: EngineThread, b: EngineThread, serves: readonly [boolean, boolean]): boolean {
+function fewer(a: EngineWorker, b: EngineWorker, serves: readonly [boolean, boolean]): boolean {
   const [one, other] = serves;
   if (one === other) return a.mounts.size < b.mounts.size;
   return one ? suits(a, b) : !suits(b, a);
 }
 
 /** A thread that serves the lowers has not much more to do than one that does not. */
-function suits({ mounts: { size } }: EngineThread, { mounts }: EngineThread): boolean {
+function suits({ mounts: { size } }: EngineWorker, { mounts }: EngineWorker): boolean {
   return size <= mounts.size || size < mounts.size + Math.floor(mounts.size / SLACK);
 }
 
-export class ThreadPool {
-  readonly #threads = new Set<EngineThread>();
+export class WorkerPool {
+  readonly #threads = new Set<EngineWorker>();
   readonly #limit: number;
-  readonly #start: () => EngineThread;
+  readonly #start: () => EngineWorker;
   /** Mount number -> the threads that serve its layers. */
-  readonly #waits = new Map<number, ReadonlySet<EngineThread>>();
+  readonly #waits = new Map<number, ReadonlySet<EngineWorker>>();
   /** Mount number -> what it has as lowers. */
   readonly #lowers = new Map<number, string>();
 
   /** `limit`: threads for mounts that could share one; nested mounts may need more. */
-  constructor(limit: number, start: () => EngineThread) {
+  constructor(limit: number, start: () => EngineWorker) {
     this.#limit = limit;
     this.#start = start;
   }
 
-  get threads(): ReadonlySet<EngineThread> {
+  get threads(): ReadonlySet<EngineWorker> {
     return this.#threads;
   }
 
@@ -54,9 +54,9 @@ export class ThreadPool {
   }
 
   /** Places mount `number`, whose layers `layerThreads` serve; `lowers` is equal for mounts of the same ones. */
-  place(number: number, layerThreads: ReadonlySet<EngineThread>, lowers: string): EngineThread {
+  place(number: number, layerThreads: ReadonlySet<EngineWorker>, lowers: string): EngineWorker {
     const excluded = this.#awaitedBy(layerThreads);
-    let best: EngineThread | undefined;
+    let best: EngineWorker | undefined;
     for (const thread of this.#threads) {
       if (excluded.has(thread) || thread.dead) continue;
       // One that is still starting would make the caller wait: only when there is no other.
@@ -74,7 +74,7 @@ export class ThreadPool {
     return best;
   }
 
-  #serves(thread: EngineThread, lowers: string): boolean {
+  #serves(thread: EngineWorker, lowers: string): boolean {
     for (const number of thread.mounts) if (this.#lowers.get(number) === lowers) return true;
     return false;
   }
@@ -86,18 +86,18 @@ export class ThreadPool {
     for (const thread of this.#threads) thread.mounts.delete(number);
   }
 
-  forget(thread: EngineThread): void {
+  forget(thread: EngineWorker): void {
     this.#threads.delete(thread);
   }
 
-  #add(): EngineThread {
+  #add(): EngineWorker {
     const thread = this.#start();
     this.#threads.add(thread);
     return thread;
   }
 
   /** `from` and every thread that one of them waits for, over any number of steps. */
-  #awaitedBy(from: ReadonlySet<EngineThread>): Set<EngineThread> {
+  #awaitedBy(from: ReadonlySet<EngineWorker>): Set<EngineWorker> {
     const reached = new Set(from);
     for (const thread of reached) {
       for (const number of thread.mounts) {

@@ -43,7 +43,7 @@ export class Hit {
   keyLo = 0;
   keyHi = 0;
   keyed = false;
-  /** Lower file with several links, which stay together (links.ts). */
+  /** Lower file with several links, which stay together (lookup/hardLinks.ts). */
   linked = false;
   /** Name of the upper file's entry in the index; "" when it has none. */
   index = '';

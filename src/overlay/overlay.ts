@@ -1,5 +1,5 @@
 /**
- * How an object of a mounted overlay (mountState.ts) is reached by descriptors, and what ends with
+ * How an object of a mounted overlay (state.ts) is reached by descriptors, and what ends with
  * it. Everything else in this folder is functions over this. See README.md here for the contract of
  * atomicity.
  */
@@ -307,7 +307,7 @@ export class Overlay extends MountState {
     const dir = isDir(table.mode(node));
     if (dir) {
       this.fds.drop(this.owner, FdKind.UpperDir, node);
-      this.indexes.drop(node);
+      this.dirListings.drop(node);
     }
     this.dropLower(node);
     if (table.has(node, F_ORPHAN)) this.work?.removeOrphan(orphanName(node), dir);
@@ -342,7 +342,7 @@ export class Overlay extends MountState {
 
   close(): void {
     this.fds.unregister(this.owner);
-    this.indexes.clear();
+    this.dirListings.clear();
     this.listings.leave();
     this.links?.close();
     this.work?.close();

@@ -11,7 +11,7 @@ import type { Backings } from './data/backings.js';
 import { BulkCopies } from './data/bulk.js';
 import { DataLayers } from './data/dataLayers.js';
 import { overflowIds } from '../sys/userns.js';
-import { DirIndexes } from './listing/dirListing.js';
+import { DirListings } from './listing/dirListing.js';
 import type { FdCache } from './data/fdCache.js';
 import { InodeTable } from './inodes/table.js';
 import { Hit } from './hit.js';
@@ -84,7 +84,7 @@ export abstract class MountState {
   readonly layers: readonly Layer[];
   /** Where the origins of copied-up objects are looked for. */
   readonly origins: readonly Layer[];
-  readonly indexes = new DirIndexes();
+  readonly dirListings = new DirListings();
   /** What is known of directories of the lowers, also by other mounts. */
   readonly listings: SharedListings;
   /** Data that is being copied up. */
@@ -107,7 +107,7 @@ export abstract class MountState {
   passthrough = false;
   /** The passthrough plane's; absent in the cached one. */
   backings: Backings | undefined;
-  /** Nodes retired so far (passthrough.ts). */
+  /** Nodes retired so far (access/passthrough.ts). */
   retired = 0;
   copyUps = 0;
   /** Bytes of data that copy-ups moved, and that READ and WRITE did here (not in the session). */

@@ -24,7 +24,7 @@ export interface MountStats {
   readonly arena: number;
   readonly arenaPerInode: number;
   /** Names looked up, and directories listed, in a merged listing that was kept; the mount's. */
-  readonly indexCache: Hits;
+  readonly listingCache: Hits;
   /** Directories whose lowers were read for the mount, and those that had been, for it or another mount of them. */
   readonly listings: { readonly read: number; readonly shared: number };
   /** Descriptors that were still open when they were needed; of all mounts of the engine thread. */

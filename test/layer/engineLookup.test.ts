@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { indexOf } from '../../src/overlay/lookup/readdir.js';
+import { dirListingOf } from '../../src/overlay/lookup/readdir.js';
 import { Random } from '../differential/random.js';
 import { Engine, makeLayers } from '../support/engine.js';
 import { has } from '../support/needs.js';
@@ -55,7 +55,7 @@ function compare(
 }
 
 function listing(engine: Engine, node: number): Map<string, number> {
-  const index = indexOf(engine.ov, node);
+  const index = dirListingOf(engine.ov, node);
   if (typeof index === 'number') throw new Error(`no listing: ${index}`);
   const types = new Map<string, number>();
   for (const name of index.names()) types.set(name, index.type(index.slot(name) ?? -1));

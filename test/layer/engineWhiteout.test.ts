@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { E } from '../../src/base/errno.js';
 import { dotHidden, dotWhiteout, isDotMark } from '../../src/layer/whiteout.js';
 import { readEntries } from '../../src/layer/directory.js';
-import { indexOf } from '../../src/overlay/lookup/readdir.js';
+import { dirListingOf } from '../../src/overlay/lookup/readdir.js';
 import type { Native } from '../../src/sys/native.js';
 import { Sys } from '../../src/sys/sys.js';
 import { Engine } from '../support/engine.js';
@@ -36,7 +36,7 @@ async function shows(
   e = await Engine.open({ lowers, upper });
   const looked = e.lookup(1, name);
   const byName = looked.u64(0) === 0n ? 'hidden' : (TYPES[looked.u32(40 + 60) >> 12] ?? '?');
-  const index = indexOf(e.ov, 1);
+  const index = dirListingOf(e.ov, 1);
   if (typeof index === 'number') throw new Error(`no listing: ${index}`);
   const slot = index.slot(name);
   const byListing = slot === undefined ? 'hidden' : (TYPES[index.type(slot)] ?? '?');
@@ -103,7 +103,7 @@ describe.skipIf(!has({ root: true }))('xwhiteouts', () => {
     });
     const d = e.node('d');
     const byName = e.lookup(d, 'n').u64(0) === 0n ? 'hidden' : 'shown';
-    const index = indexOf(e.ov, d);
+    const index = dirListingOf(e.ov, d);
     if (typeof index === 'number') throw new Error(`no listing: ${index}`);
     expect(index.slot('n') === undefined ? 'hidden' : 'shown').toBe(byName);
     return byName;
@@ -134,7 +134,7 @@ describe.skipIf(!has({ root: true }))('xwhiteouts', () => {
 describe.skipIf(!has({ root: true }))('opaque directories', () => {
   const merged = async (...layers: readonly (readonly Entry[])[]): Promise<string[]> => {
     e = await Engine.open({ lowers: layers });
-    const index = indexOf(e.ov, e.node('d'));
+    const index = dirListingOf(e.ov, e.node('d'));
     if (typeof index === 'number') throw new Error(`no listing: ${index}`);
     return [...index.names()].toSorted();
   };
@@ -171,7 +171,7 @@ describe.skipIf(!has({ root: true }))('opaque directories', () => {
   it('as a root hide the layers below it', async () => {
     e = await Engine.open({ lowers: [[whOpaque('')], [file('below')]] });
     expect(e.node('below')).toBe(0);
-    const index = indexOf(e.ov, 1);
+    const index = dirListingOf(e.ov, 1);
     if (typeof index === 'number') throw new Error(`no listing: ${index}`);
     expect([...index.names()]).toEqual([]);
   });
@@ -195,7 +195,7 @@ describe.skipIf(!has({ root: true }))('`.wh.` names', () => {
   it('are never shown from a lower, nor found by name', async () => {
     e = await Engine.open({ lowers: [[whFile('n'), file('.wh..wh.aufs'), file('other')]] });
     expect([e.node('.wh.n'), e.node('.wh..wh.aufs')]).toEqual([0, 0]);
-    const index = indexOf(e.ov, 1);
+    const index = dirListingOf(e.ov, 1);
     if (typeof index === 'number') throw new Error(`no listing: ${index}`);
     expect([...index.names()]).toEqual(['other']);
   });

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { RequestCaller } from '../../src/fuse/caller.js';
 import { dispatch } from '../../src/fuse/dispatch.js';
-import type { Session } from '../../src/fuse/session.js';
+import type { Served } from '../../src/fuse/served.js';
 import { FdCache } from '../../src/overlay/data/fdCache.js';
 import { openOverlay } from '../../src/overlay/open.js';
 import type { Overlay } from '../../src/overlay/overlay.js';
@@ -172,7 +172,7 @@ export class Engine {
   readonly sys = new Sys();
   readonly fds: FdCache;
   readonly ov: Overlay;
-  readonly session: Session;
+  readonly session: Served;
   readonly #descriptors = openDescriptors();
   readonly #umask: number;
 

@@ -5,7 +5,7 @@
  * and find -exec follow the listing, cp the inode numbers (savedir), rsync and the shell the names.
  */
 import { DT_REG, isReg } from '../../base/mode.js';
-import type { DirIndex } from '../listing/dirListing.js';
+import type { DirListing } from '../listing/dirListing.js';
 import { F_METACOPY } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
 
@@ -24,11 +24,11 @@ const LARGEST = 4096;
 const UNREAD = 256;
 
 /** Slots of a directory's files in some order. */
-type Sort = (index: DirIndex, a: number, b: number) => number;
+type Sort = (listing: DirListing, a: number, b: number) => number;
 const ORDERS: readonly (Sort | undefined)[] = [
   undefined, // as listed
-  (index, a, b) => index.inoHi(a) - index.inoHi(b) || index.inoLo(a) - index.inoLo(b),
-  (index, a, b) => (index.nameOf(a) < index.nameOf(b) ? -1 : 1),
+  (listing, a, b) => listing.inoHi(a) - listing.inoHi(b) || listing.inoLo(a) - listing.inoLo(b),
+  (listing, a, b) => (listing.nameOf(a) < listing.nameOf(b) ? -1 : 1),
 ];
 
 export class ReadAhead {
@@ -64,14 +64,14 @@ export class ReadAhead {
     const node = this.reading;
     this.reading = 0;
     const parent = ov.table.parent(node);
-    const index = ov.live ? undefined : ov.indexes.get(parent);
-    if (!index || index.size > LARGEST) return;
+    const listing = ov.live ? undefined : ov.dirListings.get(parent);
+    if (!listing || listing.size > LARGEST) return;
     const name = ov.table.name(node);
     if (parent !== this.#parent) this.#enter(parent, name);
-    else if (!this.#names && this.#tried === 0) this.#list(index, this.#first);
-    if (!this.#names && this.#tried === 0 && this.#trust >= BELIEVED) this.#list(index, '');
-    if (this.#follows(name)) this.#ask(ov, index);
-    else this.#doubt(index, name);
+    else if (!this.#names && this.#tried === 0) this.#list(listing, this.#first);
+    if (!this.#names && this.#tried === 0 && this.#trust >= BELIEVED) this.#list(listing, '');
+    if (this.#follows(name)) this.#ask(ov, listing);
+    else this.#doubt(listing, name);
   }
 
   #enter(parent: number, name: string): void {
@@ -82,15 +82,15 @@ export class ReadAhead {
   }
 
   /** The files in the order that is believed in, `after` being the last one read ("": none yet). */
-  #list(index: DirIndex, after: string): void {
+  #list(listing: DirListing, after: string): void {
     const slots: number[] = [];
-    for (let at = 0; at < index.positions; at++) {
-      const slot = index.slotAt(at);
-      if (slot !== undefined && index.type(slot) === DT_REG) slots.push(slot);
+    for (let at = 0; at < listing.positions; at++) {
+      const slot = listing.slotAt(at);
+      if (slot !== undefined && listing.type(slot) === DT_REG) slots.push(slot);
     }
     const sort = ORDERS[this.#order];
-    if (sort) slots.sort((a, b) => sort(index, a, b));
-    this.#names = slots.map((slot) => index.nameOf(slot));
+    if (sort) slots.sort((a, b) => sort(listing, a, b));
+    this.#names = slots.map((slot) => listing.nameOf(slot));
     this.#at = after === '' ? -1 : this.#names.indexOf(after);
     this.#next = this.#at + 1;
     this.#tried++;
@@ -110,7 +110,7 @@ export class ReadAhead {
   }
 
   /** Another order is tried from here on, each once in a directory. */
-  #doubt(index: DirIndex, name: string): void {
+  #doubt(listing: DirListing, name: string): void {
     if (!this.#names) return;
     this.#trust = 0;
     if (this.#tried >= ORDERS.length) {
@@ -118,15 +118,15 @@ export class ReadAhead {
       return;
     }
     this.#order = (this.#order + 1) % ORDERS.length;
-    this.#list(index, name);
+    this.#list(listing, name);
   }
 
-  #ask(ov: Overlay, index: DirIndex): void {
+  #ask(ov: Overlay, listing: DirListing): void {
     if (!this.#names || this.#trust < BELIEVED) return;
     const end = Math.min(this.#names.length, this.#at + 1 + AHEAD);
     for (let at = Math.max(this.#next, this.#at + 1); at < end; at++) {
       const name = this.#names[at];
-      if (index.slot(name) !== undefined) this.#open(ov, ov.table.byName(this.#parent, name));
+      if (listing.slot(name) !== undefined) this.#open(ov, ov.table.byName(this.#parent, name));
     }
     this.#next = Math.max(this.#next, end);
   }

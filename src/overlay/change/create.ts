@@ -168,7 +168,7 @@ export function setOpaque(ov: Overlay, dir: number, name: string): number {
   return ov.sys.native.setxattr(dir, name, `${ov.markPrefix}opaque`, XATTR, 1, 0);
 }
 
-/** The node of a fresh upper object whose statx is at STAT_A, and its place in the parent's index. */
+/** The node of a fresh upper object whose statx is at STAT_A, and its place in the parent's listing. */
 function adopt(ov: Overlay, parent: number, name: string): number {
   const { sys, table } = ov;
   const mode = sys.statMode(STAT_A);
@@ -178,8 +178,8 @@ function adopt(ov: Overlay, parent: number, name: string): number {
   table.set(node, F_UPPER | F_UNGUARDED);
   if (!isDir(mode)) table.setKey(node, layer, sys.u32[w], sys.u32[w + 1]);
   table.setIno(node, sys.u32[w], xinoHi(ov, layer, sys.u32[w + 1]));
-  const index = ov.indexes.get(parent);
-  index?.put(name, dtype(mode), FROM_UPPER, table.inoLo(node), table.inoHi(node));
+  const listing = ov.dirListings.get(parent);
+  listing?.put(name, dtype(mode), FROM_UPPER, table.inoLo(node), table.inoHi(node));
   return node;
 }
 

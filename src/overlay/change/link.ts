@@ -42,7 +42,7 @@ export function link(ov: Overlay, node: number, parent: number, name: string): n
   } else {
     table.addAlias(node, parent, name);
   }
-  ov.indexes
+  ov.dirListings
     .get(parent)
     ?.put(name, dtype(table.mode(node)), FROM_UPPER, table.inoLo(node), table.inoHi(node));
   return ov.stat(node, STAT_A);

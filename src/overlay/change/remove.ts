@@ -10,7 +10,7 @@ import { lacksNames, settleLinks } from '../lookup/hardLinks.js';
 import { locate, lowerShows, type NameSlot } from '../lookup/locate.js';
 import { orphanName, type Overlay } from '../overlay.js';
 import { refusedIn } from '../guard.js';
-import { indexOf } from '../lookup/readdir.js';
+import { dirListingOf } from '../lookup/readdir.js';
 import { announceWhiteouts } from './whiteouts.js';
 
 export function unlink(ov: Overlay, parent: number, name: string): number {
@@ -35,9 +35,9 @@ export function rmdir(ov: Overlay, parent: number, name: string): number {
 
 /** 0 when the merged directory has no entries, else -ENOTEMPTY. */
 export function checkEmpty(ov: Overlay, node: number): number {
-  const index = indexOf(ov, node);
-  if (typeof index === 'number') return index;
-  return index.size === 0 ? 0 : -E.ENOTEMPTY;
+  const listing = dirListingOf(ov, node);
+  if (typeof listing === 'number') return listing;
+  return listing.size === 0 ? 0 : -E.ENOTEMPTY;
 }
 
 function removeName(ov: Overlay, place: NameSlot): number {
@@ -51,7 +51,7 @@ function removeName(ov: Overlay, place: NameSlot): number {
     ? removeUpper(ov, place, dir)
     : coverLower(ov, parent, dir, name);
   if (code < 0) return code;
-  ov.indexes.get(parent)?.remove(name);
+  ov.dirListings.get(parent)?.remove(name);
   if (!ov.table.has(node, F_UPPER)) ov.table.detachName(node);
   return 0;
 }

@@ -1,6 +1,6 @@
 /**
  * Rename, in three steps: plan (what stands at both names, what shows below them), execute (copy-up,
- * marks, one renameat2 on the upper), commit (inode table and indexes). A directory that has lowers
+ * marks, one renameat2 on the upper), commit (inode table and directory listings). A directory that has lowers
  * takes a redirect along, or, with redirect_dir off, cannot move: EXDEV (ovl_can_move).
  */
 import { E } from '../../base/errno.js';
@@ -151,8 +151,8 @@ function executeExchange(ov: Overlay, plan: Plan): number {
   if (code < 0) return code;
   moveName(ov, from, to);
   moveName(ov, to, from);
-  index(ov, to, from.node);
-  index(ov, from, to.node);
+  listName(ov, to, from.node);
+  listName(ov, from, to.node);
   return 0;
 }
 
@@ -174,8 +174,8 @@ function executeMove(ov: Overlay, plan: Plan, cover = ''): number {
     else ov.table.detachName(to.node);
   }
   moveName(ov, from, to);
-  ov.indexes.get(from.parent)?.remove(from.name);
-  index(ov, to, from.node);
+  ov.dirListings.get(from.parent)?.remove(from.name);
+  listName(ov, to, from.node);
   return 0;
 }
 
@@ -190,7 +190,7 @@ function moveLeaving(ov: Overlay, plan: Plan, maker: Maker): number {
   if (typeof cover === 'number') return cover === -E.EPERM ? -E.EINVAL : cover;
   const code = executeMove(ov, plan, cover);
   if (code < 0) ov.sys.native.unlinkat(ov.workDir(), cover, 0);
-  else ov.indexes.get(from.parent)?.put(from.name, DT_CHR, FROM_UPPER, -1, 0);
+  else ov.dirListings.get(from.parent)?.put(from.name, DT_CHR, FROM_UPPER, -1, 0);
   return code;
 }
 
@@ -253,8 +253,10 @@ function moveName(ov: Overlay, from: NameSlot, to: NameSlot): void {
   }
 }
 
-function index(ov: Overlay, at: NameSlot, node: number): void {
+function listName(ov: Overlay, at: NameSlot, node: number): void {
   const { table } = ov;
   const type = dtype(table.mode(node));
-  ov.indexes.get(at.parent)?.put(at.name, type, FROM_UPPER, table.inoLo(node), table.inoHi(node));
+  ov.dirListings
+    .get(at.parent)
+    ?.put(at.name, type, FROM_UPPER, table.inoLo(node), table.inoHi(node));
 }

@@ -190,7 +190,7 @@ function commit(ov: Overlay, node: number, from: Source): void {
     table.set(node, F_COVERED);
     return;
   }
-  const index = ov.indexes.get(table.parent(node));
+  const index = ov.dirListings.get(table.parent(node));
   index?.copiedUp(table.name(node), table.inoLo(node), table.inoHi(node));
 }
 

@@ -41,7 +41,7 @@ export const F_ACL_DEFAULT = 1 << 21;
  * the data; before it, when the copy is itself in a lower, the place of the directory it is in.
  */
 export const F_METACOPY = 1 << 22;
-/** Lower file with several links: it is copied up into the index, for all its names (links.ts). */
+/** Lower file with several links: it is copied up into the index, for all its names (lookup/hardLinks.ts). */
 export const F_LINKED = 1 << 23;
 /**
  * Upper file with an entry in the index: that is its canonical name, below `indexDir`; the names a
@@ -50,11 +50,11 @@ export const F_LINKED = 1 << 23;
 export const F_INDEXED = 1 << 24;
 /** Indexed file: some alias is only a lower's name; the upper file has no link there yet. */
 export const F_COVERED = 1 << 25;
-/** Attributes change without a request: the kernel must ask for them each time (passthrough.ts). */
+/** Attributes change without a request: the kernel must ask for them each time (access/passthrough.ts). */
 export const F_ASK = 1 << 28;
 /** Only its readers still know this node: its parent is the node that took everything over. */
 export const F_RETIRED = 1 << 29;
-/** chattr(1) made it immutable or append-only (protect.ts). */
+/** chattr(1) made it immutable or append-only (guard.ts). */
 export const F_GUARDED = 1 << 27;
 /** It is known that nothing of the kind is so. */
 export const F_UNGUARDED = 1 << 31;

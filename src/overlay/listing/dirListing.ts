@@ -1,6 +1,6 @@
 /**
  * The merged listing of a directory, kept while it is in use: what its lowers have, which mounts of
- * the same lowers share (listings.ts), and what the mount's upper has over it. It answers readdir in
+ * the same lowers share (shared.ts), and what the mount's upper has over it. It answers readdir in
  * cookie order and, once it is there, lookups of names that do not exist. Changes made through the
  * mount are applied to it, and never reach what is shared.
  */
@@ -17,7 +17,7 @@ const MAX_ENTRIES = 500_000;
 /** Directories whose lookups are counted at a time; a number of nodes shares one counter by turns. */
 const COUNTERS = 512;
 
-export class DirIndex {
+export class DirListing {
   /** Of the lowers; slots up to `#own0` are its own. */
   readonly base: Listing | undefined;
   readonly #below: Entries | undefined;
@@ -176,21 +176,21 @@ export class DirIndex {
 }
 
 /**
- * The indexes of one mount, least recently used ones given up. Of the directories with more entries
+ * The listings of one mount, least recently used ones given up. Of the directories with more entries
  * than all may have together the last one is kept besides: a listing takes hundreds of requests, and
  * without it each would read the whole directory.
  */
-export class DirIndexes {
-  readonly #cache = new LRUCache<number, DirIndex>({
+export class DirListings {
+  readonly #cache = new LRUCache<number, DirListing>({
     maxSize: MAX_ENTRIES,
-    sizeCalculation: (index) => index.counted,
-    dispose: (index) => index.base?.release(),
+    sizeCalculation: (listing) => listing.counted,
+    dispose: (listing) => listing.base?.release(),
   });
-  #large: { readonly node: number; readonly index: DirIndex } | undefined;
-  /** Pairs of a directory's node and the lookups in it that no index answered. */
+  #large: { readonly node: number; readonly listing: DirListing } | undefined;
+  /** Pairs of a directory's node and the lookups in it that no listing answered. */
   readonly #asked = new Uint32Array(2 * COUNTERS);
 
-  /** Questions that a kept index answered, and those that had to be asked of the layers. */
+  /** Questions that a kept listing answered, and those that had to be asked of the layers. */
   hits = 0;
   misses = 0;
   /** Listings of lowers that were read for this mount, and those that were there. */
@@ -198,21 +198,21 @@ export class DirIndexes {
   shared = 0;
 
   /** To be told of a change. */
-  get(node: number): DirIndex | undefined {
-    const index = this.#kept(node);
-    if (index && index.size > 2 * index.counted) this.keep(node, index);
-    return index;
+  get(node: number): DirListing | undefined {
+    const listing = this.#kept(node);
+    if (listing && listing.size > 2 * listing.counted) this.keep(node, listing);
+    return listing;
   }
 
   /** To answer from. */
-  ask(node: number): DirIndex | undefined {
-    const index = this.#kept(node);
-    if (index) this.hits++;
+  ask(node: number): DirListing | undefined {
+    const listing = this.#kept(node);
+    if (listing) this.hits++;
     else this.misses++;
-    return index;
+    return listing;
   }
 
-  /** How many lookups in a directory, with this one, no index answered; forgets it for another now and then. */
+  /** How many lookups in a directory, with this one, no listing answered; forgets it for another now and then. */
   count(node: number): number {
     const at = (Math.imul(node, 0x9e37_79b1) >>> 23) << 1;
     const asked = this.#asked;
@@ -223,16 +223,16 @@ export class DirIndexes {
     return ++asked[at + 1];
   }
 
-  #kept(node: number): DirIndex | undefined {
-    return this.#large?.node === node ? this.#large.index : this.#cache.get(node);
+  #kept(node: number): DirListing | undefined {
+    return this.#large?.node === node ? this.#large.listing : this.#cache.get(node);
   }
 
-  keep(node: number, index: DirIndex): void {
-    index.base?.hold();
+  keep(node: number, listing: DirListing): void {
+    listing.base?.hold();
     this.drop(node);
-    index.counted = index.size + 1;
-    if (index.counted > MAX_ENTRIES) this.#setLarge({ node, index });
-    else this.#cache.set(node, index);
+    listing.counted = listing.size + 1;
+    if (listing.counted > MAX_ENTRIES) this.#setLarge({ node, listing });
+    else this.#cache.set(node, listing);
   }
 
   drop(node: number): void {
@@ -240,8 +240,8 @@ export class DirIndexes {
     this.#cache.delete(node);
   }
 
-  #setLarge(large: { readonly node: number; readonly index: DirIndex } | undefined): void {
-    this.#large?.index.base?.release();
+  #setLarge(large: { readonly node: number; readonly listing: DirListing } | undefined): void {
+    this.#large?.listing.base?.release();
     this.#large = large;
   }
 

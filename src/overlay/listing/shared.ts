@@ -22,7 +22,7 @@ export class Listing {
     this.#unused = unused;
   }
 
-  /** A kept index rests on it. */
+  /** A kept listing rests on it. */
   hold(): void {
     this.#users++;
   }

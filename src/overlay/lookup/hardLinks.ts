@@ -120,7 +120,7 @@ export function linkName(ov: Overlay, node: number, parent: number, name: string
   if (code >= 0) code = native.linkat(links.dir, entry, dir, name, 0);
   if (code < 0) return code;
   setTimes(sys, STAT_B, dir, '', AT_EMPTY_PATH); // best effort, as the kernel's
-  ov.indexes.get(parent)?.copiedUp(name, table.inoLo(node), table.inoHi(node));
+  ov.dirListings.get(parent)?.copiedUp(name, table.inoLo(node), table.inoHi(node));
   return links.setUnion(entry, 'U', union, nlink + 1);
 }
 
@@ -137,12 +137,12 @@ export function settleLinks(ov: Overlay, node: number): void {
   const nlink = sys.u32[(STAT_B >> 2) + W_NLINK];
   if (code >= 0) {
     if ((links.union(entry, nlink) ?? nlink) > 0) return;
-    code = nlink > 1 ? links.setUnion(entry, 'U', nlink - 1, nlink) : retire(ov, node, entry);
+    code = nlink > 1 ? links.setUnion(entry, 'U', nlink - 1, nlink) : endEntry(ov, node, entry);
   }
   if (code < 0) log(`cannot clean the index entry ${entry}: ${errnoName(code)}`);
 }
 
-function retire(ov: Overlay, node: number, entry: string): number {
+function endEntry(ov: Overlay, node: number, entry: string): number {
   const { links, sys, table } = ov;
   const from = links?.dir ?? -1;
   const code = sys.native.renameat2(from, entry, ov.workDir(), orphanName(node), 0);

@@ -25,7 +25,7 @@ export function renew(ov: Overlay, parent: number, name: string): number {
   if (known !== 0 && isDir(hit.mode) && isDir(table.mode(known))) {
     // Whoever is in the directory stays in what has its name.
     ov.replaceLower(known, stackOfHit(ov));
-    ov.indexes.drop(known);
+    ov.dirListings.drop(known);
     table.setIno(known, hit.inoLo, hit.inoHi);
     table.setMode(known, hit.mode);
     return known;

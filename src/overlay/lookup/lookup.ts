@@ -15,7 +15,7 @@ import { ROOT } from '../../protocol/flags.js';
 import { STATX } from '../../protocol/layout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
 import { STAT_A, STAT_B, STAT_C } from '../../sys/sys.js';
-import { type DirIndex, FROM_UPPER } from '../listing/dirListing.js';
+import { type DirListing, FROM_UPPER } from '../listing/dirListing.js';
 import { Found, type LowerFile } from '../hit.js';
 import { foundLower, isSparse, setKey, showIno } from './identity.js';
 import {
@@ -32,7 +32,7 @@ import { coverByIndex, coverName, enterIndex } from './hardLinks.js';
 import { fileRedirect, hasMetacopy, mayHoldCopies, refusesMetacopy } from './lowerMarks.js';
 import { EVERYWHERE, type Range, walkLowers } from './lowerWalk.js';
 import type { Overlay } from '../overlay.js';
-import { indexAfterMany } from './readdir.js';
+import { listingAfterMany } from './readdir.js';
 import { mayBeGuarded } from '../guard.js';
 import { isLowerXWhiteout, isUpperWhiteout } from './isWhiteout.js';
 
@@ -47,13 +47,15 @@ export function resolve(ov: Overlay, parent: number, name: string): number {
 }
 
 function resolveLayers(ov: Overlay, parent: number, name: string): number {
-  const index = ov.live ? undefined : (ov.indexes.ask(parent) ?? indexAfterMany(ov, parent));
+  const listing = ov.live
+    ? undefined
+    : (ov.dirListings.ask(parent) ?? listingAfterMany(ov, parent));
   let range = EVERYWHERE;
-  if (index) {
-    const slot = index.slot(name);
+  if (listing) {
+    const slot = listing.slot(name);
     if (slot === undefined) return 0;
-    if (index.type(slot) !== DT_DIR) return resolveIndexed(ov, parent, name, index, slot);
-    range = { first: index.source(slot) - 1, last: index.last(slot) - 1, indexed: true };
+    if (listing.type(slot) !== DT_DIR) return resolveListed(ov, parent, name, listing, slot);
+    range = { first: listing.source(slot) - 1, last: listing.last(slot) - 1, listed: true };
   }
   if (range.first < 0 && ov.table.has(parent, F_UPPER)) {
     const found = resolveUpper(ov, parent, name);
@@ -147,26 +149,26 @@ function showOrigin(ov: Overlay, layer: number, origin: string): void {
   }
   if (hit.index !== '' || nlink(STAT_C) === 1) showIno(ov, layer, STAT_C);
 }
-/** The lowers from the one that `source` of an index names. */
-const onward = (source: number): Range => ({ first: source - 1, last: Infinity, indexed: false });
+/** The lowers from the one that `source` of a listing names. */
+const onward = (source: number): Range => ({ first: source - 1, last: Infinity, listed: false });
 
-/** An entry whose place the index tells: one statx, unless it may be a metadata-only copy. */
-function resolveIndexed(
+/** An entry whose place the listing tells: one statx, unless it may be a metadata-only copy. */
+function resolveListed(
   ov: Overlay,
   parent: number,
   name: string,
-  index: DirIndex,
+  listing: DirListing,
   slot: number,
 ): number {
   const { sys, lowers } = ov;
-  const source = index.source(slot);
+  const source = listing.source(slot);
   if (source === FROM_UPPER) {
     const found = resolveUpper(ov, parent, name);
     if (typeof found === 'number') return found;
     return walkLowers(ov, parent, name, EVERYWHERE, found.redirect, found.metacopy);
   }
   const place = lowers.place(ov.table.lower(parent), source - 1);
-  if (mayHoldCopies(ov, place) && index.type(slot) === DT_REG) {
+  if (mayHoldCopies(ov, place) && listing.type(slot) === DT_REG) {
     return walkLowers(ov, parent, name, onward(source), '', false);
   }
   const dir = ov.lowerDir(place);

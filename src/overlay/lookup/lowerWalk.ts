@@ -32,13 +32,13 @@ import { foundLower, isSparse, showIno } from './identity.js';
 import type { Overlay } from '../overlay.js';
 import { isLowerXWhiteout } from './isWhiteout.js';
 
-/** Which lowers of the parent's stack are asked. `indexed`: a listing has told, so a miss hides nothing. */
+/** Which lowers of the parent's stack are asked. `listed`: a listing has told, so a miss hides nothing. */
 export interface Range {
   readonly first: number;
   readonly last: number;
-  readonly indexed: boolean;
+  readonly listed: boolean;
 }
-export const EVERYWHERE: Range = { first: -1, last: Infinity, indexed: false };
+export const EVERYWHERE: Range = { first: -1, last: Infinity, listed: false };
 
 /** A lookup on its way down. */
 interface Walk {
@@ -204,7 +204,7 @@ function askName(walk: Walk, q: Question): number {
   const at = hit.found === Found.None ? STAT_A : STAT_B;
   const code = sys.native.statx(q.dir, q.name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, at);
   if (isAbsent(code)) {
-    if (walk.range.indexed || isBottom(walk)) return 0;
+    if (walk.range.listed || isBottom(walk)) return 0;
     const hides = dotWhiteout(sys, q.dir, q.name);
     if (hides > 0) walk.stop = true;
     return Math.min(hides, 0);
@@ -285,7 +285,7 @@ function addDirectory(walk: Walk, q: Question, at: number): number {
   const flags = placeFlags(marks) | (inherited ? PLACE_TOUCHED : 0);
   addPlaceOf(ov, q, at, flags >>> 0);
   // A `.wh.` file beside the directory hides what is below it (OCI image specification).
-  const asks = !marks.opaque && !walk.range.indexed;
+  const asks = !marks.opaque && !walk.range.listed;
   const covered = asks ? dotWhiteout(ov.sys, q.dir, q.name) : 0;
   if (covered < 0) return covered;
   if (!marks.opaque && covered === 0) {

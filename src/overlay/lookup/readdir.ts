@@ -4,7 +4,7 @@ import { type EntryVisitor, readEntries } from '../../layer/directory.js';
 import { dotHidden, isDeviceWhiteout, isDotMark, isXWhiteout } from '../../layer/whiteout.js';
 import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
 import { STAT_B } from '../../sys/sys.js';
-import { DirIndex, FROM_UPPER } from '../listing/dirListing.js';
+import { DirListing, FROM_UPPER } from '../listing/dirListing.js';
 import type { Entries } from '../listing/entries.js';
 import { F_IMPURE, F_UPPER } from '../inodes/record.js';
 import type { Listing } from '../listing/shared.js';
@@ -29,37 +29,37 @@ interface Budget {
 }
 const unlimited = (): Budget => ({ left: Infinity });
 
-/** The directory's index, or -errno. */
-export function indexOf(ov: Overlay, node: number): DirIndex | number {
-  return ov.indexes.ask(node) ?? build(ov, node, unlimited());
+/** The directory's listing, or -errno. */
+export function dirListingOf(ov: Overlay, node: number): DirListing | number {
+  return ov.dirListings.ask(node) ?? build(ov, node, unlimited());
 }
 
 /**
- * A lookup has found no index. After a few in one directory of several lowers, what all of them have
+ * A lookup has found no listing. After a few in one directory of several lowers, what all of them have
  * is read, unless that takes longer than the lookups so far have: then it is tried again after many
  * more. So neither a few names in a large directory nor many in a small one cost much more than they
  * must. Undefined: the layers have to be asked.
  */
-export function indexAfterMany(ov: Overlay, node: number): DirIndex | undefined {
+export function listingAfterMany(ov: Overlay, node: number): DirListing | undefined {
   const lowers = ov.lowers.count(ov.table.lower(node));
   if (lowers < LEAST_LOWERS) return undefined;
-  const asked = ov.indexes.count(node);
+  const asked = ov.dirListings.count(node);
   let turn = FIRST_TURN;
   while (turn < asked) turn *= NEXT_TURN;
   if (turn !== asked) return undefined;
-  const index = build(ov, node, { left: asked * lowers * ENTRIES_EACH });
-  return typeof index === 'number' ? undefined : index;
+  const listing = build(ov, node, { left: asked * lowers * ENTRIES_EACH });
+  return typeof listing === 'number' ? undefined : listing;
 }
 
-function build(ov: Overlay, node: number, budget: Budget): DirIndex | number {
+function build(ov: Overlay, node: number, budget: Budget): DirListing | number {
   const stack = ov.table.lower(node);
   const base = ov.lowers.count(stack) === 0 ? undefined : listingOf(ov, stack, budget);
   if (typeof base === 'number') return base;
-  const index = new DirIndex(base);
-  const code = ov.table.has(node, F_UPPER) ? addUpper(ov, node, index, budget) : 0;
+  const listing = new DirListing(base);
+  const code = ov.table.has(node, F_UPPER) ? addUpper(ov, node, listing, budget) : 0;
   if (code < 0) return code;
-  ov.indexes.keep(node, index);
-  return index;
+  ov.dirListings.keep(node, listing);
+  return listing;
 }
 
 /** What the lowers of `stack` have, read now unless another mount or an earlier use has; or -errno. */
@@ -67,7 +67,7 @@ function listingOf(ov: Overlay, stack: number, budget: Budget): Listing | number
   const key = keyOf(ov, stack);
   const kept = ov.live ? undefined : ov.listings.get(key);
   if (kept) {
-    ov.indexes.shared++;
+    ov.dirListings.shared++;
     return kept;
   }
   const listing = ov.listings.make(key);
@@ -76,7 +76,7 @@ function listingOf(ov: Overlay, stack: number, budget: Budget): Listing | number
     const code = addLower(ov, ov.lowers.place(stack, i), i, listing.entries, hidden, budget);
     if (code < 0) return code;
   }
-  ov.indexes.read++;
+  ov.dirListings.read++;
   if (!ov.live) ov.listings.keep(key, listing);
   return listing;
 }
@@ -94,7 +94,7 @@ function keyOf(ov: Overlay, stack: number): string {
   return words.join(' ');
 }
 
-function addUpper(ov: Overlay, node: number, index: DirIndex, budget: Budget): number {
+function addUpper(ov: Overlay, node: number, listing: DirListing, budget: Budget): number {
   const dir = ov.upperDir(node);
   if (dir < 0) return dir;
   const impure = ov.table.has(node, F_IMPURE);
@@ -106,15 +106,15 @@ function addUpper(ov: Overlay, node: number, index: DirIndex, budget: Budget): n
       (type === DT_CHR && isWhiteout(ov, dir, name)) ||
       (type === DT_REG && xwhiteouts && isMarkedFile(ov, dir, name));
     if (hide) {
-      index.remove(name);
+      listing.remove(name);
       return;
     }
     // What has an origin or lowers is shown with their number: only a lookup tells it.
     const unknown = impure || (merged && type === DT_DIR);
-    const below = type === DT_DIR ? index.slot(name) : undefined;
+    const below = type === DT_DIR ? listing.slot(name) : undefined;
     const last =
-      below !== undefined && index.type(below) === DT_DIR ? index.last(below) : undefined;
-    index.put(name, type, FROM_UPPER, unknown ? -1 : lo, xinoHi(ov, layer, hi), last);
+      below !== undefined && listing.type(below) === DT_DIR ? listing.last(below) : undefined;
+    listing.put(name, type, FROM_UPPER, unknown ? -1 : lo, xinoHi(ov, layer, hi), last);
   });
 }
 

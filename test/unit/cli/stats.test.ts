@@ -15,7 +15,7 @@ it('says in plain words what a mount did, the most frequent request first', () =
     fds: 7,
     arena: 200_000,
     arenaPerInode: 200,
-    indexCache: { hits: 0, misses: 0 },
+    listingCache: { hits: 0, misses: 0 },
     listings: { read: 0, shared: 0 },
     fdCache: { hits: 999, misses: 1 },
     data: 'cached',

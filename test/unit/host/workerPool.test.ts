@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import type { EngineThread } from '../../../src/host/engineWorker.js';
-import { ThreadPool } from '../../../src/host/workerPool.js';
+import type { EngineWorker } from '../../../src/host/engineWorker.js';
+import { WorkerPool } from '../../../src/host/workerPool.js';
 
 /** Placement only looks at `mounts` and `dead`. */
-const fakeThread = (): EngineThread => ({ mounts: new Set(), dead: false }) as never;
+const fakeThread = (): EngineWorker => ({ mounts: new Set(), dead: false }) as never;
 
 describe('the thread pool', () => {
   it('starts no more threads than its limit and spreads mounts over them', () => {
-    const pool = new ThreadPool(2, fakeThread);
+    const pool = new WorkerPool(2, fakeThread);
     for (let number = 1; number <= 6; number++) {
       pool.place(number, new Set(), String(number));
       pool.provide();
@@ -16,7 +16,7 @@ describe('the thread pool', () => {
   });
 
   it('keeps a mount off the threads that serve its layers, over any number of steps', () => {
-    const pool = new ThreadPool(1, fakeThread);
+    const pool = new WorkerPool(1, fakeThread);
     const first = pool.place(1, new Set(), '1');
     const second = pool.place(2, new Set([first]), '2');
     const third = pool.place(3, new Set([second]), '3');
@@ -26,7 +26,7 @@ describe('the thread pool', () => {
   // A mount on thread 1 whose layer thread 2 serves would wait for thread 2, which may wait for
   // thread 1 because of another mount: neither would ever answer.
   it('never lets two threads wait for each other', () => {
-    const pool = new ThreadPool(2, fakeThread);
+    const pool = new WorkerPool(2, fakeThread);
     const one = pool.place(1, new Set(), '1');
     const two = pool.place(2, new Set([one]), '2');
     pool.place(3, new Set(), '3');
@@ -39,7 +39,7 @@ describe('the thread pool', () => {
   });
 
   it('forgets the waits of a mount that is over', () => {
-    const pool = new ThreadPool(2, fakeThread);
+    const pool = new WorkerPool(2, fakeThread);
     const one = pool.place(1, new Set(), '1');
     const two = pool.place(2, new Set([one]), '2');
     pool.remove(2);
@@ -48,19 +48,19 @@ describe('the thread pool', () => {
   });
 
   it('gives two mounts of the same lowers a thread each', () => {
-    const pool = new ThreadPool(2, fakeThread);
+    const pool = new WorkerPool(2, fakeThread);
     const one = pool.place(1, new Set(), 'image');
     pool.provide();
     expect(pool.place(2, new Set(), 'image')).not.toBe(one);
   });
 
   it('lets the same lowers outweigh a mount in five, not more', () => {
-    const pool = new ThreadPool(2, fakeThread);
+    const pool = new WorkerPool(2, fakeThread);
     for (let number = 1; number <= 8; number++) {
       pool.place(number, new Set(), String(number));
       pool.provide();
     }
-    const [one, two] = [...pool.threads] as [EngineThread, EngineThread];
+    const [one, two] = [...pool.threads] as [EngineWorker, EngineWorker];
     expect([one.mounts.size, two.mounts.size]).toEqual([4, 4]);
     const lowers = String([...two.mounts][0]);
     expect(pool.place(9, new Set(), lowers)).toBe(two);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { COOKIE_DOTDOT, cookieOf } from '../../../src/base/hash.js';
-import { DirIndex, DirIndexes, FROM_UPPER } from '../../../src/overlay/listing/dirListing.js';
+import { DirListing, DirListings, FROM_UPPER } from '../../../src/overlay/listing/dirListing.js';
 import { Random } from '../../differential/random.js';
 import { Entries } from '../../../src/overlay/listing/entries.js';
 import { Listing } from '../../../src/overlay/listing/shared.js';
@@ -9,18 +9,22 @@ import { namesOf } from './namesOf.js';
 const REG = 8;
 const DIR = 4;
 
-function indexWith(names: readonly string[]): DirIndex {
-  const index = new DirIndex();
-  for (const name of names) index.put(name, REG, FROM_UPPER, 1, 0);
-  return index;
+function listingWith(names: readonly string[]): DirListing {
+  const merged = new DirListing();
+  for (const name of names) merged.put(name, REG, FROM_UPPER, 1, 0);
+  return merged;
 }
 
 /** The names a reader gets who resumes after `cookie`, at most `count`. */
-function read(index: DirIndex, cookie: number, count = Infinity): { name: string; at: number }[] {
-  const order = namesOf(index);
+function read(
+  merged: DirListing,
+  cookie: number,
+  count = Infinity,
+): { name: string; at: number }[] {
+  const order = namesOf(merged);
   const got: { name: string; at: number }[] = [];
-  for (let i = index.after(cookie); i < order.length && got.length < count; i++) {
-    if (index.slot(order[i]) !== undefined) got.push({ name: order[i], at: index.cookie(i) });
+  for (let i = merged.after(cookie); i < order.length && got.length < count; i++) {
+    if (merged.slot(order[i]) !== undefined) got.push({ name: order[i], at: merged.cookie(i) });
   }
   return got;
 }
@@ -30,8 +34,8 @@ const names = (count: number, prefix = 'f'): string[] =>
 
 describe('order', () => {
   it('has every name once, by rising cookie, whatever the order of insertion', () => {
-    const forwards = indexWith(names(5000));
-    const backwards = indexWith(names(5000).toReversed());
+    const forwards = listingWith(names(5000));
+    const backwards = listingWith(names(5000).toReversed());
     expect(namesOf(forwards)).toEqual(namesOf(backwards));
     expect(new Set(namesOf(forwards))).toEqual(new Set(names(5000)));
     namesOf(forwards).forEach((_, i) => {
@@ -40,31 +44,31 @@ describe('order', () => {
   });
 
   it('gives each name its hash as the cookie', () => {
-    const index = indexWith(names(100));
-    namesOf(index).forEach((name, i) => {
-      expect(index.cookie(i)).toBe(cookieOf(name));
+    const merged = listingWith(names(100));
+    namesOf(merged).forEach((name, i) => {
+      expect(merged.cookie(i)).toBe(cookieOf(name));
     });
   });
 });
 
 describe('after', () => {
   it('is the first position beyond a cookie: before, between, at and beyond the ends', () => {
-    const index = indexWith(names(50));
-    const count = namesOf(index).length;
-    expect(index.after(0)).toBe(0);
-    expect(index.after(COOKIE_DOTDOT)).toBe(0);
+    const merged = listingWith(names(50));
+    const count = namesOf(merged).length;
+    expect(merged.after(0)).toBe(0);
+    expect(merged.after(COOKIE_DOTDOT)).toBe(0);
     for (let i = 0; i < count; i++) {
-      expect(index.after(index.cookie(i))).toBe(i + 1);
-      expect(index.after(index.cookie(i) - 1)).toBe(i);
-      expect(index.after(index.cookie(i) + 1)).toBe(i + 1);
+      expect(merged.after(merged.cookie(i))).toBe(i + 1);
+      expect(merged.after(merged.cookie(i) - 1)).toBe(i);
+      expect(merged.after(merged.cookie(i) + 1)).toBe(i + 1);
     }
-    expect(index.after(Number.MAX_SAFE_INTEGER)).toBe(count);
-    expect(index.after(2 ** 63)).toBe(count);
+    expect(merged.after(Number.MAX_SAFE_INTEGER)).toBe(count);
+    expect(merged.after(2 ** 63)).toBe(count);
   });
 
   it('is 0 in an empty directory', () => {
-    expect(new DirIndex().after(0)).toBe(0);
-    expect(new DirIndex().after(1e15)).toBe(0);
+    expect(new DirListing().after(0)).toBe(0);
+    expect(new DirListing().after(1e15)).toBe(0);
   });
 });
 
@@ -74,30 +78,30 @@ describe('a listing read in parts while names come and go', () => {
     (seed) => {
       const random = new Random(seed);
       const stay = names(300, 'stay');
-      const index = indexWith([...stay, ...names(300, 'go')]);
+      const merged = listingWith([...stay, ...names(300, 'go')]);
       const seen: string[] = [];
       let cookie = 0;
       for (let round = 0; ; round++) {
-        const part = read(index, cookie, 1 + random.below(20));
+        const part = read(merged, cookie, 1 + random.below(20));
         if (part.length === 0) break;
         for (const { name, at } of part) {
           seen.push(name);
           cookie = at;
         }
-        index.remove(`go${random.below(300)}\xff`);
-        if (random.chance(60)) index.put(`new${round}`, DIR, FROM_UPPER, 1, 0);
-        if (random.chance(20)) index.put(`go${random.below(300)}\xff`, REG, 1, 1, 0);
+        merged.remove(`go${random.below(300)}\xff`);
+        if (random.chance(60)) merged.put(`new${round}`, DIR, FROM_UPPER, 1, 0);
+        if (random.chance(20)) merged.put(`go${random.below(300)}\xff`, REG, 1, 1, 0);
       }
       expect(seen.filter((name) => name.startsWith('stay')).toSorted()).toEqual(stay.toSorted());
       expect(new Set(seen).size).toBe(seen.length);
     },
   );
 
-  it('goes on at the same place when the index was built anew in between', () => {
+  it('goes on at the same place when the merged was built anew in between', () => {
     const all = names(200);
-    const first = indexWith(all);
+    const first = listingWith(all);
     const part = read(first, 0, 77);
-    const second = indexWith(all.toReversed());
+    const second = listingWith(all.toReversed());
     const rest = read(second, part.at(-1)?.at ?? 0);
     expect([...part, ...rest].map(({ name }) => name).toSorted()).toEqual(all.toSorted());
     expect(part.length + rest.length).toBe(200);
@@ -108,13 +112,13 @@ describe('a name over a listing of the lowers', () => {
   it('is listed once, also where a name was removed just before', () => {
     const listing = new Listing(() => undefined);
     for (const name of ['a', 'b', 'c']) listing.entries.put(name, REG, 1, 1, 1, 0);
-    const index = new DirIndex(listing);
-    index.put('x', REG, FROM_UPPER, 1, 0);
-    expect(namesOf(index)).toHaveLength(4);
-    index.remove('x');
-    index.copiedUp('b', 5, 0);
+    const merged = new DirListing(listing);
+    merged.put('x', REG, FROM_UPPER, 1, 0);
+    expect(namesOf(merged)).toHaveLength(4);
+    merged.remove('x');
+    merged.copiedUp('b', 5, 0);
     expect(
-      read(index, 0)
+      read(merged, 0)
         .map(({ name }) => name)
         .toSorted(),
     ).toEqual(['a', 'b', 'c']);
@@ -194,73 +198,73 @@ describe('entries', () => {
   });
 
   it('keep type, source, last source and inode number', () => {
-    const index = new DirIndex();
-    index.put('d', DIR, 2, 7, 9);
-    const slot = index.slot('d') ?? -1;
-    expect([index.type(slot), index.source(slot), index.last(slot)]).toEqual([DIR, 2, 2]);
-    expect([index.inoLo(slot), index.inoHi(slot), index.inoKnown(slot)]).toEqual([7, 9, true]);
-    index.put('d', DIR, 2, 7, 9, 5);
-    expect([index.source(slot), index.last(slot)]).toEqual([2, 5]);
-    index.put('d', REG, FROM_UPPER, -1, 0);
-    expect([index.type(slot), index.source(slot), index.last(slot)]).toEqual([REG, 0, 0]);
-    expect(index.inoKnown(slot)).toBe(false);
+    const merged = new DirListing();
+    merged.put('d', DIR, 2, 7, 9);
+    const slot = merged.slot('d') ?? -1;
+    expect([merged.type(slot), merged.source(slot), merged.last(slot)]).toEqual([DIR, 2, 2]);
+    expect([merged.inoLo(slot), merged.inoHi(slot), merged.inoKnown(slot)]).toEqual([7, 9, true]);
+    merged.put('d', DIR, 2, 7, 9, 5);
+    expect([merged.source(slot), merged.last(slot)]).toEqual([2, 5]);
+    merged.put('d', REG, FROM_UPPER, -1, 0);
+    expect([merged.type(slot), merged.source(slot), merged.last(slot)]).toEqual([REG, 0, 0]);
+    expect(merged.inoKnown(slot)).toBe(false);
   });
 
   it('take inode numbers up to 2^32 - 1 in each half for known', () => {
-    const index = new DirIndex();
-    index.put('a', REG, 0, 0xffffffff, 0xffffffff);
-    const slot = index.slot('a') ?? -1;
-    expect([index.inoKnown(slot), index.inoLo(slot)]).toEqual([true, 0xffffffff]);
+    const merged = new DirListing();
+    merged.put('a', REG, 0, 0xffffffff, 0xffffffff);
+    const slot = merged.slot('a') ?? -1;
+    expect([merged.inoKnown(slot), merged.inoLo(slot)]).toEqual([true, 0xffffffff]);
   });
 
   it('count what is there: put twice is one, removed is none', () => {
-    const index = indexWith(['a', 'b']);
-    index.put('a', DIR, 0, 1, 0);
-    expect(index.size).toBe(2);
-    index.remove('a');
-    index.remove('a');
-    expect([index.size, index.slot('a')]).toEqual([1, undefined]);
-    expect([...index.names()]).toEqual(['b']);
+    const merged = listingWith(['a', 'b']);
+    merged.put('a', DIR, 0, 1, 0);
+    expect(merged.size).toBe(2);
+    merged.remove('a');
+    merged.remove('a');
+    expect([merged.size, merged.slot('a')]).toEqual([1, undefined]);
+    expect([...merged.names()]).toEqual(['b']);
   });
 });
 
-describe('the indexes of a mount', () => {
+describe('the listings of a mount', () => {
   it('keep what is used and give up the rest when there are too many entries', () => {
-    const indexes = new DirIndexes();
-    const index = indexWith(names(10_000));
+    const listings = new DirListings();
+    const merged = listingWith(names(10_000));
     for (let node = 2; node < 102; node++) {
-      indexes.keep(node, index);
-      indexes.get(2);
+      listings.keep(node, merged);
+      listings.get(2);
     }
-    expect(indexes.get(2)).toBe(index);
-    expect(indexes.get(3)).toBeUndefined();
-    expect(indexes.get(101)).toBe(index);
-    indexes.drop(101);
-    expect(indexes.get(101)).toBeUndefined();
+    expect(listings.get(2)).toBe(merged);
+    expect(listings.get(3)).toBeUndefined();
+    expect(listings.get(101)).toBe(merged);
+    listings.drop(101);
+    expect(listings.get(101)).toBeUndefined();
   });
 
   it('keep the last of those that are too large besides: its listing goes on', () => {
-    const indexes = new DirIndexes();
-    const small = indexWith(names(10));
-    const large = indexWith(names(500_001));
-    indexes.keep(2, small);
-    indexes.keep(3, large);
-    expect([indexes.get(2), indexes.ask(3)]).toEqual([small, large]);
-    expect([indexes.hits, indexes.misses]).toEqual([1, 0]);
-    indexes.keep(4, large);
-    expect([indexes.get(2), indexes.get(3), indexes.get(4)]).toEqual([small, undefined, large]);
-    indexes.drop(4);
-    expect(indexes.get(4)).toBeUndefined();
+    const listings = new DirListings();
+    const small = listingWith(names(10));
+    const large = listingWith(names(500_001));
+    listings.keep(2, small);
+    listings.keep(3, large);
+    expect([listings.get(2), listings.ask(3)]).toEqual([small, large]);
+    expect([listings.hits, listings.misses]).toEqual([1, 0]);
+    listings.keep(4, large);
+    expect([listings.get(2), listings.get(3), listings.get(4)]).toEqual([small, undefined, large]);
+    listings.drop(4);
+    expect(listings.get(4)).toBeUndefined();
   });
 
   it('make room for what grows while it is kept', () => {
-    const indexes = new DirIndexes();
+    const listings = new DirListings();
     const more = names(20_000);
-    for (let node = 2; node < 102; node++) indexes.keep(node, new DirIndex());
+    for (let node = 2; node < 102; node++) listings.keep(node, new DirListing());
     for (let node = 2; node < 102; node++) {
-      for (const name of more) indexes.get(node)?.put(name, REG, FROM_UPPER, 1, 0);
+      for (const name of more) listings.get(node)?.put(name, REG, FROM_UPPER, 1, 0);
     }
-    const kept = Array.from({ length: 100 }, (_, i) => indexes.get(i + 2)?.size ?? 0);
+    const kept = Array.from({ length: 100 }, (_, i) => listings.get(i + 2)?.size ?? 0);
     expect(Math.max(...kept)).toBe(20_000);
     expect(kept.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(1_000_000);
   });

@@ -1,5 +1,5 @@
-import type { DirIndex } from '../../../src/overlay/listing/dirListing.js';
+import type { DirListing } from '../../../src/overlay/listing/dirListing.js';
 
-/** The names of an index in the order of their cookies, removed ones too. */
-export const namesOf = (index: DirIndex): string[] =>
-  Array.from({ length: index.positions }, (_, i) => index.nameAt(i));
+/** The names of a directory listing in the order of their cookies, removed ones too. */
+export const namesOf = (merged: DirListing): string[] =>
+  Array.from({ length: merged.positions }, (_, i) => merged.nameAt(i));

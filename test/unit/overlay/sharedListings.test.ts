@@ -1,7 +1,7 @@
 /** Listings of lowers that mounts share, and what each mount puts over them. */
 import { describe, expect, it } from 'vitest';
 import type { Layer } from '../../../src/layer/layer.js';
-import { DirIndex, DirIndexes, FROM_UPPER } from '../../../src/overlay/listing/dirListing.js';
+import { DirListing, DirListings, FROM_UPPER } from '../../../src/overlay/listing/dirListing.js';
 import {
   type Listing,
   Listings,
@@ -22,21 +22,21 @@ function listingOf(shared: SharedListings, key: string, names: readonly string[]
   return listing;
 }
 
-const shown = (index: DirIndex): string[] =>
-  namesOf(index).filter((name) => index.slot(name) !== undefined);
+const shown = (merged: DirListing): string[] =>
+  namesOf(merged).filter((name) => merged.slot(name) !== undefined);
 
-describe('an index over a shared listing', () => {
+describe('a directory listing over a shared listing', () => {
   it.each([1, 2, 3, 4, 5, 6])(
-    'is what an index of its own is, whatever is put, copied up and removed (seed %i)',
+    'is what a directory listing of its own is, whatever is put, copied up and removed (seed %i)',
     (seed) => {
       const random = new Random(seed);
       const names = Array.from({ length: 40 }, (_, i) => `n${i}\xff`);
       const below = names.filter(() => random.chance(60));
       const listing = listingOf(new Listings().join([layer(1)], ''), 'k', below);
       const before = [...listing.entries.names()].map((name) => [name, listing.entries.slot(name)]);
-      const index = new DirIndex(listing);
-      const other = new DirIndex(listing);
-      const alone = new DirIndex();
+      const merged = new DirListing(listing);
+      const other = new DirListing(listing);
+      const alone = new DirListing();
       below.forEach((name, i) => {
         alone.put(name, REG, 1, i + 1, 0);
       });
@@ -45,30 +45,30 @@ describe('an index over a shared listing', () => {
         const ino = 1000 + step;
         const what = random.below(4);
         const type = random.chance(50) ? DIR : REG;
-        for (const each of [index, alone]) {
+        for (const each of [merged, alone]) {
           if (what === 0) each.put(name, type, FROM_UPPER, ino, 1);
           else if (what === 1) each.remove(name);
           else if (what === 2) each.copiedUp(name, ino, 2);
           else each.put(name, REG, FROM_UPPER, -1, 0);
         }
-        expect(index.size).toBe(alone.size);
+        expect(merged.size).toBe(alone.size);
         for (const each of names) {
-          const [a, b] = [index.slot(each), alone.slot(each)];
+          const [a, b] = [merged.slot(each), alone.slot(each)];
           expect(a === undefined, each).toBe(b === undefined);
           if (a === undefined || b === undefined) continue;
-          const all = (i: DirIndex, s: number): unknown[] => [
+          const all = (i: DirListing, s: number): unknown[] => [
             ...[i.type(s), i.source(s), i.last(s), i.inoLo(s), i.inoHi(s), i.inoKnown(s)],
           ];
-          expect(all(index, a)).toEqual(all(alone, b));
+          expect(all(merged, a)).toEqual(all(alone, b));
         }
       }
-      expect(shown(index)).toEqual(shown(alone));
-      expect([...index.names()].toSorted()).toEqual([...alone.names()].toSorted());
-      shown(index).forEach((name) => {
-        const at = (each: DirIndex): number => each.cookie(namesOf(each).indexOf(name));
-        expect(at(index)).toBe(at(alone));
+      expect(shown(merged)).toEqual(shown(alone));
+      expect([...merged.names()].toSorted()).toEqual([...alone.names()].toSorted());
+      shown(merged).forEach((name) => {
+        const at = (each: DirListing): number => each.cookie(namesOf(each).indexOf(name));
+        expect(at(merged)).toBe(at(alone));
       });
-      // Nothing of it has reached the listing, or another index over that.
+      // Nothing of it has reached the listing, or another merged over that.
       expect(shown(other).toSorted()).toEqual(below.toSorted());
       expect(
         [...listing.entries.names()].map((name) => [name, listing.entries.slot(name)]),
@@ -101,13 +101,13 @@ describe('listings', () => {
     expect(all.join([layer(1)], '').get('k')).toBeUndefined();
   });
 
-  it('go with the last index of them when no other mount may ask, else stay', () => {
+  it('go with the last merged of them when no other mount may ask, else stay', () => {
     const all = new Listings();
     const one = all.join([layer(1)], '');
     const use = (key: string): void => {
-      const indexes = new DirIndexes();
-      indexes.keep(5, new DirIndex(listingOf(one, key, ['a'])));
-      indexes.drop(5);
+      const listings = new DirListings();
+      listings.keep(5, new DirListing(listingOf(one, key, ['a'])));
+      listings.drop(5);
     };
     use('alone');
     expect(all.size).toBe(0);

@@ -4,7 +4,7 @@ import { IN, OUT } from '../sys/memory.js';
 import { IN_HEADER, OUT_HEADER } from '../protocol/layout.js';
 import type { RequestCaller } from './caller.js';
 
-export interface Session {
+export interface Served {
   readonly ov: Overlay;
   /** Who sent the request being served. */
   readonly caller: RequestCaller;
@@ -44,7 +44,7 @@ export const BODY = IN + IN_HEADER.size;
 export const REPLY = OUT + OUT_HEADER.size;
 
 /** A word of the request's struct. */
-export const word = (s: Session, offset: number): number => s.ov.sys.u32[(BODY + offset) >> 2];
+export const word = (s: Served, offset: number): number => s.ov.sys.u32[(BODY + offset) >> 2];
 
 /** The NUL-terminated name `offset` bytes into the request's body. */
-export const nameAt = (s: Session, offset: number): string => s.ov.sys.cstring(BODY + offset);
+export const nameAt = (s: Served, offset: number): string => s.ov.sys.cstring(BODY + offset);
