@@ -36,8 +36,8 @@
       'target_name': 'stratafs',
       'type': 'executable',
       'sources': ['<!@(ls native/launcher*.cc)'],
-      # Engines call the launcher with a PATH of their own, on which node need not be.
-      'defines': ['STRATAFS_NODE="<!(node -p process.execPath)"'],
+      # The node that builds it also runs it, but for a package (packaging/), which is for others.
+      'defines': ['STRATAFS_NODE="<!(node -p "process.env.STRATAFS_PACKAGE ? \'\' : process.execPath")"'],
       'cflags': ['-Wall', '-Wextra', '-Wshadow', '-fvisibility=hidden', '-O2'],
       'cflags!': ['-O3', '-Wno-unused-parameter'],
       'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti'],

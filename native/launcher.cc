@@ -49,6 +49,27 @@ std::string installRoot() {
   return root;
 }
 
+namespace {
+
+// The programs to try as node, best first. Engines call the launcher with a PATH of their own, on
+// which node need not be.
+std::vector<std::string> nodePrograms() {
+  const char* chosen = getenv("STRATAFS_NODE");
+  if (chosen != nullptr && *chosen != '\0') return {chosen};
+  const std::string root = installRoot();
+  // A Debian package can bring a node of its own (packaging/deb.js).
+  std::vector<std::string> programs = {root + "/runtime/node"};
+  // Built from source: the node that built it. Nothing in a package.
+  if (*STRATAFS_NODE != '\0') programs.emplace_back(STRATAFS_NODE);
+  // PREFIX/lib/node_modules/...: installed with `npm install --global` by PREFIX/bin/node.
+  const size_t global = root.find("/lib/node_modules/");
+  if (global != std::string::npos) programs.push_back(root.substr(0, global) + "/bin/node");
+  programs.insert(programs.end(), {"node", "/usr/local/bin/node", "/usr/bin/node"});
+  return programs;
+}
+
+}  // namespace
+
 int execNode(const std::string& script, const std::vector<std::string>& args, char* const env[]) {
   const std::string path = installRoot() + "/" + script;
   if (access(path.c_str(), R_OK) != 0) {
@@ -65,16 +86,12 @@ int execNode(const std::string& script, const std::vector<std::string>& args, ch
   for (const std::string& arg : args)
     argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
-  const char* chosen = getenv("STRATAFS_NODE");
-  if (chosen != nullptr && *chosen != '\0') {
-    execvpe(chosen, argv.data(), env);
-    return errno;
+  int error = ENOENT;
+  for (const std::string& program : nodePrograms()) {
+    execvpe(program.c_str(), argv.data(), env);
+    if (errno != ENOENT && errno != ENOTDIR) error = errno;
   }
-#ifdef STRATAFS_NODE
-  execve(STRATAFS_NODE, argv.data(), env);
-#endif
-  execvpe("node", argv.data(), env);
-  return errno;
+  return error;
 }
 
 namespace {

@@ -1,7 +1,7 @@
 /** Programs that the demonstration starts: the mount command, and shells inside the mount. */
 import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { UserError } from '../base/errno.js';
+import { nativeFile } from '../sys/installed.js';
 
 /** What a program printed, and how long it took from start to end in milliseconds. */
 export interface Ran {
@@ -11,9 +11,7 @@ export interface Ran {
 }
 
 /** The command as a user has it; STRATAFS_BIN names another one. */
-export const STRATAFS =
-  process.env['STRATAFS_BIN'] ??
-  fileURLToPath(new URL('../../build/Release/stratafs', import.meta.url));
+export const STRATAFS = process.env['STRATAFS_BIN'] ?? nativeFile('stratafs');
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 

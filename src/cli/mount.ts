@@ -1,9 +1,9 @@
 /** The commands about mounts: everything that is no command of the store. */
 import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { serveForeground } from '../host/foreground.js';
 import { type Command, parseCommand } from '../options/commandLine.js';
 import { planMount } from '../options/plan.js';
+import { nativeFile } from '../sys/installed.js';
 import { euid, workingDirectory } from '../wire/sockets.js';
 import { runBench } from './bench.js';
 import { diffText } from './diff.js';
@@ -11,8 +11,6 @@ import { printBytes } from './frame/output.js';
 import { helpText, versionText } from './help.js';
 import { mountsText } from './mounts.js';
 import { statsText } from './stats.js';
-
-const LAUNCHER = fileURLToPath(new URL('../../build/Release/stratafs', import.meta.url));
 
 /** Writes latin1 text as its bytes. */
 const print = (text: string): void => {
@@ -22,7 +20,7 @@ const print = (text: string): void => {
 /** What the launcher does by itself, for those who run this file directly. */
 function launch(args: readonly string[]): number {
   const texts = args.map((arg) => Buffer.from(arg, 'latin1').toString('utf8'));
-  return spawnSync(LAUNCHER, texts, { stdio: 'inherit' }).status ?? 1;
+  return spawnSync(nativeFile('stratafs'), texts, { stdio: 'inherit' }).status ?? 1;
 }
 
 const utf8 = (text: string): string => Buffer.from(text, 'utf8').toString('latin1');

@@ -4,15 +4,14 @@
  */
 import { execFile } from 'node:child_process';
 import { resolve as resolvePath } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { toLatin1 } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
+import { nativeFile } from '../sys/installed.js';
 import { realpath } from '../sys/paths.js';
 import type { MountStats } from '../wire/stats.js';
 import { liveMounts, mountStats, type Served } from './ask.js';
 
-const LAUNCHER = fileURLToPath(new URL('../../build/Release/stratafs', import.meta.url));
 const run = promisify(execFile);
 /** A diff of a few million changes. */
 const MAX_OUTPUT = 1 << 30;
@@ -88,7 +87,7 @@ function optionList(options: MountOptions): string {
 /** Runs the launcher; rejects with the sentence it prints. */
 async function stratafs(args: readonly string[]): Promise<string> {
   try {
-    return (await run(LAUNCHER, args, { maxBuffer: MAX_OUTPUT })).stdout;
+    return (await run(nativeFile('stratafs'), args, { maxBuffer: MAX_OUTPUT })).stdout;
   } catch (error) {
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr) : '';
     const message = said.trim().replace(/^stratafs: /, '');

@@ -20,21 +20,23 @@ type Program = (
   __dirname: string,
 ) => void;
 
-/** There is a bundle, and not an older one than the modules. */
+/** There is a bundle, and not an older one than the modules, which a package has not. */
 function usable(file: string): boolean {
   const bundle = fs.statSync(file, { throwIfNoEntry: false });
-  const cache = fs.statSync(`${file}.cache`, { throwIfNoEntry: false });
-  const modules = fs.statSync(__filename);
-  return bundle !== undefined && cache !== undefined && bundle.mtimeMs >= modules.mtimeMs;
+  if (!fs.existsSync(`${__dirname}/hostMain.js`)) return true;
+  return bundle !== undefined && bundle.mtimeMs >= fs.statSync(__filename).mtimeMs;
 }
 
 function load(file: string): Program {
   const source = fs.readFileSync(file, 'latin1');
-  const cache = fs.readFileSync(`${file}.cache`);
-  const own = source.endsWith(cache.latin1Slice(0, ID));
+  // A package has it for few versions of V8, and for its own architecture only.
+  const cacheFile = `${file}.${process.versions.v8}.cache`;
+  const found = fs.existsSync(cacheFile);
+  const cache = found ? fs.readFileSync(cacheFile) : Buffer.alloc(0);
+  const own = found && source.endsWith(cache.latin1Slice(0, ID));
   const script = new Script(source, {
     filename: file,
-    // What V8 cannot use, as it is another version's, it leaves alone.
+    // What V8 cannot use it leaves alone.
     ...(own ? { cachedData: cache.subarray(ID) } : {}),
   });
   return script.runInThisContext() as Program;

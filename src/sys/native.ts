@@ -11,7 +11,7 @@
  * - `at` is a byte offset into `memory`, the thread's shared memory; results land there.
  */
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { nativeFile } from './installed.js';
 
 export interface Native {
   /** This thread's shared memory: request (IN), reply (OUT) and scratch regions, see memory.ts. */
@@ -300,6 +300,5 @@ export const NEXT_ENDED = -1000;
 
 /** Loads the addon; each thread gets an instance, with a memory of its own. */
 export function loadNative(): Native {
-  const path = fileURLToPath(new URL('../../build/Release/stratafs_native.node', import.meta.url));
-  return createRequire(import.meta.url)(path) as Native;
+  return createRequire(import.meta.url)(nativeFile('stratafs_native.node')) as Native;
 }

@@ -93,7 +93,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the start of 
   it('does without a cache that is of something else', async () => {
     const root = install();
     for (const name of BUNDLES) {
-      const file = join(root, 'dist/host', `${name}.cache`);
+      const file = join(root, 'dist/host', `${name}.${process.versions.v8}.cache`);
       const cache = readFileSync(file);
       // Another version of V8 wrote it; and one of another bundle.
       if (name === 'host.bundle') cache.fill(0xa5, 36, 48);
@@ -107,7 +107,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the start of 
     const script = `
       const { readFileSync } = require('node:fs');
       const source = readFileSync(process.argv[1], 'latin1');
-      const cache = readFileSync(process.argv[1] + '.cache');
+      const cache = readFileSync(process.argv[1] + '.' + process.versions.v8 + '.cache');
       const options = { filename: process.argv[1], cachedData: cache.subarray(32) };
       const { cachedDataRejected } = new (require('node:vm').Script)(source, options);
       console.log(cachedDataRejected, source.endsWith(cache.latin1Slice(0, 32)));`;
