@@ -28,15 +28,19 @@ function finish(hash: number): number {
 }
 
 /**
- * The readdir cookie of a name: 53 bits, above the cookies of "." and "..". 53 bits so that a
- * cookie is an exact JavaScript number; two names of one directory collide with 200,000 entries
- * once in half a million directories, and overlay/order.ts resolves that by the names' order.
+ * The readdir cookie of a name: 31 bits, above the cookies of "." and "..". 31 bits because a 32-bit
+ * program without large-file support gets EOVERFLOW from readdir(3) and telldir(3) for more. Names of
+ * one directory that share a hash are told apart by overlay/listing/order.ts; numbers above the
+ * largest hash are left for them.
  */
 export function cookieOf(name: string): number {
-  const hi = hash32(name, 0x5bd1e995) >>> 11;
-  return hi * 0x1_0000_0000 + hash32(name, 0) + FIRST_COOKIE;
+  return (hash32(name, 0) % HASHES) + FIRST_COOKIE;
 }
 
 export const COOKIE_DOT = 1;
 export const COOKIE_DOTDOT = 2;
 export const FIRST_COOKIE = 3;
+const MAX_COOKIE = 0x7fff_ffff;
+/** How many names that share the largest hashes have room above them. */
+const ROOM = 1 << 24;
+const HASHES = MAX_COOKIE - ROOM;

@@ -61,6 +61,14 @@ describe.skipIf(!has(MOUNT_NEEDS))('a merged listing', () => {
       expect(dotdot?.ino).toBe((await client.must('lstat', '.'))[7]);
     }));
 
+  test('has cookies that the off_t of a 32-bit program holds', () =>
+    withFixture('readdir', SMALL, async (client) => {
+      await client.must('opendir', 0, 'd');
+      const listed = await rest(client, 0);
+      expect(listed).toHaveLength(ALL.length);
+      expect(listed.filter(({ cookie }) => Number(cookie) >= 2 ** 31)).toEqual([]);
+    }));
+
   test('goes on where a cookie points, also in another stream', () =>
     withFixture('readdir', SMALL, async (client) => {
       await client.must('opendir', 0, 'd');

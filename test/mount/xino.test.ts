@@ -1,4 +1,7 @@
-/** Inode numbers of unions over several file systems: unique, lasting, and the kernel's. */
+/**
+ * Inode numbers of unions over several file systems: unique, lasting, below 2^53, and the kernel's where
+ * all file systems have numbers of 32 bits.
+ */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -101,6 +104,14 @@ const linked = (path: string): string[] => {
   return [`${top}/three`, `${top}/two`];
 };
 
+/** Numbers that programs with doubles tell apart. */
+function expectExact(seen: Manifest): void {
+  for (const [path, fields] of seen) {
+    const ino = Number(fields.get('ino') ?? 0);
+    if (ino >= 2 ** 53) expect([path, ino]).toBe('below 2^53');
+  }
+}
+
 const STACKS: readonly (readonly [upper: string | undefined, lowers: readonly string[]])[] = [
   ['ext4', ['ext4', 'ext4']],
   ['ext4', ['xfs']],
@@ -119,19 +130,19 @@ describe.skipIf(
     const lowers = await lowersOn(kinds);
     const stack =
       upper === undefined ? { lowers } : await withUpper(await images.mount(upper), lowers);
-    const kernel = await see('kernel', stack, 'on');
+    const narrow = [upper ?? 'ext4', ...kinds].every((kind) => kind === 'ext4');
+    const reference = await see(narrow ? 'kernel' : 'stratafs', stack, 'on');
     for (const xino of ['on', 'auto', 'off']) {
       const ours = await see('stratafs', stack, xino);
-      expect([xino, ...differences(ours, kernel, others)]).toEqual([xino]);
+      expect([xino, ...differences(ours, reference, others)]).toEqual([xino]);
       expectUnique(ours);
+      expectExact(ours);
     }
     // Constant over a copy-up, the next mount, and the change of drivers.
     const copied = await see('stratafs', stack, 'on', true);
-    expect(differences(copied, kernel, others)).toEqual([]);
-    for (const driver of ['stratafs', 'kernel'] as const)
-      expect([driver, ...differences(await see(driver, stack, 'on'), copied, others)]).toEqual([
-        driver,
-      ]);
+    expect(differences(copied, reference, others)).toEqual([]);
+    expect(differences(await see('stratafs', stack, 'on'), copied, others)).toEqual([]);
+    if (narrow) expect(differences(await see('kernel', stack, 'on'), copied, others)).toEqual([]);
   });
 
   test('numbers that leave no bits free stay unique and lasting', async () => {

@@ -31,6 +31,8 @@ export class DirListing {
   /** A name was put that the lowers do not have. */
   #more = false;
   #order: Order | undefined;
+  /** The order before a name was put: the next one keeps its cookies. */
+  #before: Order | undefined;
   /** Entries it had when room was made for it; it may have twice as many before more is made. */
   counted = 1;
 
@@ -105,7 +107,10 @@ export class DirListing {
       if (below && this.#gone?.delete(name) !== true) this.#covered++;
       if (!below) this.#more = true;
       // The order knows what is put by its slot, which may be another name's now.
-      if (!below || this.#own?.reuses === true) this.#order = undefined;
+      if (!below || this.#own?.reuses === true) {
+        this.#before = this.#order ?? this.#before;
+        this.#order = undefined;
+      }
     }
     this.#own ??= new Entries();
     this.#own.put(name, type, source, last, inoLo, inoHi);
@@ -158,7 +163,9 @@ export class DirListing {
   }
 
   #ordered(): Order {
-    return (this.#order ??= this.#sort());
+    this.#order ??= this.#sort();
+    this.#before = undefined;
+    return this.#order;
   }
 
   readonly nameOf = (slot: number): string => this.#of(slot).name(this.#at(slot));
@@ -171,6 +178,7 @@ export class DirListing {
     return below.order().with(
       more.map((slot) => slot + this.#own0),
       this.nameOf,
+      this.#before,
     );
   }
 }

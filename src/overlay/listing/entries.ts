@@ -52,6 +52,8 @@ export class Entries {
   /** Slots of removed names. */
   #free: number[] | undefined;
   #order: Order | undefined;
+  /** The order before a name was added: the next one keeps its cookies. */
+  #before: Order | undefined;
 
   get size(): number {
     return this.#size;
@@ -158,6 +160,7 @@ export class Entries {
     this.#setName(slot, name);
     this.#link(slot, hash32(name, SEED));
     this.#size++;
+    this.#before = this.#order ?? this.#before;
     this.#order = undefined;
     return slot;
   }
@@ -205,7 +208,9 @@ export class Entries {
 
   /** Slots by the cookies of their names; some may have been removed. */
   order(): Order {
-    return (this.#order ??= Order.of(this.all(), (slot) => this.name(slot)));
+    this.#order ??= Order.of(this.all(), (slot) => this.name(slot), this.#before);
+    this.#before = undefined;
+    return this.#order;
   }
 
   /** Slots in use. */

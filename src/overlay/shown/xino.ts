@@ -1,13 +1,22 @@
 /**
- * Inode numbers of layers that lie on several file systems: the number of the file system in the
- * high bits (`xino` of kernel overlayfs: ovl_map_dev_ino, ovl_get_layers), so that the union's are
- * unique below its one st_dev, and equal to the kernel's under `xino=on`.
+ * Inode numbers of layers that lie on several file systems. The number of the file system stands in
+ * high bits (`xino` of kernel overlayfs: ovl_map_dev_ino, ovl_get_layers), so that the union's numbers
+ * are unique below its one st_dev.
+ *
+ * - All layers on file systems of 32-bit numbers: the numbers are those of the kernel's `xino=on`.
+ * - Else the kernel uses the highest of 64 bits. Here they are the highest of 53 bits: programs that
+ *   keep inode numbers as doubles (npm's tar, fs-extra) take numbers above 2^53 for each other.
  */
 import { display } from '../../base/bytes.js';
 import type { Layer } from '../../layer/layer.js';
 import { HANDLE_MAX } from '../../layer/origin.js';
 import { log } from '../../sys/log.js';
 import { SMALL, type Sys } from '../../sys/sys.js';
+
+/** A double has 53 bits of an integer: 21 of them are in the upper half of a number. */
+const EXACT_HI_BITS = 21;
+/** The `bits` of a union whose layers all have numbers of 32 bits. */
+const NARROW = 32;
 
 /** FILEID_INO32_GEN: generic_encode_ino32_fh gives it, with 8 bytes; XFS has its own, which may look so. */
 const INO32_TYPE = 1;
@@ -39,9 +48,9 @@ export function openXino(sys: Sys, parts: XinoParts): Xino | undefined {
   }
   if (numbers.size < 2) return undefined;
   const highest = upper ? numbers.size - 1 : numbers.size;
-  // Of numbers with 32 bits the whole upper half is free; else no more is taken than is needed.
+  // Numbers of 32 bits leave the upper half free; of others no more is taken than is needed.
   const narrow = [...layers, ...dataLayers].every((layer) => hasNarrowNumbers(sys, layer));
-  const bits = narrow ? 32 : Math.floor(Math.log2(highest)) + 2;
+  const bits = narrow ? NARROW : Math.floor(Math.log2(highest)) + 2;
   const path = (id: number): string => layers.find((layer) => layer.id === id)?.path ?? '';
   return new Xino(bits, byLayer, (id) => {
     if (parts.warns)
@@ -68,7 +77,7 @@ export class Xino {
 
   constructor(bits: number, byLayer: ReadonlyMap<number, number>, tooBig: (layer: number) => void) {
     this.#bits = bits;
-    this.#shift = 32 - bits;
+    this.#shift = Math.max(EXACT_HI_BITS - bits, 0);
     this.#byLayer = byLayer;
     this.#tooBig = tooBig;
   }
@@ -92,7 +101,7 @@ export class Xino {
     const fsid = this.#byLayer.get(layer) ?? 0;
     const shift = this.#shift;
     // The lowest bit is left to numbers that do not fit, so the file system's starts one higher.
-    if (this.#bits === 32) return hi === 0 ? (fsid << 1) >>> 0 : this.#fold(layer, fsid, hi);
+    if (this.#bits === NARROW) return hi === 0 ? (fsid << 1) >>> 0 : this.#fold(layer, fsid, hi);
     return hi >>> shift === 0 ? (hi | (fsid << (shift + 1))) >>> 0 : this.#fold(layer, fsid, hi);
   }
 
@@ -103,9 +112,10 @@ export class Xino {
   #fold(layer: number, fsid: number, hi: number): number {
     if (!this.#warned) this.#tooBig(layer);
     this.#warned = true;
-    if (this.#shift === 0) return (1 | mix(hi, fsid)) >>> 0;
-    const reserved = (1 << this.#shift) >>> 0;
-    return (reserved | (mix(hi, fsid) & (reserved - 1))) >>> 0;
+    // The bit that no number with free bits has.
+    const reserved = this.#bits === NARROW ? 1 : 1 << this.#shift;
+    const free = this.#bits === NARROW ? ((1 << EXACT_HI_BITS) - 1) & ~1 : reserved - 1;
+    return reserved | (mix(hi, fsid) & free);
   }
 }
 

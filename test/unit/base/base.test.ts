@@ -57,9 +57,9 @@ describe('hashes', () => {
     `);
     expect([cookieOf('a'), cookieOf('etc'), cookieOf('\xff\x80')]).toMatchInlineSnapshot(`
       [
-        5426854574793208,
-        6475539173159545,
-        4142491235613981,
+        187539960,
+        1965372026,
+        1737850142,
       ]
     `);
   });
@@ -70,24 +70,25 @@ describe('hashes', () => {
     expect(new Set(EVERY_BYTE.map((c) => hash32(c, 1))).size).toBe(255);
   });
 
-  it('makes cookies that are exact numbers, above those of "." and ".."', () => {
+  it('makes cookies of 31 bits, above those of "." and ".."', () => {
     expect(COOKIE_DOT).toBeLessThan(COOKIE_DOTDOT);
     expect(COOKIE_DOTDOT).toBeLessThan(FIRST_COOKIE);
     for (let i = 0; i < 10_000; i++) {
       const cookie = cookieOf(`name${i}`);
       expect(cookie).toBeGreaterThanOrEqual(FIRST_COOKIE);
-      expect(Number.isSafeInteger(cookie)).toBe(true);
+      expect(cookie).toBeLessThan(2 ** 31 - 2 ** 23);
     }
   });
 
-  it('spreads names: no two of 200,000 share a cookie, no bucket of 1,024 is much fuller', () => {
+  it('spreads names: few of 200,000 share a cookie, no bucket of 1,024 is much fuller', () => {
     const cookies = new Set<number>();
     const buckets = new Uint32Array(1024);
     for (let i = 0; i < 200_000; i++) {
       cookies.add(cookieOf(`file-${i}.txt`));
       buckets[hash32(`file-${i}.txt`, 1) & 1023]++;
     }
-    expect(cookies.size).toBe(200_000);
+    // By chance 9.4 of them do.
+    expect(cookies.size).toBeGreaterThan(200_000 - 40);
     expect(Math.max(...buckets)).toBeLessThan(300); // 195 on average
   });
 });

@@ -269,3 +269,42 @@ describe('the listings of a mount', () => {
     expect(kept.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(1_000_000);
   });
 });
+
+describe('a directory of a million names', () => {
+  const COUNT = 1_000_000;
+  const name = (i: number): string => `file-${i}.txt`;
+
+  it('has cookies of 31 bits, one each, which stay while names come and go and in the next mount', () => {
+    const base = new Listing(() => undefined);
+    for (let i = 0; i < COUNT; i++) base.entries.put(name(i), REG, 1, 1, i, 0);
+    const merged = new DirListing(base);
+    const cookies = new Map<string, number>();
+    for (let i = 0; i < merged.positions; i++) {
+      const cookie = merged.cookie(i);
+      if (i > 0 && cookie <= merged.cookie(i - 1)) expect(cookie).toBe('above the one before');
+      cookies.set(merged.nameAt(i), cookie);
+    }
+    expect(cookies.size).toBe(COUNT);
+    expect(merged.cookie(COUNT - 1)).toBeLessThan(2 ** 31);
+    for (let i = 0; i < 2000; i++) {
+      merged.put(`new-${i}`, REG, FROM_UPPER, i, 0);
+      merged.remove(name(i * 7));
+    }
+    expect(changed(merged, cookies)).toEqual([]);
+
+    const own = new DirListing();
+    for (let i = COUNT - 1; i >= 0; i--) own.put(name(i), REG, FROM_UPPER, i, 0);
+    expect(changed(own, cookies)).toEqual([]);
+    for (let i = 0; i < 2000; i++) own.put(`new-${i}`, REG, FROM_UPPER, i, 0);
+    expect(changed(own, cookies)).toEqual([]);
+  });
+});
+
+function changed(listing: DirListing, cookies: ReadonlyMap<string, number>): string[] {
+  const found: string[] = [];
+  for (let i = 0; i < listing.positions; i++) {
+    const before = cookies.get(listing.nameAt(i));
+    if (before !== undefined && before !== listing.cookie(i)) found.push(listing.nameAt(i));
+  }
+  return found;
+}

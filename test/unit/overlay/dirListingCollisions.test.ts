@@ -1,6 +1,7 @@
-/** Names with equal hashes, which real names have once in half a million directories: forced here. */
+/** Names with equal hashes: a million real names have some hundreds of them. */
 import { describe, expect, it, vi } from 'vitest';
 import { DirListing } from '../../../src/overlay/listing/dirListing.js';
+import { Listing } from '../../../src/overlay/listing/shared.js';
 import { namesOf } from './namesOf.js';
 
 vi.mock(import('../../../src/base/hash.js'), async (original) => ({
@@ -49,6 +50,41 @@ describe('equal hashes', () => {
     merged.remove('bb');
     namesOf(merged).forEach((name, i) => {
       expect(merged.cookie(i)).toBe(before.get(name));
+    });
+  });
+
+  it('keep their cookies while names are added and removed under a reader', () => {
+    const merged = listingWith(['b', 'd', 'bb']);
+    const before = new Map(namesOf(merged).map((name, i) => [name, merged.cookie(i)]));
+    for (const name of ['a', 'c', 'e', 'aa', 'cc']) merged.put(name, 8, 0, 1, 0);
+    const names = namesOf(merged);
+    expect(names.toSorted()).toEqual(['a', 'aa', 'b', 'bb', 'c', 'cc', 'd', 'e']);
+    names.forEach((name, i) => {
+      if (before.has(name)) expect([name, merged.cookie(i)]).toEqual([name, before.get(name)]);
+      if (i > 0) expect(merged.cookie(i)).toBeGreaterThan(merged.cookie(i - 1));
+    });
+    // Whoever had the hash goes, another name comes, the order is built anew.
+    const now = new Map(names.map((name, i) => [name, merged.cookie(i)]));
+    merged.remove('b');
+    merged.put('f', 8, 0, 1, 0);
+    namesOf(merged).forEach((name, i) => {
+      if (name !== 'f') expect([name, merged.cookie(i)]).toEqual([name, now.get(name)]);
+    });
+  });
+
+  it('over a listing of the lowers leave the cookies of those alone', () => {
+    const base = new Listing(() => undefined);
+    for (const name of ['b', 'd']) base.entries.put(name, 8, 1, 1, 1, 0);
+    const merged = new DirListing(base);
+    const before = new Map(namesOf(merged).map((name, i) => [name, merged.cookie(i)]));
+    for (const name of ['a', 'c', 'aa']) merged.put(name, 8, 0, 1, 0);
+    const cookies = new Map(namesOf(merged).map((name, i) => [name, merged.cookie(i)]));
+    expect(cookies.size).toBe(5);
+    expect(new Set(cookies.values()).size).toBe(5);
+    for (const [name, cookie] of before) expect(cookies.get(name)).toBe(cookie);
+    merged.put('0', 8, 0, 1, 0);
+    namesOf(merged).forEach((name, i) => {
+      if (name !== '0') expect(merged.cookie(i)).toBe(cookies.get(name));
     });
   });
 });
