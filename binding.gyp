@@ -15,6 +15,7 @@
         'native/requests.cc',
         'native/session_io.cc',
         'native/session_pool.cc',
+        'native/sync_tree.cc',
         'native/sys_data.cc',
         'native/sys_names.cc',
         'native/sys_xattr.cc',

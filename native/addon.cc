@@ -3,6 +3,7 @@
 #include "layout.h"
 #include "napi_headers.h"
 #include "peer.h"
+#include "sync_tree.h"
 #include "sys.h"
 #include "thread.h"
 
@@ -284,6 +285,7 @@ napi_value init(napi_env env, napi_value exports) {
   defineSystemCalls(env, exports, thread);
   defineSession(env, exports, thread);
   defineHost(env, exports);
+  defineSyncTree(env, exports);
   defineRest(env, exports, thread);
   return exports;
 }

@@ -156,6 +156,12 @@ export interface Native {
   /** _exit(2): ends the process without waiting for threads that sit in a system call. */
   exitNow(code: number): never;
 
+  /**
+   * fsync(2) of every regular file and directory beneath the directory `fd` and of itself, off this
+   * thread and several at a time; `fd` stays open until it is done. 0 or the first -errno.
+   */
+  syncTree(fd: number): Promise<number>;
+
   // --- the session -------------------------------------------------------------------------
   /** Adds a /dev/fuse descriptor (set O_NONBLOCK here) to this thread's loop; returns its slot. */
   attach(fd: number): number;

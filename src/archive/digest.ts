@@ -1,0 +1,57 @@
+/** Counts and digests bytes on their way. */
+import { createHash, type Hash } from 'node:crypto';
+import { UserError } from '../base/errno.js';
+import { asBuffer } from './compress.js';
+import type { Digest, Source } from './types.js';
+
+export class Meter {
+  size = 0;
+  readonly #hash: Hash = createHash('sha256');
+
+  add(bytes: Uint8Array): void {
+    this.size += bytes.length;
+    this.#hash.update(bytes);
+  }
+
+  /** Once, at the end. */
+  digest(): Digest {
+    return `sha256:${this.#hash.digest('hex')}`;
+  }
+}
+
+/** The same bytes, measured; not more than `most`, and none after an abort. */
+export async function* measured(
+  source: Source,
+  meter: Meter,
+  most: number | undefined,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer, void> {
+  for await (const bytes of source) {
+    signal?.throwIfAborted();
+    meter.add(bytes);
+    if (most !== undefined && meter.size > most) throw wrongSize(`more than ${most}`, most);
+    yield asBuffer(bytes);
+  }
+  signal?.throwIfAborted();
+}
+
+export const wrongSize = (found: string, expected: number): UserError =>
+  new UserError(
+    `the archive is refused: it has ${found} bytes, and ${expected} were announced for it`,
+  );
+
+/** Only sha256 can be expected; anything else is said before there is work. */
+export function checkDigestForm(expected: Digest | undefined): void {
+  if (expected !== undefined && !/^sha256:[0-9a-f]{64}$/.test(expected)) {
+    throw new UserError(
+      `the digest ${JSON.stringify(expected)} is none of sha256, the one checked here`,
+    );
+  }
+}
+
+export function checkDigest(what: string, found: Digest, expected: Digest | undefined): void {
+  if (expected === undefined || found === expected) return;
+  throw new UserError(
+    `the archive is refused: its ${what} is ${found}, and ${expected} was expected`,
+  );
+}
