@@ -2,18 +2,15 @@
 import { E } from '../base/errno.js';
 import { isDir, S_IFMT } from '../base/mode.js';
 import { isPrivate, TRUSTED } from '../layer/xattrs.js';
-import { STATX } from '../protocol/layout.js';
 import {
-  AT_EMPTY_PATH,
   AT_FDCWD,
   O_DIRECTORY,
   O_NOFOLLOW,
   O_PATH,
   O_RDONLY,
   RESOLVE_LAYER,
-  STATX_BASIC_STATS,
 } from '../sys/constants.js';
-import { STAT_A, type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
+import { type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 import type { Described } from './attributes.js';
 import { failed } from './attributes.js';
 import { steps } from './names.js';
@@ -74,20 +71,19 @@ export class Implied {
   }
 
   #described(fd: number, path: string): Described | 'other' {
-    const { native, u32 } = this.#sys;
-    const found = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_A);
+    const { probe } = this.#sys.stats;
+    const found = this.#sys.statFd(fd, probe);
     if (found < 0) throw failed('look at a lower layer for', { name: path }, found);
-    const mode = this.#sys.statMode(STAT_A);
+    const { mode, uid, gid, mtime, mtimeNsec } = probe;
     if (!isDir(mode)) return 'other';
-    const w = STAT_A >> 2;
     return {
       name: path,
       type: 'dir',
       mode: mode & ~S_IFMT,
-      uid: u32[w + STATX.uid / 4],
-      gid: u32[w + STATX.gid / 4],
-      mtime: u32[w + STATX.mtime / 4] + (u32[w + STATX.mtime / 4 + 1] | 0) * 0x1_0000_0000,
-      mtimeNs: u32[w + STATX.mtime / 4 + 2],
+      uid,
+      gid,
+      mtime,
+      mtimeNs: mtimeNsec,
       xattrs: this.#xattrs(fd, path),
     };
   }

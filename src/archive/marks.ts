@@ -15,14 +15,8 @@ import {
   makeXWhiteout,
   refusesDevices,
 } from '../layer/whiteout.js';
-import {
-  AT_SYMLINK_NOFOLLOW,
-  O_DIRECTORY,
-  O_PATH,
-  RESOLVE_LAYER,
-  STATX_BASIC_STATS,
-} from '../sys/constants.js';
-import { STAT_B, type Sys, XATTR } from '../sys/sys.js';
+import { O_DIRECTORY, O_PATH, RESOLVE_LAYER } from '../sys/constants.js';
+import { type Sys, XATTR } from '../sys/sys.js';
 import { refused, shown } from './limits.js';
 import { removeAt, removeBelow } from './remove.js';
 import type { OpenDir, Tree } from './tree.js';
@@ -102,13 +96,13 @@ export class OverlayMarks implements Marks {
   }
 
   #look(dir: number, name: string): 'nothing' | 'whiteout' | 'dir' | 'other' {
-    const { native } = this.#sys;
-    const found = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+    const { probe } = this.#sys.stats;
+    const found = this.#sys.statName(dir, name, probe);
     if (found === -E.ENOENT) return 'nothing';
     if (found < 0) throw fail(name, found);
-    if (isDeviceWhiteout(this.#sys, STAT_B)) return 'whiteout';
-    if (this.#files && isXWhiteout(this.#sys, dir, name, STAT_B, this.#prefix)) return 'whiteout';
-    return isDir(this.#sys.statMode(STAT_B)) ? 'dir' : 'other';
+    if (isDeviceWhiteout(probe)) return 'whiteout';
+    if (this.#files && isXWhiteout(this.#sys, dir, name, probe, this.#prefix)) return 'whiteout';
+    return isDir(probe.mode) ? 'dir' : 'other';
   }
 
   #hide(parent: OpenDir, name: string, entry: string): void {

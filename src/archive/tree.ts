@@ -6,18 +6,8 @@
 import { E, errnoText, UserError } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { DEFAULT_ACL } from '../layer/xattrs.js';
-import { STATX } from '../protocol/layout.js';
-import {
-  AT_EMPTY_PATH,
-  AT_SYMLINK_NOFOLLOW,
-  O_DIRECTORY,
-  O_NOFOLLOW,
-  O_RDONLY,
-  RESOLVE_LAYER,
-  STATX_BASIC_STATS,
-  STATX_TYPE,
-} from '../sys/constants.js';
-import { STAT_A, type Sys, XATTR } from '../sys/sys.js';
+import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, RESOLVE_LAYER, STATX_TYPE } from '../sys/constants.js';
+import { type Sys, XATTR } from '../sys/sys.js';
 import { shown } from './limits.js';
 import { split, steps } from './names.js';
 
@@ -107,10 +97,10 @@ export class Tree {
   /** Undefined: nothing is there. */
   isDir(dir: number, name: string): boolean | undefined {
     const { sys } = this;
-    const found = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, STAT_A);
+    const found = sys.statName(dir, name, sys.stats.probe, STATX_TYPE);
     if (found === -E.ENOENT) return undefined;
     if (found < 0) throw wayError(name, found);
-    return isDir(sys.statMode(STAT_A));
+    return isDir(sys.stats.probe.mode);
   }
 
   /** An entry describes the directory at `path` anew: what was saved of it is old. */
@@ -153,9 +143,10 @@ export class Tree {
     const { sys } = this;
     const fd = sys.open(above.fd, name, OPEN_DIR, 0, RESOLVE_LAYER);
     if (fd !== -E.EACCES) return fd;
-    const found = sys.native.statx(above.fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+    const { probe } = sys.stats;
+    const found = sys.statName(above.fd, name, probe);
     if (found < 0) return found;
-    const mode = sys.statMode(STAT_A) & 0o7777;
+    const mode = probe.mode & 0o7777;
     const widened = sys.native.fchmodat(above.fd, name, mode | RWX);
     if (widened < 0) return widened;
     const opened = sys.open(above.fd, name, OPEN_DIR, 0, RESOLVE_LAYER);
@@ -167,17 +158,17 @@ export class Tree {
 
   #hold(path: string, fd: number): OpenDir {
     const { sys } = this;
-    const { native, u32 } = sys;
-    const found = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_A);
+    const { native } = sys;
+    const { probe } = sys.stats;
+    const found = sys.statFd(fd, probe);
     if (found < 0) {
       native.close(fd);
       throw wayError(path, found);
     }
-    const now = sys.statMode(STAT_A) & 0o7777;
+    const now = probe.mode & 0o7777;
     const mode = this.#closedModes.get(path) ?? now;
     this.#closedModes.delete(path);
-    const w = (STAT_A + STATX.mtime) >> 2;
-    const [mtime, mtimeNs] = [u32[w] + (u32[w + 1] | 0) * 0x1_0000_0000, u32[w + 2]];
+    const { mtime, mtimeNsec: mtimeNs } = probe;
     const closed = (mode & RWX) !== RWX;
     if (closed && now === mode) native.fchmodat(fd, '', mode | RWX);
     const acl = sys.xattr(fd, '', DEFAULT_ACL);

@@ -2,14 +2,8 @@
 import { toLatin1 } from '../base/bytes.js';
 import { isDir } from '../base/mode.js';
 import { dirMarks, isDeviceWhiteout } from '../layer/whiteout.js';
-import {
-  AT_EMPTY_PATH,
-  AT_FDCWD,
-  O_NOFOLLOW,
-  O_PATH,
-  STATX_BASIC_STATS,
-} from '../sys/constants.js';
-import { STAT_A, type Sys } from '../sys/sys.js';
+import { AT_FDCWD, O_NOFOLLOW, O_PATH } from '../sys/constants.js';
+import type { Sys } from '../sys/sys.js';
 import type { NamedLayer } from './demoLayers.js';
 
 type Found = 'absent' | 'whiteout' | 'opaque' | 'directory' | 'other';
@@ -65,9 +59,10 @@ function look(sys: Sys, path: string): Found {
   const fd = sys.native.openat2(AT_FDCWD, toLatin1(path), O_PATH | O_NOFOLLOW, 0, 0);
   if (fd < 0) return 'absent';
   try {
-    sys.native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_A);
-    if (isDeviceWhiteout(sys, STAT_A)) return 'whiteout';
-    if (!isDir(sys.statMode(STAT_A))) return 'other';
+    const { probe } = sys.stats;
+    sys.statFd(fd, probe);
+    if (isDeviceWhiteout(probe)) return 'whiteout';
+    if (!isDir(probe.mode)) return 'other';
     const marks = dirMarks(sys, fd, '', true);
     return typeof marks === 'object' && marks.opaque ? 'opaque' : 'directory';
   } finally {

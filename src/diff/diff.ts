@@ -9,18 +9,15 @@ import { readEntries } from '../layer/directory.js';
 import { type DirMarks, dirMarks, isDeviceWhiteout, isXWhiteout } from '../layer/whiteout.js';
 import { TRUSTED, USER } from '../layer/xattrs.js';
 import { ROOT } from '../protocol/flags.js';
-import { STATX } from '../protocol/layout.js';
 import {
-  AT_EMPTY_PATH,
   AT_FDCWD,
-  AT_SYMLINK_NOFOLLOW,
   O_DIRECTORY,
   O_NOFOLLOW,
   O_PATH,
   RESOLVE_LAYER,
-  STATX_BASIC_STATS,
+  STATX_TYPE,
 } from '../sys/constants.js';
-import { STAT_A, STAT_B, Sys } from '../sys/sys.js';
+import { Sys } from '../sys/sys.js';
 import { FdCache } from '../overlay/data/fdCache.js';
 import { Found } from '../overlay/hit.js';
 import { nodeOfHit, resolve } from '../overlay/lookup/lookup.js';
@@ -111,14 +108,14 @@ class Differ {
   }
 
   #entry(dir: number, below: number, path: string, entry: Entry, xwhiteouts: boolean): Change[] {
-    const { native } = this.#sys;
+    const { probe } = this.#sys.stats;
     const full = `${path}/${entry.name}`;
-    const code = native.statx(dir, entry.name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+    const code = this.#sys.statName(dir, entry.name, probe);
     if (code === -E.ENOENT) return [];
     if (code < 0) throw new UserError(`cannot examine ${display(full)}: ${errnoText(code)}`);
     const hidden =
-      isDeviceWhiteout(this.#sys, STAT_A) ||
-      ((xwhiteouts || this.#xwhiteouts) && isXWhiteout(this.#sys, dir, entry.name, STAT_A));
+      isDeviceWhiteout(probe) ||
+      ((xwhiteouts || this.#xwhiteouts) && isXWhiteout(this.#sys, dir, entry.name, probe));
     if (hidden) {
       const hides = this.#below ? this.#lower(below, entry.name) !== 0 : true;
       return hides ? [{ kind: 'D', path: full }] : [];
@@ -158,7 +155,7 @@ class Differ {
       throw new UserError(`cannot read the lowers of ${display(path)}`);
     const gone: Change[] = [];
     for (const name of index.names()) {
-      const there = this.#sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, 1, STAT_B);
+      const there = this.#sys.statName(dir, name, this.#sys.stats.probe, STATX_TYPE);
       if (there === -E.ENOENT) gone.push({ kind: 'D', path: `${path}/${name}` });
     }
     return gone;
@@ -181,10 +178,10 @@ class Differ {
   #differs(dir: number, lower: number): boolean {
     const ov = this.#below;
     if (!ov || lower === 0) return ov !== undefined;
-    const { native, u32 } = this.#sys;
-    if (native.statx(dir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_A) < 0) return true;
-    if (ov.stat(lower, STAT_B) < 0) return true;
-    const words = [STATX.uid, STATX.gid, STATX.mode, STATX.mtime, STATX.mtime + 4, STATX.mtime + 8];
-    return words.some((w) => u32[(STAT_A + w) >> 2] !== u32[(STAT_B + w) >> 2]);
+    const { attrs, probe } = this.#sys.stats;
+    if (ov.stat(lower, attrs) < 0 || this.#sys.statFd(dir, probe) < 0) return true;
+    const owner = attrs.uid !== probe.uid || attrs.gid !== probe.gid;
+    const time = attrs.mtime !== probe.mtime || attrs.mtimeNsec !== probe.mtimeNsec;
+    return owner || time || attrs.mode !== probe.mode;
   }
 }

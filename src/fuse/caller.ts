@@ -7,10 +7,10 @@ import type { Asker } from '../overlay/access/attr.js';
 import type { Caller } from '../overlay/change/newObject.js';
 import { NO_ID } from '../overlay/shown/ids.js';
 import type { Overlay } from '../overlay/overlay.js';
-import { IN_HEADER, STATX } from '../protocol/layout.js';
+import { IN_HEADER } from '../protocol/layout.js';
 import { AT_FDCWD, O_RDONLY, STATX_INO } from '../sys/constants.js';
 import { IN } from '../sys/memory.js';
-import { STAT_C, type Sys, XATTR, XATTR_MAX } from '../sys/sys.js';
+import { type Sys, XATTR, XATTR_MAX } from '../sys/sys.js';
 import { CAP_FSETID, CAP_SYS_ADMIN, hasCapability } from '../sys/userns.js';
 
 const SIGKILL_BIT = 8n;
@@ -124,6 +124,7 @@ const lastOf = (status: string, name: string): string =>
 /** The number of a process's user namespace; 0 when it cannot be told. */
 function userNamespace(sys: Sys, process: string): number {
   const path = `/proc/${process}/ns/user`;
-  const code = sys.native.statx(AT_FDCWD, path, 0, STATX_INO, STAT_C);
-  return code < 0 ? 0 : sys.u64(STAT_C + STATX.ino);
+  const { probe } = sys.stats;
+  const code = sys.native.statx(AT_FDCWD, path, 0, STATX_INO, probe.at);
+  return code < 0 ? 0 : probe.ino;
 }

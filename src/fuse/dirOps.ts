@@ -7,7 +7,6 @@ import { nodeOfHit, parentOf, resolve } from '../overlay/lookup/lookup.js';
 import { dirListingOf } from '../overlay/lookup/readdir.js';
 import { DIRENT, DIRENTPLUS, ENTRY_OUT, READ_IN } from '../protocol/layout.js';
 import { MAX_IO } from '../sys/memory.js';
-import { STAT_A } from '../sys/sys.js';
 import { encodeEntry } from './encode.js';
 import { BODY, REPLY, type Served, word } from './served.js';
 
@@ -83,20 +82,22 @@ function addDot(
 function addPlus(s: Served, parent: number, name: string, cookie: number, at: number): boolean {
   const { ov } = s;
   let node = ov.table.byName(parent, name);
+  let stat = ov.sys.stats.reply;
   if (node !== 0) {
-    if (ov.stat(node, STAT_A) < 0) return false;
+    if (ov.stat(node, stat) < 0) return false;
   } else {
     // An entry that cannot be looked up is still an entry: whoever stats it gets the error.
     if (resolve(ov, parent, name) < 0) return addUnknown(s, parent, name, cookie, at);
     if (ov.hit.found === Found.None || ov.hit.found === Found.UpperWhiteout) return false;
     node = nodeOfHit(ov, parent, name);
-    if (ov.complete(node, STAT_A) < 0) {
+    stat = ov.hit.stat;
+    if (ov.complete(node, stat) < 0) {
       ov.table.release(node, ov.dropped);
       return addUnknown(s, parent, name, cookie, at);
     }
   }
   ov.table.remember(node);
-  encodeEntry(ov, node, STAT_A, at);
+  encodeEntry(ov, node, stat, at);
   const type = dtype(ov.table.mode(node));
   const { table } = ov;
   const dirent = at + DIRENTPLUS.dirent;

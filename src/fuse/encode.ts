@@ -5,6 +5,7 @@ import { shownNlink } from '../overlay/access/attr.js';
 import { isForeign } from '../overlay/lookup/foreign.js';
 import { NO_ID } from '../overlay/shown/ids.js';
 import { ATTR, ATTR_OUT, ENTRY_OUT, STATX, STATX_OUT } from '../protocol/layout.js';
+import type { Stat } from '../sys/stat.js';
 
 /** Seconds that names and attributes stay valid: practically for ever, since nothing changes behind the mount's back. */
 const FOREVER = 0x7fff_ffff;
@@ -18,10 +19,10 @@ const validity = (ov: Overlay): number => (ov.live ? BRIEFLY : FOREVER);
 const attrValidity = (ov: Overlay, node: number): number =>
   ov.table.has(node, F_ASK) ? 0 : validity(ov);
 
-/** fuse_attr at `out` of `node`, whose statx is at `stat`. */
-function encodeAttr(ov: Overlay, node: number, stat: number, out: number): void {
+/** fuse_attr at `out` of `node`. */
+function encodeAttr(ov: Overlay, node: number, stat: Stat, out: number): void {
   const { u32 } = ov.sys;
-  const s = stat >> 2;
+  const s = stat.at >> 2;
   const o = out >> 2;
   u32[o + ATTR.ino / 4] = ov.table.inoLo(node);
   u32[o + ATTR.ino / 4 + 1] = ov.table.inoHi(node);
@@ -29,18 +30,18 @@ function encodeAttr(ov: Overlay, node: number, stat: number, out: number): void 
   copyTime(u32, s + STATX.atime / 4, o + ATTR.atime / 4, o + ATTR.atimensec / 4);
   copyTime(u32, s + STATX.mtime / 4, o + ATTR.mtime / 4, o + ATTR.mtimensec / 4);
   copyTime(u32, s + STATX.ctime / 4, o + ATTR.ctime / 4, o + ATTR.ctimensec / 4);
-  u32[o + ATTR.mode / 4] = ov.sys.statMode(stat);
+  u32[o + ATTR.mode / 4] = stat.mode;
   u32[o + ATTR.nlink / 4] = shownNlink(ov, node, stat);
-  u32[o + ATTR.uid / 4] = u32[s + STATX.uid / 4];
-  u32[o + ATTR.gid / 4] = u32[s + STATX.gid / 4];
+  u32[o + ATTR.uid / 4] = stat.uid;
+  u32[o + ATTR.gid / 4] = stat.gid;
   if (ov.translates) translateOwner(ov, node, stat, o + ATTR.uid / 4, o + ATTR.gid / 4);
-  u32[o + ATTR.rdev / 4] = encodeDev(u32[s + STATX.rdev_major / 4], u32[s + STATX.rdev_minor / 4]);
-  u32[o + ATTR.blksize / 4] = u32[s + STATX.blksize / 4];
+  u32[o + ATTR.rdev / 4] = encodeDev(stat.rdevMajor, stat.rdevMinor);
+  u32[o + ATTR.blksize / 4] = stat.blksize;
   u32[o + ATTR.flags / 4] = 0;
 }
 
 /** Replaces the IDs on disk, at two words of a reply, by those a client sees. */
-function translateOwner(ov: Overlay, node: number, stat: number, uid: number, gid: number): void {
+function translateOwner(ov: Overlay, node: number, stat: Stat, uid: number, gid: number): void {
   const { ids, overflow, sys } = ov;
   const { u32 } = sys;
   if (overflow && isForeign(ov, node, stat)) {
@@ -66,7 +67,7 @@ export const devMajor = (dev: number): number => (dev >>> 8) & 0xfff;
 export const devMinor = (dev: number): number => (dev & 0xff) | ((dev >>> 12) & 0xfff00);
 
 /** fuse_attr_out at `out`; returns its size. */
-export function encodeAttrOut(ov: Overlay, node: number, stat: number, out: number): number {
+export function encodeAttrOut(ov: Overlay, node: number, stat: Stat, out: number): number {
   const { u32 } = ov.sys;
   const o = out >> 2;
   u32[o] = attrValidity(ov, node);
@@ -78,7 +79,7 @@ export function encodeAttrOut(ov: Overlay, node: number, stat: number, out: numb
 }
 
 /** fuse_entry_out at `out`; returns its size. */
-export function encodeEntry(ov: Overlay, node: number, stat: number, out: number): number {
+export function encodeEntry(ov: Overlay, node: number, stat: Stat, out: number): number {
   const { u32 } = ov.sys;
   const o = out >> 2;
   u32[o] = node;
@@ -108,12 +109,12 @@ function fillValidity(u32: Uint32Array, o: number, entry: number, attr: number):
 }
 
 /** fuse_statx_out at `out`: fuse_statx is struct statx up to dev_minor, the rest is spare. */
-export function encodeStatxOut(ov: Overlay, node: number, stat: number, out: number): number {
+export function encodeStatxOut(ov: Overlay, node: number, stat: Stat, out: number): number {
   const { u32, u8 } = ov.sys;
   u32.fill(0, out >> 2, (out + STATX_OUT.size) >> 2);
   u32[out >> 2] = attrValidity(ov, node);
   const body = out + STATX_OUT.stat;
-  u8.copyWithin(body, stat, stat + STATX.dev_minor + 4);
+  u8.copyWithin(body, stat.at, stat.at + STATX.dev_minor + 4);
   const o = body >> 2;
   u32[o + STATX.ino / 4] = ov.table.inoLo(node);
   u32[o + STATX.ino / 4 + 1] = ov.table.inoHi(node);

@@ -10,7 +10,7 @@ import { nodeOfHit, resolve } from '../overlay/lookup/lookup.js';
 import { rmdir, unlink } from '../overlay/change/remove.js';
 import { rename } from '../overlay/change/rename.js';
 import { LINK_IN, MKDIR_IN, MKNOD_IN, RENAME2_IN, RENAME_IN } from '../protocol/layout.js';
-import { STAT_A } from '../sys/sys.js';
+import type { Stat } from '../sys/stat.js';
 import { devMajor, devMinor, encodeEntry, encodeNegative } from './encode.js';
 import { nameAt, REPLY, type Served, word } from './served.js';
 
@@ -21,8 +21,9 @@ export function onLookup(s: Served, parent: number): number {
   if (name === '.' || name === '..') return -E.EINVAL;
   const known = ov.live ? 0 : ov.table.byName(parent, name);
   if (known !== 0) {
-    const code = ov.stat(known, STAT_A);
-    return code < 0 ? code : entry(s, known);
+    const { reply } = ov.sys.stats;
+    const code = ov.stat(known, reply);
+    return code < 0 ? code : entry(s, known, reply);
   }
   const code = resolve(ov, parent, name);
   if (code < 0) return code;
@@ -31,16 +32,16 @@ export function onLookup(s: Served, parent: number): number {
     return encodeNegative(ov, REPLY);
   }
   const node = ov.live ? renew(ov, parent, name) : nodeOfHit(ov, parent, name);
-  const complete = ov.complete(node, STAT_A);
-  if (complete >= 0) return entry(s, node);
+  const complete = ov.complete(node, ov.hit.stat);
+  if (complete >= 0) return entry(s, node, ov.hit.stat);
   ov.table.release(node, ov.dropped);
   return complete;
 }
 
-/** The reply that gives the kernel one more lookup of `node`, whose statx is at STAT_A. */
-function entry(s: Served, node: number): number {
+/** The reply that gives the kernel one more lookup of `node`. */
+function entry(s: Served, node: number, stat: Stat): number {
   s.ov.table.remember(node);
-  return encodeEntry(s.ov, node, STAT_A, REPLY);
+  return encodeEntry(s.ov, node, stat, REPLY);
 }
 
 /** Creates and answers with the entry. */
@@ -54,8 +55,9 @@ function made(
   device: Pick<Creation, 'major' | 'minor'> = {},
 ): number {
   const caller = s.caller.creator(umask);
-  const node = create(s.ov, { parent, name, mode, caller, make, ...device });
-  return node < 0 ? node : entry(s, node);
+  const { reply } = s.ov.sys.stats;
+  const node = create(s.ov, { parent, name, mode, caller, make, ...device }, reply);
+  return node < 0 ? node : entry(s, node, reply);
 }
 
 export function onMknod(s: Served, parent: number): number {
@@ -72,8 +74,10 @@ export function onMknod(s: Served, parent: number): number {
 /** A 0:0 device: an overlay that has its upper here covers a name (ovl_mknod refuses it). */
 function whiteout(s: Served, parent: number, mode: number): number {
   const caller = s.caller.creator(word(s, MKNOD_IN.umask));
-  const node = createWhiteout(s.ov, parent, nameAt(s, MKNOD_IN.size), mode, caller);
-  return node < 0 ? node : entry(s, node);
+  const { reply } = s.ov.sys.stats;
+  const name = nameAt(s, MKNOD_IN.size);
+  const node = createWhiteout(s.ov, { parent, name, mode, caller }, reply);
+  return node < 0 ? node : entry(s, node, reply);
 }
 
 export function onMkdir(s: Served, parent: number): number {
@@ -116,6 +120,7 @@ export function onLink(s: Served, parent: number): number {
   const old = word(s, LINK_IN.oldnodeid);
   if (!s.ov.table.exists(old)) return -E.ESTALE;
   const node = s.ov.table.current(old);
-  const code = link(s.ov, node, parent, nameAt(s, LINK_IN.size));
-  return code < 0 ? code : entry(s, node);
+  const { reply } = s.ov.sys.stats;
+  const code = link(s.ov, node, parent, nameAt(s, LINK_IN.size), reply);
+  return code < 0 ? code : entry(s, node, reply);
 }

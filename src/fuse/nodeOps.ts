@@ -33,22 +33,24 @@ import {
   STATX_BTIME,
 } from '../sys/constants.js';
 import { IN, MAX_IO } from '../sys/memory.js';
-import { SMALL, STAT_A, XATTR_MAX } from '../sys/sys.js';
+import { SMALL, XATTR_MAX } from '../sys/sys.js';
 import { encodeAttrOut, encodeStatxOut } from './encode.js';
 import { BODY, nameAt, REPLY, type Served, word } from './served.js';
 import { tidyLater } from './tidy.js';
 
 function attrs(s: Served, node: number): number {
-  const code = s.ov.stat(node, STAT_A);
-  return code < 0 ? code : encodeAttrOut(s.ov, node, STAT_A, REPLY);
+  const { reply } = s.ov.sys.stats;
+  const code = s.ov.stat(node, reply);
+  return code < 0 ? code : encodeAttrOut(s.ov, node, reply, REPLY);
 }
 
 export const onGetattr = attrs;
 
 export function onStatx(s: Served, node: number): number {
   const mask = (word(s, STATX_IN.sx_mask) | STATX_BASIC_STATS) & (STATX_BASIC_STATS | STATX_BTIME);
-  const code = s.ov.stat(node, STAT_A, mask);
-  return code < 0 ? code : encodeStatxOut(s.ov, node, STAT_A, REPLY);
+  const { reply } = s.ov.sys.stats;
+  const code = s.ov.stat(node, reply, mask);
+  return code < 0 ? code : encodeStatxOut(s.ov, node, reply, REPLY);
 }
 
 export function onSetattr(s: Served, node: number): number {

@@ -19,7 +19,6 @@ import {
 } from '../protocol/layout.js';
 import { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, RESOLVE_LAYER } from '../sys/constants.js';
 import { IN } from '../sys/memory.js';
-import { STAT_A } from '../sys/sys.js';
 import { encodeEntry } from './encode.js';
 import { nameAt, REPLY, type Served, word } from './served.js';
 
@@ -63,10 +62,10 @@ function opened(s: Served, id: number, at: number): number {
   return OPEN_OUT.size;
 }
 
-/** The reply to CREATE and TMPFILE: the entry of a new node (statx at STAT_A), then the open file. */
+/** The reply to CREATE and TMPFILE: the entry of a new node, whose attributes are in `reply`, then the open file. */
 function made(s: Served, node: number, id: number): number {
   s.ov.table.remember(node);
-  const size = encodeEntry(s.ov, node, STAT_A, REPLY);
+  const size = encodeEntry(s.ov, node, s.ov.sys.stats.reply, REPLY);
   return size + opened(s, id, REPLY + size);
 }
 
@@ -79,7 +78,7 @@ export function onCreate(s: Served, parent: number): number {
   const mode = (word(s, CREATE_IN.mode) & 0o7777) | S_IFREG;
   const caller = s.caller.creator(word(s, CREATE_IN.umask));
   const make: Make = (dir, at, masked) => sys.native.mknodat(dir, at, masked, 0, 0);
-  const node = create(ov, { parent, name, mode, caller, make });
+  const node = create(ov, { parent, name, mode, caller, make }, sys.stats.reply);
   if (node < 0) return node;
   const id = openNew(ov, backings, node, flags);
   if (id >= 0) return made(s, node, id);
@@ -92,6 +91,7 @@ export function onCreate(s: Served, parent: number): number {
 export function onTmpfile(s: Served, parent: number): number {
   const { ov } = s;
   const { native, u32 } = ov.sys;
+  const { reply } = ov.sys.stats;
   const caller = s.caller.creator(word(s, CREATE_IN.umask));
   const make: Make = (dir, name, mode) => {
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
@@ -100,7 +100,7 @@ export function onTmpfile(s: Served, parent: number): number {
   };
   const mode = (word(s, CREATE_IN.mode) & 0o7777) | S_IFREG;
   const flags = word(s, CREATE_IN.flags);
-  const node = createTmpfile(ov, parent, mode, caller, make);
+  const node = createTmpfile(ov, { parent, name: '', mode, caller, make }, reply);
   if (node < 0) return node;
   if (ov.backings) {
     const id = openNew(ov, ov.backings, node, flags);
@@ -109,7 +109,7 @@ export function onTmpfile(s: Served, parent: number): number {
     return id;
   }
   ov.table.remember(node);
-  const size = encodeEntry(ov, node, STAT_A, REPLY);
+  const size = encodeEntry(ov, node, reply, REPLY);
   u32.fill(0, (REPLY + size) >> 2, (REPLY + size + OPEN_OUT.size) >> 2);
   u32[(REPLY + size + OPEN_OUT.open_flags) >> 2] = Fopen.KEEP_CACHE;
   return ENTRY_OUT.size + OPEN_OUT.size;

@@ -1,14 +1,8 @@
 /** Reads the raw entries of one directory of one layer. */
 import { E } from '../base/errno.js';
 import { DT_UNKNOWN, dtype } from '../base/mode.js';
-import {
-  AT_SYMLINK_NOFOLLOW,
-  O_DIRECTORY,
-  O_RDONLY,
-  RESOLVE_LAYER,
-  STATX_TYPE,
-} from '../sys/constants.js';
-import { DENTS, DENTS_SIZE, STAT_C, type Sys } from '../sys/sys.js';
+import { O_DIRECTORY, O_RDONLY, RESOLVE_LAYER, STATX_TYPE } from '../sys/constants.js';
+import { DENTS, DENTS_SIZE, type Sys } from '../sys/sys.js';
 
 /** linux_dirent64: u64 ino, i64 off, u16 reclen, u8 type, name. */
 const D_RECLEN = 16;
@@ -49,15 +43,16 @@ export function readEntries(
 /** 1 to go on, 0 when the visitor has enough, -errno when a type cannot be told. */
 function visitBlock(sys: Sys, dirfd: number, bytes: number, visit: EntryVisitor): number {
   const { u8, u16, u32 } = sys;
+  const { probe } = sys.stats;
   for (let at = DENTS; at < DENTS + bytes; at += u16[(at + D_RECLEN) >> 1]) {
     const name = sys.cstring(at + D_NAME);
     if (name === '.' || name === '..') continue;
     let type = u8[at + D_TYPE];
     if (type === DT_UNKNOWN) {
-      const known = sys.native.statx(dirfd, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, STAT_C);
+      const known = sys.statName(dirfd, name, probe, STATX_TYPE);
       if (known === -E.ENOENT || known === -E.ESTALE) continue; // removed meanwhile: no entry any more
       if (known < 0) return known;
-      type = dtype(sys.statMode(STAT_C));
+      type = dtype(probe.mode);
     }
     if (visit(name, type, u32[at >> 2], u32[(at >> 2) + 1]) === false) return 0;
   }

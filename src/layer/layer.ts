@@ -8,9 +8,7 @@
 import { display } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
-import { STATX } from '../protocol/layout.js';
 import {
-  AT_EMPTY_PATH,
   AT_FDCWD,
   BTRFS_IOC_FS_INFO,
   FS_IOC_GETFSUUID,
@@ -21,18 +19,12 @@ import {
   O_PATH,
   O_RDONLY,
   OPEN_TREE_CLONE,
-  STATX_BASIC_STATS,
 } from '../sys/constants.js';
-import { SMALL, STAT_A, type Sys } from '../sys/sys.js';
+import type { Stat } from '../sys/stat.js';
+import { SMALL, type Sys } from '../sys/sys.js';
 
 /** struct btrfs_ioctl_fs_info_args, 1024 bytes: u64 max_id, u64 num_devices, u8 fsid[16]. */
 const BTRFS_FSID = 16;
-
-const W_INO = STATX.ino >> 2;
-/** Seconds, two words; then the nanoseconds. */
-const W_CTIME = STATX.ctime >> 2;
-/** Major and minor. */
-const W_DEV = STATX.dev_major >> 2;
 
 export interface Layer {
   /** Names the layer in the inode table; never a position. Above 0. */
@@ -61,14 +53,14 @@ export interface Layer {
 export function openLayer(sys: Sys, path: string, id: number, writable: boolean): Layer {
   const root = openRoot(sys, path, writable);
   try {
-    const found = sys.native.statx(root, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_A);
+    const { probe } = sys.stats;
+    const found = sys.statFd(root, probe);
     if (found < 0) throw refused(path, found);
-    if (!isDir(sys.statMode(STAT_A))) {
+    if (!isDir(probe.mode)) {
       throw new UserError(`layer ${display(path)} is not a directory; give a directory`);
     }
-    const w = (STAT_A >> 2) + W_INO;
-    const ino = { inoLo: sys.u32[w], inoHi: sys.u32[w + 1] };
-    const stat = { dev: sys.statDev(STAT_A), ...ino, stamp: stampOf(sys, STAT_A) };
+    const { dev, inoLo, inoHi } = probe;
+    const stat = { dev, inoLo, inoHi, stamp: stampOf(probe) };
     const anchor = sys.open(root, '.', O_RDONLY | O_DIRECTORY, 0, 0);
     if (anchor < 0) throw refused(path, anchor);
     const { uuid, volumes } = fsUuid(sys, anchor);
@@ -81,18 +73,16 @@ export function openLayer(sys: Sys, path: string, id: number, writable: boolean)
 }
 
 /**
- * A hash of what tells one state of a directory from the next, of its statx at `at`: upper half of the
+ * A hash of what tells one state of a directory from the next, upper half of the
  * inode number, device and time of change. Of one file system and one time no two numbers with the same
  * lower half share it; others do once in 2^32.
  */
-export function stampOf(sys: Sys, at: number): number {
-  const { u32 } = sys;
-  const w = at >> 2;
-  let h = u32[w + W_INO + 1];
-  h = mix(h, u32[w + W_DEV] ^ Math.imul(u32[w + W_DEV + 1], 0x9e37_79b1));
-  h = mix(h, u32[w + W_CTIME]);
-  h = mix(h, u32[w + W_CTIME + 1]);
-  return mix(h, u32[w + W_CTIME + 2]) >>> 0;
+export function stampOf(stat: Stat): number {
+  let h = stat.inoHi;
+  h = mix(h, stat.devMajor ^ Math.imul(stat.devMinor, 0x9e37_79b1));
+  h = mix(h, stat.ctimeLo);
+  h = mix(h, stat.ctimeHi);
+  return mix(h, stat.ctimeNsec) >>> 0;
 }
 
 /** One round of murmur3. */

@@ -2,8 +2,9 @@
  * The `origin` xattr: the file handle of the lower object an upper one was copied up from. It keeps
  * st_ino constant over copy-up and remount, under either driver (struct ovl_fb, fs/overlayfs/overlayfs.h).
  */
-import { AT_EMPTY_PATH, O_PATH, STATX_BASIC_STATS } from '../sys/constants.js';
-import { SMALL, STAT_C, type Sys, XATTR } from '../sys/sys.js';
+import { O_PATH } from '../sys/constants.js';
+import type { Stat } from '../sys/stat.js';
+import { SMALL, type Sys, XATTR } from '../sys/sys.js';
 import type { Layer } from './layer.js';
 
 const MAGIC = 0xfb;
@@ -77,22 +78,21 @@ export function originLayers(layers: readonly Layer[]): readonly Layer[] {
 }
 
 /**
- * Finds the object behind an origin value: its statx lands at STAT_C. Returns the id of a layer on
+ * Finds the object behind an origin value, and fills `stat`. Returns the id of a layer on
  * its file system, or 0 when there is none to be used: the value is empty or foreign, its layer is
  * not among `layers` (of originLayers), or the file is gone.
  */
-export function findOrigin(sys: Sys, layers: readonly Layer[], value: string): number {
+export function findOrigin(sys: Sys, layers: readonly Layer[], value: string, stat: Stat): number {
   if (value.length <= HEADER || value.charCodeAt(1) !== MAGIC) return 0;
   if ((value.charCodeAt(3) & FLAG_BIG_ENDIAN) !== 0) return 0;
   const uuid = value.slice(UUID_AT, HEADER);
   const layer = layers.find((each) => each.uuid === uuid);
-  if (!layer || !statHandle(sys, layer, value)) return 0;
-  const dev = sys.statDev(STAT_C);
-  return layers.find((each) => each.dev === dev)?.id ?? layer.id;
+  if (!layer || !statHandle(sys, layer, value, stat)) return 0;
+  return layers.find((each) => each.dev === stat.dev)?.id ?? layer.id;
 }
 
-/** True when the object behind a file handle in `layer` can be reached; its statx is then at STAT_C. */
-export function statHandle(sys: Sys, layer: Layer, value: string): boolean {
+/** True when the object behind a file handle in `layer` can be reached; it then fills `stat`. */
+export function statHandle(sys: Sys, layer: Layer, value: string, stat: Stat): boolean {
   const { native, u32 } = sys;
   u32[SMALL >> 2] = value.length - HEADER;
   u32[(SMALL >> 2) + 1] = value.charCodeAt(4);
@@ -100,7 +100,7 @@ export function statHandle(sys: Sys, layer: Layer, value: string): boolean {
   const fd = native.openByHandleAt(layer.anchor, SMALL, O_PATH);
   // ESTALE: the lower file is gone. EPERM: no CAP_DAC_READ_SEARCH. Both mean: no origin known.
   if (fd < 0) return false;
-  const found = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C);
+  const found = sys.statFd(fd, stat);
   native.close(fd);
   return found >= 0;
 }

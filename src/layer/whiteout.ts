@@ -15,9 +15,9 @@
  */
 import { E } from '../base/errno.js';
 import { isChr, isReg, S_IFCHR, S_IFREG } from '../base/mode.js';
-import { STATX } from '../protocol/layout.js';
-import { AT_SYMLINK_NOFOLLOW, STATX_TYPE } from '../sys/constants.js';
-import { STAT_C, type Sys, XATTR, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
+import { STATX_TYPE } from '../sys/constants.js';
+import type { Stat } from '../sys/stat.js';
+import { type Sys, XATTR, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 import { markSpaces, noXattr, NESTED_WHITEOUT, TRUSTED } from './xattrs.js';
 
 const WH_PREFIX = '.wh.';
@@ -48,26 +48,26 @@ const PLAIN: DirMarks = {
 };
 const OPAQUE: DirMarks = { ...PLAIN, opaque: true };
 
-/** True when the statx at `at` shows a 0:0 device. */
-export function isDeviceWhiteout(sys: Sys, at: number): boolean {
-  return isChr(sys.statMode(at)) && sys.statIsZeroDev(at);
-}
+/** True for a 0:0 character device. */
+export const isDeviceWhiteout = (stat: Stat): boolean =>
+  isChr(stat.mode) && stat.rdevMajor === 0 && stat.rdevMinor === 0;
 
 /** Minor number of a client's whiteout on disk; the major is 0. */
 export const NESTED_MINOR = 1;
 
-/** True when the statx at `at` is that of a device which the mark may make a client's whiteout. */
-export function mayBeNested({ u32 }: Sys, at: number): boolean {
-  const w = at >> 2;
-  return u32[w + STATX.rdev_major / 4] === 0 && u32[w + STATX.rdev_minor / 4] === NESTED_MINOR;
-}
+/** True for a device that the mark may make a client's whiteout. */
+export const mayBeNested = (stat: Stat): boolean =>
+  stat.rdevMajor === 0 && stat.rdevMinor === NESTED_MINOR;
 
-/** Makes the statx at `at` of a character device that is a client's whiteout show 0:0. Returns 0 or -errno. */
-export function showNested(sys: Sys, dirfd: number, name: string, at: number): number {
-  if (!mayBeNested(sys, at)) return 0;
+/**
+ * Makes `stat`, of the character device `dirfd`/`name`, show 0:0 when that is a client's whiteout.
+ * Returns 0 or -errno.
+ */
+export function showNested(sys: Sys, dirfd: number, name: string, stat: Stat): number {
+  if (!mayBeNested(stat)) return 0;
   const marked = sys.native.getxattr(dirfd, name, NESTED_WHITEOUT, 0, 0);
   if (marked < 0) return noXattr(marked) ? 0 : marked;
-  sys.u32[(at + STATX.rdev_minor) >> 2] = 0;
+  stat.rdevMinor = 0;
   return 0;
 }
 
@@ -81,15 +81,15 @@ export function makeNested(sys: Sys, dirfd: number, name: string, mode: number):
   return code;
 }
 
-/** True when the regular file is an xwhiteout; ask only in a directory with that mark. */
+/** True when `dirfd`/`name`, whose attributes are in `stat`, is an xwhiteout; ask only in a directory with that mark. */
 export function isXWhiteout(
   sys: Sys,
   dirfd: number,
   name: string,
-  at: number,
+  stat: Stat,
   prefix: string = TRUSTED,
 ): boolean {
-  if (!isReg(sys.statMode(at)) || sys.u64(at + STATX.size_) !== 0) return false;
+  if (!isReg(stat.mode) || stat.size !== 0) return false;
   const { native } = sys;
   return markSpaces(prefix).some(
     (space) => native.getxattr(dirfd, name, `${space}whiteout`, 0, 0) >= 0,
@@ -103,7 +103,7 @@ export function dotWhiteout(sys: Sys, dirfd: number, name: string): number {
 }
 
 function present(sys: Sys, dirfd: number, path: string): number {
-  const found = sys.native.statx(dirfd, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, STAT_C);
+  const found = sys.statName(dirfd, path, sys.stats.probe, STATX_TYPE);
   if (found === 0) return 1;
   return found === -E.ENOENT ? 0 : found;
 }

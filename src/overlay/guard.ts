@@ -7,7 +7,6 @@
 import { E } from '../base/errno.js';
 import { isDir, isReg } from '../base/mode.js';
 import { noXattr } from '../layer/xattrs.js';
-import { STATX } from '../protocol/layout.js';
 import {
   FS_IOC_GETFLAGS,
   FS_IOC_SETFLAGS,
@@ -16,6 +15,7 @@ import {
   O_RDONLY,
   RESOLVE_LAYER,
 } from '../sys/constants.js';
+import type { Stat } from '../sys/stat.js';
 import { SMALL, type Sys, XATTR } from '../sys/sys.js';
 import { F_GUARDED, F_UNGUARDED, F_UPPER } from './inodes/record.js';
 import type { Overlay } from './overlay.js';
@@ -34,9 +34,9 @@ export const XFLAG_BITS = { append: 0x10, immutable: 0x8 };
 export const COPIED_FLAGS = 0x8 | 0x80;
 const FLAGS_SIZE = 8;
 
-/** False when the statx at `at` says that nothing protects the object. */
-export const mayBeGuarded = (sys: Sys, at: number): boolean =>
-  (sys.u32[(at + STATX.attributes) >> 2] & (ATTR_APPEND | ATTR_IMMUTABLE)) !== 0;
+/** False when the file system says that nothing protects the object. */
+export const mayBeGuarded = ({ attributes }: Stat): boolean =>
+  (attributes & (ATTR_APPEND | ATTR_IMMUTABLE)) !== 0;
 
 /** How a node is protected, or -errno: 0 for nearly all, by a look at the table alone once it is known. */
 export function guardOf(ov: Overlay, node: number): number {

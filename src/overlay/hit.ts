@@ -1,3 +1,5 @@
+import { SPOILS, spoil, type Stat } from '../sys/stat.js';
+
 /** What a lookup of one name in a directory found; one reused record, valid until the next lookup. */
 export const Found = {
   /** Nothing: ENOENT. */
@@ -25,8 +27,10 @@ export interface LowerDir extends LowerFile {
 }
 
 export class Hit {
+  /** The topmost object. */
+  readonly stat: Stat;
   found: Found = Found.None;
-  /** st_mode of the topmost object, whose statx is at STAT_A. */
+  /** st_mode of the topmost object. */
   mode = 0;
   /** Id of the layer that the key is counted in. */
   layer = 0;
@@ -54,7 +58,12 @@ export class Hit {
   /** Upper directory: empty files in it may be whiteouts. */
   xwhiteouts = false;
 
+  constructor(stat: Stat) {
+    this.stat = stat;
+  }
+
   reset(): void {
+    if (SPOILS) spoil(this.stat);
     this.found = Found.None;
     this.mode = 0;
     this.layer = 0;

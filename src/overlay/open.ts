@@ -7,7 +7,7 @@ import { type DirMarks, dirMarks } from '../layer/whiteout.js';
 import { unknownMark } from '../layer/xattrs.js';
 import { ROOT } from '../protocol/flags.js';
 import { AT_FDCWD, O_DIRECTORY, O_PATH } from '../sys/constants.js';
-import { STAT_A, type Sys } from '../sys/sys.js';
+import type { Sys } from '../sys/sys.js';
 import type { FdCache } from './data/fdCache.js';
 import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodes/record.js';
 import { xinoHi } from './lookup/identity.js';
@@ -152,7 +152,8 @@ function addRoot(ov: Overlay, layers: readonly Layer[]): void {
   const first = layers[0];
   table.setIno(ROOT, first.inoLo, xinoHi(ov, first.id, first.inoHi));
   table.setMode(ROOT, S_IFDIR);
-  const code = ov.stat(ROOT, STAT_A);
+  const { attrs } = ov.sys.stats;
+  const code = ov.stat(ROOT, attrs);
   if (code < 0) throw new UserError(`cannot examine ${first.path}: ${errnoText(code)}`);
-  table.setMode(ROOT, ov.sys.statMode(STAT_A));
+  table.setMode(ROOT, attrs.mode);
 }

@@ -10,8 +10,6 @@ import { ROOT } from '../protocol/flags.js';
 import { closeLayer } from '../layer/layer.js';
 import { showNested } from '../layer/whiteout.js';
 import {
-  AT_EMPTY_PATH,
-  AT_SYMLINK_NOFOLLOW,
   O_DIRECTORY,
   O_NOFOLLOW,
   O_NONBLOCK,
@@ -21,9 +19,8 @@ import {
   RESOLVE_LAYER,
   STATX_BASIC_STATS,
 } from '../sys/constants.js';
-import { STATX } from '../protocol/layout.js';
 import { log } from '../sys/log.js';
-import { STAT_C } from '../sys/sys.js';
+import { SPOILS, spoil, type Stat } from '../sys/stat.js';
 import { FdKind } from './data/fdCache.js';
 import {
   F_CAPABLE,
@@ -72,20 +69,18 @@ export class Overlay extends MountState {
 
   /** `fd` when it is the directory that was found at `place`; else -ESTALE. */
   #sameDir(place: number, fd: number): number {
-    const { native, u32 } = this.sys;
-    const code = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C);
+    const { probe } = this.sys.stats;
+    const code = this.sys.statFd(fd, probe);
     const ino = this.lowers.inoOf(place);
-    if (code >= 0 && (ino === 0 || u32[(STAT_C + STATX.ino) >> 2] === ino)) return fd;
+    if (code >= 0 && (ino === 0 || probe.inoLo === ino)) return fd;
     this.fds.drop(this.owner, FdKind.LowerDir, place);
     return code < 0 ? code : -E.ESTALE;
   }
 
-  /** The object of `node` whose statx is at `at` is still the one that was found: 0, or -ESTALE. */
-  #same(node: number, at: number): number {
+  /** The object with these attributes is still the one that was found for `node`: 0, or -ESTALE. */
+  #same(node: number, { inoLo, inoHi }: Stat): number {
     if (this.table.has(node, F_INDEXED)) return 0;
-    const { u32 } = this.sys;
-    const w = (at + STATX.ino) >> 2;
-    return this.table.hasKeyIno(node, u32[w], u32[w + 1]) ? 0 : -E.ESTALE;
+    return this.table.hasKeyIno(node, inoLo, inoHi) ? 0 : -E.ESTALE;
   }
 
   #keepDir(kind: FdKind, id: number, parent: number, name: string): number {
@@ -123,15 +118,15 @@ export class Overlay extends MountState {
   }
 
   /**
-   * Makes the statx at `at` of `dir`/`name`, which is no whiteout of ours, what the object is shown as.
+   * Makes `stat`, of `dir`/`name`, which is no whiteout of ours, what the object is shown as.
    * Returns 0 or -errno.
    */
-  show(layer: number, dir: number, name: string, at: number): number {
-    if (isChr(this.sys.statMode(at))) {
-      const code = showNested(this.sys, dir, name, at);
+  show(layer: number, dir: number, name: string, stat: Stat): number {
+    if (isChr(stat.mode)) {
+      const code = showNested(this.sys, dir, name, stat);
       if (code < 0) return code;
     }
-    return this.overrides ? this.overrides.show(layer, dir, name, at) : 0;
+    return this.overrides ? this.overrides.show(layer, dir, name, stat) : 0;
   }
 
   realName(node: number): string {
@@ -145,51 +140,51 @@ export class Overlay extends MountState {
     return this.lowerDir(lowers.place(table.lower(node), 0));
   }
 
-  /** statx of the node's real object at `at`; 0 or -errno. */
-  stat(node: number, at: number, mask: number = STATX_BASIC_STATS): number {
-    const { native } = this.sys;
+  /** Fills `stat` with the attributes of the node's real object, as they are shown; 0 or -errno. */
+  stat(node: number, stat: Stat, mask: number = STATX_BASIC_STATS): number {
+    const { sys } = this;
+    if (SPOILS) spoil(sys.stats.probe);
     if (isDir(this.table.mode(node))) {
       const dir = this.realDirOf(node);
-      const found = dir < 0 ? dir : native.statx(dir, '', AT_EMPTY_PATH, mask, at);
+      const found = dir < 0 ? dir : sys.statFd(dir, stat, mask);
       if (found < 0 || !this.overrides) return found;
-      return this.overrides.show(this.objectLayer(node), dir, '.', at);
+      return this.overrides.show(this.objectLayer(node), dir, '.', stat);
     }
     const dir = this.realDir(node);
     if (dir < 0) return dir;
     const name = this.realName(node);
-    let code = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, mask, at);
-    if (code >= 0 && (this.overrides || isChr(this.sys.statMode(at)))) {
-      code = this.show(this.objectLayer(node), dir, name, at);
+    let code = sys.statName(dir, name, stat, mask);
+    if (code >= 0 && (this.overrides || isChr(stat.mode))) {
+      code = this.show(this.objectLayer(node), dir, name, stat);
     }
-    if (this.live && code >= 0) code = this.#same(node, at);
-    return code < 0 ? code : this.complete(node, at);
+    if (this.live && code >= 0) code = this.#same(node, stat);
+    return code < 0 ? code : this.complete(node, stat);
   }
 
-  /** Makes the statx at `at` of a node's real object that of the node: 0 or -errno. */
-  complete(node: number, at: number): number {
-    return this.table.has(node, F_METACOPY) ? this.#addBlocks(node, at) : 0;
+  /** Makes `stat`, of a node's real object, that of the node: 0 or -errno. */
+  complete(node: number, stat: Stat): number {
+    if (SPOILS) spoil(this.sys.stats.probe);
+    return this.table.has(node, F_METACOPY) ? this.#addBlocks(node, stat) : 0;
   }
 
   /**
    * A metadata-only copy takes no blocks itself: those of its data are shown, or, while nobody has
    * looked for these in the data-only layers, a guess from the size (ovl_getattr).
    */
-  #addBlocks(node: number, at: number): number {
-    const { native, u32 } = this.sys;
-    this.bulk.shadow(node, at);
+  #addBlocks(node: number, stat: Stat): number {
+    const { probe } = this.sys.stats;
+    this.bulk.shadow(node, stat);
     if (this.data?.pending(this.dataPlace(node)) === true) {
-      const block = u32[(at + STATX.blksize) >> 2];
-      u32[(at + STATX.blocks) >> 2] =
-        Math.ceil(this.sys.u64(at + STATX.size_) / block) * (block / SECTOR);
+      const { blksize, size } = stat;
+      stat.blocks = Math.ceil(size / blksize) * (blksize / SECTOR);
       return 0;
     }
     const fd = this.#openDataOf(node, O_PATH | O_NOFOLLOW);
     if (fd < 0) return fd;
-    const code = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C);
-    native.close(fd);
+    const code = this.sys.statFd(fd, probe);
+    this.sys.native.close(fd);
     if (code < 0) return code;
-    u32[(at + STATX.blocks) >> 2] = u32[(STAT_C + STATX.blocks) >> 2];
-    u32[(at + STATX.blocks + 4) >> 2] = u32[(STAT_C + STATX.blocks + 4) >> 2];
+    stat.blocks = probe.blocks;
     return 0;
   }
 
@@ -270,11 +265,11 @@ export class Overlay extends MountState {
 
   /** `fd` when it is the object of `node` that was found; else it is closed, and -ESTALE. */
   #sameFile(node: number, fd: number): number {
-    const { native } = this.sys;
-    const code = native.statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C);
-    const same = code < 0 ? code : this.#same(node, STAT_C);
+    const { probe } = this.sys.stats;
+    const code = this.sys.statFd(fd, probe);
+    const same = code < 0 ? code : this.#same(node, probe);
     if (same >= 0) return fd;
-    native.close(fd);
+    this.sys.native.close(fd);
     return same;
   }
 

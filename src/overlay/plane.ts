@@ -7,16 +7,8 @@
 import { DT_DIR, DT_REG } from '../base/mode.js';
 import { readEntries } from '../layer/directory.js';
 import type { Layer } from '../layer/layer.js';
-import { STATX } from '../protocol/layout.js';
-import {
-  AT_SYMLINK_NOFOLLOW,
-  O_DIRECTORY,
-  O_NOFOLLOW,
-  O_PATH,
-  RESOLVE_LAYER,
-  STATX_SIZE,
-} from '../sys/constants.js';
-import { SMALL, STAT_B, type Sys } from '../sys/sys.js';
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH, RESOLVE_LAYER, STATX_SIZE } from '../sys/constants.js';
+import { SMALL, type Sys } from '../sys/sys.js';
 import { administersMachine } from '../sys/userns.js';
 import type { OverlaySpec } from './spec.js';
 
@@ -73,6 +65,6 @@ function mostlyLarge(sys: Sys, layers: readonly Layer[]): boolean {
 }
 
 function sizeOf(sys: Sys, dir: number, name: string): number {
-  const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_SIZE, STAT_B);
-  return code < 0 ? 0 : sys.u64(STAT_B + STATX.size_);
+  const { probe } = sys.stats;
+  return sys.statName(dir, name, probe, STATX_SIZE) < 0 ? 0 : probe.size;
 }

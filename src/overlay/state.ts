@@ -89,7 +89,7 @@ export abstract class MountState {
   readonly listings: SharedListings;
   /** Data that is being copied up. */
   readonly bulk: BulkCopies;
-  readonly hit = new Hit();
+  readonly hit: Hit;
   readonly ahead = new ReadAhead();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
   readonly xino: Xino | undefined;
@@ -136,6 +136,7 @@ export abstract class MountState {
 
   constructor(parts: OverlayParts) {
     this.sys = parts.sys;
+    this.hit = new Hit(parts.sys.stats.hit);
     this.spec = parts.spec;
     this.live = parts.spec.live === true;
     this.upper = parts.upper;

@@ -2,20 +2,17 @@
  * The port to the kernel: one per engine thread. It adds to the addon's functions the views over
  * the thread's shared memory and the fixed places in it where results land.
  */
-import { STATX } from '../protocol/layout.js';
 import '../base/bytes.js';
 import { E } from '../base/errno.js';
-import { loadNative, type Native } from './native.js';
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from './constants.js';
 import { SCRATCH, SCRATCH_SIZE } from './memory.js';
+import { loadNative, type Native } from './native.js';
+import { type Stat, Stats, STATS_SIZE } from './stat.js';
 
-/** Results of statx land in one of these. A is the object a reply is about. */
-export const STAT_A = SCRATCH;
-export const STAT_B = SCRATCH + 0x100;
-export const STAT_C = SCRATCH + 0x200;
 /** Small results, of 1 KiB at most: lseek, ioctl, file handles, statfs. */
-export const SMALL = SCRATCH + 0x400;
+export const SMALL = SCRATCH + STATS_SIZE;
 /** Values and lists of xattrs (XATTR_SIZE_MAX and XATTR_LIST_MAX are 64 KiB). */
-export const XATTR = SCRATCH + 0x1000;
+export const XATTR = SMALL + 0x1000;
 export const XATTR_MAX = 0x10000;
 /** A second xattr buffer, for the list while values are read. */
 export const XATTR_LIST = XATTR + XATTR_MAX;
@@ -30,6 +27,7 @@ export class Sys {
   readonly u32: Uint32Array;
   readonly view: DataView;
   readonly buffer: Buffer;
+  readonly stats: Stats;
 
   constructor(native: Native = loadNative()) {
     this.native = native;
@@ -38,6 +36,7 @@ export class Sys {
     this.u32 = new Uint32Array(native.memory);
     this.view = new DataView(native.memory);
     this.buffer = Buffer.from(native.memory);
+    this.stats = new Stats(native.memory);
   }
 
   /**
@@ -72,20 +71,14 @@ export class Sys {
     return this.u32[at >> 2] + this.u32[(at >> 2) + 1] * 0x1_0000_0000;
   }
 
-  statMode(at: number): number {
-    return this.u16[(at + STATX.mode) >> 1];
+  /** statx(2) of `dir`/`name`, following no symlink, into `stat`. Returns 0 or -errno. */
+  statName(dir: number, name: string, stat: Stat, mask: number = STATX_BASIC_STATS): number {
+    return this.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, mask, stat.at);
   }
 
-  /** Device number of a statx as one exact number. */
-  statDev(at: number): number {
-    const w = at >> 2;
-    return this.u32[w + STATX.dev_major / 4] * 0x100_0000 + this.u32[w + STATX.dev_minor / 4];
-  }
-
-  /** A 0:0 character device: a whiteout in kernel overlayfs's format. */
-  statIsZeroDev(at: number): boolean {
-    const w = at >> 2;
-    return this.u32[w + STATX.rdev_major / 4] === 0 && this.u32[w + STATX.rdev_minor / 4] === 0;
+  /** The same of what `fd` is open on. */
+  statFd(fd: number, stat: Stat, mask: number = STATX_BASIC_STATS): number {
+    return this.native.statx(fd, '', AT_EMPTY_PATH, mask, stat.at);
   }
 
   /** An xattr's value as latin1, or -errno. */

@@ -1,18 +1,9 @@
 /** Access and modification time of an object, set from a statx. */
-import { STATX } from '../protocol/layout.js';
+import type { Stat } from './stat.js';
 import type { Sys } from './sys.js';
 
-/** Gives `dir`/`name` the times of the statx at `stat`. Returns 0 or -errno. */
-export function setTimes(sys: Sys, stat: number, dir: number, name: string, flags: number): number {
-  const { view } = sys;
-  const [a, m] = [stat + STATX.atime, stat + STATX.mtime];
-  return sys.native.utimensat(
-    dir,
-    name,
-    Number(view.getBigInt64(a, true)),
-    view.getUint32(a + 8, true),
-    Number(view.getBigInt64(m, true)),
-    view.getUint32(m + 8, true),
-    flags,
-  );
+/** Gives `dir`/`name` the times in `stat`. Returns 0 or -errno. */
+export function setTimes(sys: Sys, stat: Stat, dir: number, name: string, flags: number): number {
+  const { atime, atimeNsec, mtime, mtimeNsec } = stat;
+  return sys.native.utimensat(dir, name, atime, atimeNsec, mtime, mtimeNsec, flags);
 }

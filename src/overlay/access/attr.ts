@@ -2,9 +2,8 @@
 import { E } from '../../base/errno.js';
 import { isDir, isLnk, isReg, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../../base/mode.js';
 import { Fattr } from '../../protocol/flags.js';
-import { STATX } from '../../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../../sys/constants.js';
-import { STAT_A } from '../../sys/sys.js';
+import type { Stat } from '../../sys/stat.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
 import { F_INDEXED, F_ORPHAN, F_UNLINKED, F_UPPER } from '../inodes/record.js';
 import { unionLinks } from '../lookup/hardLinks.js';
@@ -13,14 +12,13 @@ import { modeAfterChown, type Overrides } from '../shown/overrides.js';
 import { APPEND, IMMUTABLE, refused } from '../guard.js';
 
 /**
- * The link count to show for `node`, whose statx is at `at`. A merged directory shows 1: counting
+ * The link count to show for `node`, whose attributes are in `stat`. A merged directory shows 1: counting
  * its subdirectories is not worth it, and find takes 1 for "unknown" (ovl_getattr). The name an
- * orphan has in the workdir does not count.
+ * orphan has in the workdir does not count. Overwrites the view `origin`.
  */
-export function shownNlink(ov: Overlay, node: number, at: number): number {
+export function shownNlink(ov: Overlay, node: number, { nlink, mode }: Stat): number {
   const { table } = ov;
-  const nlink = ov.sys.u32[(at + STATX.nlink) >> 2];
-  if (!isDir(ov.sys.statMode(at))) {
+  if (!isDir(mode)) {
     if (table.has(node, F_ORPHAN)) return Math.max(0, nlink - 1);
     if (table.has(node, F_INDEXED)) return unionLinks(ov, node, nlink);
     // The links that a removed lower file has there are no links of this one.
@@ -118,10 +116,11 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
 
 /** True for an orphan that may have a name again: of O_TMPFILE, or with links that nobody has looked up yet. */
 function comesBack(ov: Overlay, node: number): boolean {
-  const { sys, table } = ov;
+  const { table } = ov;
   if (!table.has(node, F_ORPHAN)) return false;
   if (table.name(node) === '') return true;
-  return ov.stat(node, STAT_A) >= 0 && sys.u32[(STAT_A + STATX.nlink) >> 2] > 1;
+  const { attrs } = ov.sys.stats;
+  return ov.stat(node, attrs) >= 0 && attrs.nlink > 1;
 }
 
 /** What keeps from a change (notify_change): "now" may be set, and the page cache's times, of what is append-only. */
@@ -164,9 +163,10 @@ function tellOwner(
   uid: number,
   gid: number,
 ): number {
-  let code = ov.stat(node, STAT_A);
+  const { attrs } = ov.sys.stats;
+  let code = ov.stat(node, attrs);
   if (code < 0) return code;
-  const is = overrides.shown(STAT_A);
+  const is = overrides.shown(attrs);
   const mode = modeAfterChown(is.mode);
   const owner = { uid: uid === -1 ? is.uid : uid, gid: gid === -1 ? is.gid : gid };
   code = overrides.keep(dir, name, { ...is, ...owner, mode });
@@ -177,9 +177,10 @@ function tellOwner(
 
 function setMode(ov: Overlay, node: number, { dir, name }: Target, mode: number): number {
   if (!ov.overrides) return ov.sys.native.fchmodat(dir, name, mode & 0o7777);
-  const code = ov.stat(node, STAT_A);
+  const { attrs } = ov.sys.stats;
+  const code = ov.stat(node, attrs);
   if (code < 0) return code;
-  const is = ov.overrides.shown(STAT_A);
+  const is = ov.overrides.shown(attrs);
   return ov.overrides.keep(dir, name, { ...is, mode: (is.mode & S_IFMT) | (mode & 0o7777) });
 }
 
@@ -247,12 +248,13 @@ export function killSetIdsFor(ov: Overlay, node: number, caller: Asker): number 
  * Capabilities go by the write itself.
  */
 export function killSetIds(ov: Overlay, node: number, caller: Asker): number {
-  const code = ov.stat(node, STAT_A);
+  const { attrs } = ov.sys.stats;
+  const code = ov.stat(node, attrs);
   if (code < 0) return code;
-  const mode = ov.sys.statMode(STAT_A);
+  const { mode } = attrs;
   let kept = mode & ~S_ISUID;
   if ((mode & S_ISGID) !== 0) {
-    const gid = ov.sys.u32[(STAT_A + STATX.gid) >> 2];
+    const { gid } = attrs;
     const drops = (mode & S_IXGRP) !== 0 || !(caller.member(gid) || caller.keepsSetIds());
     if (drops) kept &= ~S_ISGID;
   }

@@ -10,9 +10,7 @@
  * node lives as long as its readers; what is asked of it is answered from its successor.
  */
 import { E } from '../../base/errno.js';
-import { STATX } from '../../protocol/layout.js';
 import {
-  AT_EMPTY_PATH,
   O_ACCMODE,
   O_APPEND,
   O_RDONLY,
@@ -20,7 +18,6 @@ import {
   O_WRONLY,
   STATX_SIZE,
 } from '../../sys/constants.js';
-import { STAT_B } from '../../sys/sys.js';
 import { type Asker, keepNoCapability, killSetIds } from './attr.js';
 import { type Backings, KEPT, ONCE, STALE } from '../data/backings.js';
 import { copyUp } from '../copyUp/copyUp.js';
@@ -124,10 +121,9 @@ function register(ov: Overlay, backings: Backings, node: number): number {
 
 /** 1, 0 or -errno. */
 function isEmpty(ov: Overlay, fd: number): number {
-  const { native, u32 } = ov.sys;
-  const code = native.statx(fd, '', AT_EMPTY_PATH, STATX_SIZE, STAT_B);
-  const w = (STAT_B + STATX.size_) >> 2;
-  return code < 0 ? code : Number(u32[w] === 0 && u32[w + 1] === 0);
+  const { probe } = ov.sys.stats;
+  const code = ov.sys.statFd(fd, probe, STATX_SIZE);
+  return code < 0 ? code : Number(probe.size === 0);
 }
 
 function truncate(ov: Overlay, backings: Backings, node: number, kill: Asker | undefined): number {

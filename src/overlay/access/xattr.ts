@@ -10,9 +10,8 @@ import {
   toDisk,
 } from '../../layer/xattrs.js';
 import { SETXATTR_ACL_KILL_SGID } from '../../protocol/flags.js';
-import { STATX } from '../../protocol/layout.js';
 import { STATX_MODE } from '../../sys/constants.js';
-import { STAT_A, XATTR_LIST, XATTR_MAX } from '../../sys/sys.js';
+import { XATTR_LIST, XATTR_MAX } from '../../sys/sys.js';
 import type { Asker } from './attr.js';
 import { copyUpMeta } from '../copyUp/copyUp.js';
 import { F_ACL_DEFAULT, F_ACL_KNOWN, F_CAPABLE, F_UPPER } from '../inodes/record.js';
@@ -152,8 +151,9 @@ export function removexattr(ov: Overlay, node: number, key: string, caller: Aske
  */
 function losesSgid(ov: Overlay, node: number, key: string, caller: Asker): boolean {
   if (key !== ACCESS_ACL || (ov.table.mode(node) & S_ISGID) === 0) return false;
-  if (ov.stat(node, STAT_A) < 0) return false;
-  return !caller.member(ov.sys.u32[(STAT_A + STATX.gid) >> 2]) && !caller.keepsSetIds();
+  const { attrs } = ov.sys.stats;
+  if (ov.stat(node, attrs) < 0) return false;
+  return !caller.member(attrs.gid) && !caller.keepsSetIds();
 }
 
 /** An access ACL changes the mode; a default ACL what new entries get. */
@@ -161,9 +161,10 @@ function aclChanged(ov: Overlay, node: number, key: string, killSgid: boolean): 
   const { table, sys } = ov;
   if (key === DEFAULT_ACL) table.clear(node, F_ACL_KNOWN | F_ACL_DEFAULT);
   if (key !== ACCESS_ACL) return 0;
-  const code = ov.stat(node, STAT_A, STATX_MODE);
+  const { attrs } = sys.stats;
+  const code = ov.stat(node, attrs, STATX_MODE);
   if (code < 0) return code;
-  const mode = sys.statMode(STAT_A);
+  const { mode } = attrs;
   table.setMode(node, mode);
   if (!killSgid || (mode & S_ISGID) === 0) return 0;
   table.setMode(node, mode & ~S_ISGID);

@@ -7,15 +7,9 @@
 import { E } from '../../base/errno.js';
 import { dtype, isDir, S_ISGID } from '../../base/mode.js';
 import { makeNested, refusesDevices } from '../../layer/whiteout.js';
-import { STATX } from '../../protocol/layout.js';
-import {
-  AT_REMOVEDIR,
-  AT_SYMLINK_NOFOLLOW,
-  RENAME_EXCHANGE,
-  RENAME_NOREPLACE,
-  STATX_BASIC_STATS,
-} from '../../sys/constants.js';
-import { STAT_A, STAT_B, XATTR } from '../../sys/sys.js';
+import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE } from '../../sys/constants.js';
+import type { Stat } from '../../sys/stat.js';
+import { XATTR } from '../../sys/sys.js';
 import { copyUp } from '../copyUp/copyUp.js';
 import { FROM_UPPER } from '../listing/dirListing.js';
 import { F_ORPHAN, F_UNGUARDED, F_UNLINKED, F_UPPER } from '../inodes/record.js';
@@ -42,8 +36,8 @@ function upperParent(ov: Overlay, parent: number): number {
   return up < 0 ? up : ov.upperDir(parent);
 }
 
-/** Creates an object and its node; its statx is at STAT_A. Returns the node or -errno. */
-export function create(ov: Overlay, creation: Creation): number {
+/** Creates an object and its node, and fills `stat`. Returns the node or -errno. */
+export function create(ov: Overlay, creation: Creation, stat: Stat): number {
   const { parent, name } = creation;
   if (!hasIds(creation.caller)) return -E.EOVERFLOW;
   const dir = upperParent(ov, parent);
@@ -58,39 +52,34 @@ export function create(ov: Overlay, creation: Creation): number {
   } else if (code === -E.EEXIST) {
     code = createOverWhiteout(ov, creation, dir, mode);
   }
-  if (code >= 0) code = statNew(ov, dir, name);
-  return code < 0 ? code : adopt(ov, parent, name);
+  if (code >= 0) code = statNew(ov, dir, name, stat);
+  return code < 0 ? code : adopt(ov, parent, name, stat);
 }
 
 /**
  * Makes what an overlay above takes for a whiteout (vfs_whiteout): the device is made ready in the
- * workdir, as it is one only with its mark. Its statx is at STAT_A; returns the node or -errno, -EPERM
- * where the upper can have none such.
+ * workdir, as it is one only with its mark. Fills `stat`; returns the node or -errno, -EPERM where the
+ * upper can have none such.
  */
-export function createWhiteout(
-  ov: Overlay,
-  parent: number,
-  name: string,
-  mode: number,
-  caller: Caller,
-): number {
+export function createWhiteout(ov: Overlay, creation: Omit<Creation, 'make'>, stat: Stat): number {
+  const { parent, name, mode, caller } = creation;
   const dir = upperParent(ov, parent);
   if (dir < 0) return dir;
   const temp = prepareWhiteout(ov, parent, mode, caller);
   if (typeof temp === 'number') return temp;
   const work = ov.workDir();
-  const { native } = ov.sys;
+  const { native, stats } = ov.sys;
   let code = native.renameat2(work, temp, dir, name, RENAME_NOREPLACE);
   if (code === -E.EEXIST) {
-    const found = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+    const found = ov.sys.statName(dir, name, stats.probe);
     if (found < 0) code = found;
-    else if (isUpperWhiteout(ov, parent, dir, name, STAT_B)) {
+    else if (isUpperWhiteout(ov, parent, dir, name, stats.probe)) {
       code = native.renameat2(work, temp, dir, name, 0);
     }
   }
   if (code < 0) native.unlinkat(work, temp, 0);
-  else code = statNew(ov, dir, name);
-  return code < 0 ? code : adopt(ov, parent, name);
+  else code = statNew(ov, dir, name, stat);
+  return code < 0 ? code : adopt(ov, parent, name, stat);
 }
 
 /**
@@ -112,10 +101,10 @@ export function prepareWhiteout(
   return refusesDevices(code) ? -E.EPERM : code;
 }
 
-/** The statx of a new object of the upper, at STAT_A. */
-function statNew(ov: Overlay, dir: number, name: string): number {
-  const code = ov.sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
-  return code < 0 ? code : ov.show(ov.upper?.id ?? 0, dir, name, STAT_A);
+/** Fills `stat` with what a new object of the upper shows. Returns 0 or -errno. */
+function statNew(ov: Overlay, dir: number, name: string, stat: Stat): number {
+  const code = ov.sys.statName(dir, name, stat);
+  return code < 0 ? code : ov.show(ov.upper?.id ?? 0, dir, name, stat);
 }
 
 /** Owner and set-id bits of an object made at its final name. A failure takes it away again. */
@@ -128,11 +117,11 @@ function finishInPlace(ov: Overlay, creation: Creation, dir: number, mode: numbe
 }
 
 function createOverWhiteout(ov: Overlay, creation: Creation, dir: number, mode: number): number {
-  const { native } = ov.sys;
+  const { native, stats } = ov.sys;
   const { name } = creation;
-  const found = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+  const found = ov.sys.statName(dir, name, stats.probe);
   if (found < 0) return found;
-  if (!isUpperWhiteout(ov, creation.parent, dir, name, STAT_B)) return -E.EEXIST;
+  if (!isUpperWhiteout(ov, creation.parent, dir, name, stats.probe)) return -E.EEXIST;
   const stage = makeStage(ov, creation.parent, dir);
   if (typeof stage === 'number') return stage;
   const { fd: at, temp } = stage;
@@ -168,50 +157,49 @@ export function setOpaque(ov: Overlay, dir: number, name: string): number {
   return ov.sys.native.setxattr(dir, name, `${ov.markPrefix}opaque`, XATTR, 1, 0);
 }
 
-/** The node of a fresh upper object whose statx is at STAT_A, and its place in the parent's listing. */
-function adopt(ov: Overlay, parent: number, name: string): number {
-  const { sys, table } = ov;
-  const mode = sys.statMode(STAT_A);
-  const w = (STAT_A + STATX.ino) >> 2;
+/** The node of a fresh upper object, and its place in the parent's listing. */
+function adopt(ov: Overlay, parent: number, name: string, stat: Stat): number {
+  const { table } = ov;
+  const { mode, inoLo, inoHi } = stat;
   const layer = ov.upper?.id ?? 0;
   const node = table.create(parent, name, mode);
   table.set(node, F_UPPER | F_UNGUARDED);
-  if (!isDir(mode)) table.setKey(node, layer, sys.u32[w], sys.u32[w + 1]);
-  table.setIno(node, sys.u32[w], xinoHi(ov, layer, sys.u32[w + 1]));
+  if (!isDir(mode)) table.setKey(node, layer, inoLo, inoHi);
+  table.setIno(node, inoLo, xinoHi(ov, layer, inoHi));
   const listing = ov.dirListings.get(parent);
   listing?.put(name, dtype(mode), FROM_UPPER, table.inoLo(node), table.inoHi(node));
   return node;
 }
 
-/** O_TMPFILE: an orphan from birth, which LINK may give a name. Returns the node or -errno. */
-export function createTmpfile(
-  ov: Overlay,
-  parent: number,
-  mode: number,
-  caller: Caller,
-  make: Make,
-): number {
+/** O_TMPFILE: an orphan from birth, which LINK may give a name. Fills `stat`. Returns the node or -errno. */
+export function createTmpfile(ov: Overlay, creation: Creation, stat: Stat): number {
+  const { parent, mode, caller } = creation;
   if (!hasIds(caller)) return -E.EOVERFLOW;
   const guarded = refusedIn(ov, parent);
   if (guarded < 0) return guarded;
   const up = copyUp(ov, parent);
   if (up < 0) return up;
   const node = ov.table.create(parent, '', mode);
-  const code = makeOrphan(ov, { parent, name: orphanName(node), mode, caller, make });
+  const name = orphanName(node);
+  let code = makeOrphan(ov, { ...creation, name });
+  if (code >= 0) {
+    code = statNew(ov, ov.workDir(), name, stat);
+    if (code < 0) ov.sys.native.unlinkat(ov.workDir(), name, 0);
+  }
   if (code < 0) {
     ov.table.release(node, ov.dropped);
     return code;
   }
-  const w = (STAT_A + STATX.ino) >> 2;
+  const { inoLo, inoHi } = stat;
   const layer = ov.upper?.id ?? 0;
-  ov.table.setMode(node, ov.sys.statMode(STAT_A));
+  ov.table.setMode(node, stat.mode);
   ov.table.set(node, F_UPPER | F_UNGUARDED | F_ORPHAN | F_UNLINKED);
-  ov.table.setKey(node, layer, ov.sys.u32[w], ov.sys.u32[w + 1]);
-  ov.table.setIno(node, ov.sys.u32[w], xinoHi(ov, layer, ov.sys.u32[w + 1]));
+  ov.table.setKey(node, layer, inoLo, inoHi);
+  ov.table.setIno(node, inoLo, xinoHi(ov, layer, inoHi));
   return node;
 }
 
-/** Makes an object, no directory, in the workdir as one of `parent` would be; its statx is at STAT_A. */
+/** Makes an object, no directory, in the workdir as one of `parent` would be. Returns >= 0 or -errno. */
 function makeOrphan(ov: Overlay, creation: Creation): number {
   const { parent, name, caller } = creation;
   const { native } = ov.sys;
@@ -228,8 +216,5 @@ function makeOrphan(ov: Overlay, creation: Creation): number {
     if (code < 0) native.unlinkat(stage.fd, stage.temp, 0);
   }
   stage.end();
-  if (code < 0) return code;
-  code = statNew(ov, work, name);
-  if (code < 0) native.unlinkat(work, name, 0);
   return code;
 }

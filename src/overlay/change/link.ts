@@ -1,8 +1,7 @@
 /** Hard links. The file is copied up; the new name is another link of the upper file (ovl_link). */
 import { E } from '../../base/errno.js';
 import { dtype } from '../../base/mode.js';
-import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
-import { STAT_A, STAT_B } from '../../sys/sys.js';
+import type { Stat } from '../../sys/stat.js';
 import { carryImpure, copyUp, copyUpMeta } from '../copyUp/copyUp.js';
 import { FROM_UPPER } from '../listing/dirListing.js';
 import { F_METACOPY, F_ORPHAN, F_UNLINKED } from '../inodes/record.js';
@@ -11,8 +10,8 @@ import { APPEND, IMMUTABLE, refused, refusedIn } from '../guard.js';
 import { setRedirect } from './redirect.js';
 import { isUpperWhiteout } from '../lookup/isWhiteout.js';
 
-/** Links `node` to (parent, name); its new statx is at STAT_A. Returns 0 or -errno. */
-export function link(ov: Overlay, node: number, parent: number, name: string): number {
+/** Links `node` to (parent, name), and fills `stat` with its new attributes. Returns 0 or -errno. */
+export function link(ov: Overlay, node: number, parent: number, name: string, stat: Stat): number {
   const { table } = ov;
   // Without the index a removed name of a lower was the file's last, whatever the lower counts
   // (vfs_link: no links to a file that has none).
@@ -45,7 +44,7 @@ export function link(ov: Overlay, node: number, parent: number, name: string): n
   ov.dirListings
     .get(parent)
     ?.put(name, dtype(table.mode(node)), FROM_UPPER, table.inoLo(node), table.inoHi(node));
-  return ov.stat(node, STAT_A);
+  return ov.stat(node, stat);
 }
 
 /** The link itself; over a whiteout it is made in the workdir and moved there. */
@@ -55,9 +54,10 @@ function linkUpper(ov: Overlay, node: number, parent: number, dir: number, name:
   if (from < 0) return from;
   const code = native.linkat(from, ov.realName(node), dir, name, 0);
   if (code !== -E.EEXIST) return code;
-  const found = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+  const { probe } = ov.sys.stats;
+  const found = ov.sys.statName(dir, name, probe);
   if (found < 0) return found;
-  if (!isUpperWhiteout(ov, parent, dir, name, STAT_B)) return -E.EEXIST;
+  if (!isUpperWhiteout(ov, parent, dir, name, probe)) return -E.EEXIST;
   const temp = ov.work?.tempName() ?? '';
   const made = native.linkat(from, ov.realName(node), ov.workDir(), temp, 0);
   if (made < 0) return made;

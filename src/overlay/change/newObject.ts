@@ -4,7 +4,6 @@
  */
 import { isDir, isLnk, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../../base/mode.js';
 import { DEFAULT_ACL } from '../../layer/xattrs.js';
-import { STATX } from '../../protocol/layout.js';
 import {
   AT_EMPTY_PATH,
   AT_REMOVEDIR,
@@ -12,10 +11,9 @@ import {
   O_DIRECTORY,
   O_PATH,
   RESOLVE_LAYER,
-  STATX_BASIC_STATS,
   STATX_MODE,
 } from '../../sys/constants.js';
-import { STAT_B, XATTR, XATTR_MAX } from '../../sys/sys.js';
+import { XATTR, XATTR_MAX } from '../../sys/sys.js';
 import type { Asker } from '../access/attr.js';
 import { F_ACL_DEFAULT, F_ACL_KNOWN } from '../inodes/record.js';
 import { NO_ID } from '../shown/ids.js';
@@ -77,8 +75,9 @@ export function maskedMode(ov: Overlay, parent: number, creation: Creation): num
 function inheritsRight(ov: Overlay, parent: number, mode: number, { asker }: Caller): boolean {
   const runs = S_ISGID | S_IXGRP;
   if (isDir(mode) || (mode & runs) !== runs || (ov.table.mode(parent) & S_ISGID) === 0) return true;
-  if (ov.stat(parent, STAT_B) < 0) return false;
-  return asker.member(ov.sys.u32[(STAT_B + STATX.gid) >> 2]) || asker.keepsSetIds();
+  const stat = ov.sys.stats.parent;
+  if (ov.stat(parent, stat) < 0) return false;
+  return asker.member(stat.gid) || asker.keepsSetIds();
 }
 
 function hasDefaultAcl(ov: Overlay, dir: number): boolean {
@@ -109,9 +108,10 @@ export function own(
   // chown drops set-id bits of files; a new file gets them back, the rest being as a default ACL says.
   const setIds = mode & (S_ISUID | S_ISGID);
   if (code < 0 || isLnk(mode) || isDir(mode) || setIds === 0) return code;
-  const known = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_MODE, STAT_B);
+  const { probe } = ov.sys.stats;
+  const known = ov.sys.statName(dir, name, probe, STATX_MODE);
   if (known < 0) return known;
-  return native.fchmodat(dir, name, (ov.sys.statMode(STAT_B) & 0o7777) | setIds);
+  return native.fchmodat(dir, name, (probe.mode & 0o7777) | setIds);
 }
 
 /** What inode_init_owner does, for an object whose owner and mode an xattr tells. */
@@ -124,9 +124,10 @@ function tellOwner(
   mode: number,
 ): number {
   const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
-  const found = inherits ? ov.stat(parent, STAT_B) : 0;
+  const stat = ov.sys.stats.parent;
+  const found = inherits ? ov.stat(parent, stat) : 0;
   if (found < 0) return found;
-  const gid = inherits ? ov.sys.u32[(STAT_B + STATX.gid) >> 2] : caller.gid;
+  const gid = inherits ? stat.gid : caller.gid;
   const full = inherits && isDir(mode) ? mode | S_ISGID : mode;
   return overrides.keep(dir, name, { uid: caller.uid, gid, mode: full, major, minor });
 }
@@ -144,16 +145,16 @@ interface Stage {
  * the workdir that passes on the same: the file system then applies both exactly.
  */
 export function makeStage(ov: Overlay, parent: number, parentDir: number): Stage | number {
-  const { native, u32 } = ov.sys;
+  const { native, stats } = ov.sys;
   const work = ov.workDir();
   const temp = ov.work?.tempName() ?? '';
   const acl = hasDefaultAcl(ov, parent);
   const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
   if ((!acl && !inherits) || ov.overrides)
     return { fd: work, temp, gid: undefined, end: () => undefined };
-  let code = native.statx(parentDir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_B);
+  let code = ov.sys.statFd(parentDir, stats.parent);
   if (code < 0) return code;
-  const gid = u32[(STAT_B + STATX.gid) >> 2];
+  const { gid } = stats.parent;
   const stage = ov.work?.tempName() ?? '';
   code = native.mkdirat(work, stage, 0o700);
   if (code < 0) return code;

@@ -2,8 +2,7 @@
 import { E } from '../../base/errno.js';
 import { isDir } from '../../base/mode.js';
 import { ROOT } from '../../protocol/flags.js';
-import { STATX } from '../../protocol/layout.js';
-import { STAT_A, XATTR } from '../../sys/sys.js';
+import { XATTR } from '../../sys/sys.js';
 import { F_INDEXED, F_UPPER } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
 import { lowerShows } from '../lookup/locate.js';
@@ -36,13 +35,13 @@ export function setRedirect(ov: Overlay, node: number, sameDir: boolean): number
  * links another name may be in another directory (ovl_need_absolute_redirect).
  */
 function mayBeRelative(ov: Overlay, node: number, present: string): boolean {
-  const { sys, table } = ov;
+  const { table } = ov;
   if (isDir(table.mode(node))) return true;
   if (table.has(node, F_INDEXED) || table.aliases(node).length > 0) return false;
   if (present !== '') return true;
   // Where it is not below its own name, a whole path is never wrong.
   if (lowerShows(ov, table.parent(node), table.name(node)) !== true) return false;
-  return sys.u32[(STAT_A + STATX.nlink) >> 2] === 1;
+  return ov.hit.stat.nlink === 1;
 }
 
 function target(ov: Overlay, node: number): [number, string] {

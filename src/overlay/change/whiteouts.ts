@@ -6,8 +6,7 @@ import { E } from '../../base/errno.js';
 import { DT_REG } from '../../base/mode.js';
 import { readEntries } from '../../layer/directory.js';
 import { isXWhiteout } from '../../layer/whiteout.js';
-import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
-import { STAT_B, XATTR } from '../../sys/sys.js';
+import { XATTR } from '../../sys/sys.js';
 import { F_XWHITEOUTS } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
 
@@ -28,12 +27,13 @@ export function dropXWhiteouts(ov: Overlay, node: number): number {
   if (!ov.table.has(node, F_XWHITEOUTS)) return 0;
   const dir = ov.upperDir(node);
   if (dir < 0) return dir;
-  const { native } = ov.sys;
+  const { native, stats } = ov.sys;
+  const { listed } = stats;
   const found: string[] = [];
   const read = readEntries(ov.sys, dir, (name, type) => {
     if (type !== DT_REG) return;
-    const known = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
-    if (known >= 0 && isXWhiteout(ov.sys, dir, name, STAT_B, ov.markPrefix)) found.push(name);
+    const known = ov.sys.statName(dir, name, listed);
+    if (known >= 0 && isXWhiteout(ov.sys, dir, name, listed, ov.markPrefix)) found.push(name);
   });
   if (read < 0) return read;
   for (const name of found) {

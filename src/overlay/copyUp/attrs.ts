@@ -3,7 +3,6 @@ import { E } from '../../base/errno.js';
 import { isDir, isLnk, isReg } from '../../base/mode.js';
 import { encodeOrigin } from '../../layer/origin.js';
 import { CAPABILITY, isPrivate, mustCopy } from '../../layer/xattrs.js';
-import { STATX } from '../../protocol/layout.js';
 import {
   AT_SYMLINK_NOFOLLOW,
   O_NOFOLLOW,
@@ -11,7 +10,7 @@ import {
   O_RDONLY,
   RESOLVE_LAYER,
 } from '../../sys/constants.js';
-import { STAT_A, XATTR, XATTR_LIST, XATTR_MAX } from '../../sys/sys.js';
+import { XATTR, XATTR_LIST, XATTR_MAX } from '../../sys/sys.js';
 import { METADATA, type Source } from './source.js';
 import { setUnion } from '../workdir/linkIndex.js';
 import type { Overlay } from '../overlay.js';
@@ -26,19 +25,17 @@ export function decorate(
   work: number,
   temp: string,
 ): number {
-  const { native, u32 } = ov.sys;
-  const w = STAT_A >> 2;
-  const uid = u32[w + STATX.uid / 4];
-  const gid = u32[w + STATX.gid / 4];
+  const { native } = ov.sys;
+  const { uid, gid, nlink } = from.stat;
   const { overrides } = ov;
   let code = overrides
-    ? overrides.keep(work, temp, overrides.shown(STAT_A))
+    ? overrides.keep(work, temp, overrides.shown(from.stat))
     : native.fchownat(work, temp, uid, gid, AT_SYMLINK_NOFOLLOW);
   if (code >= 0) code = copyXattrs(ov, node, from, work, temp);
   if (code >= 0) code = keepFlags(ov, from, work, temp);
   if (code >= 0 && !from.parts) code = writeOrigin(ov, node, from, work, temp);
   if (code >= 0 && from.entry !== '') {
-    code = setUnion(ov.sys, work, temp, 'U', u32[w + STATX.nlink / 4], 1);
+    code = setUnion(ov.sys, work, temp, 'U', nlink, 1);
   }
   if (code >= 0 && from.limit === METADATA) {
     code = native.setxattr(work, temp, `${ov.markPrefix}metacopy`, XATTR, 0, 0);
@@ -46,7 +43,7 @@ export function decorate(
   if (code >= 0 && !isLnk(from.mode) && !overrides) {
     code = native.fchmodat(work, temp, from.mode & 0o7777);
   }
-  return code < 0 ? code : setTimes(ov.sys, STAT_A, work, temp, AT_SYMLINK_NOFOLLOW);
+  return code < 0 ? code : setTimes(ov.sys, from.stat, work, temp, AT_SYMLINK_NOFOLLOW);
 }
 
 function copyXattrs(ov: Overlay, node: number, from: Source, work: number, temp: string): number {

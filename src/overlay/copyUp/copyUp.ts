@@ -8,15 +8,9 @@ import { E } from '../../base/errno.js';
 import { isDir, isLnk, isReg, S_IFMT } from '../../base/mode.js';
 import { isDeviceWhiteout, NESTED_MINOR } from '../../layer/whiteout.js';
 import { noXattr } from '../../layer/xattrs.js';
-import { STATX } from '../../protocol/layout.js';
-import {
-  AT_EMPTY_PATH,
-  AT_SYMLINK_NOFOLLOW,
-  RENAME_NOREPLACE,
-  STATX_BASIC_STATS,
-  STATX_INO,
-} from '../../sys/constants.js';
-import { DENTS, DENTS_SIZE, STAT_A, STAT_B, type Sys, XATTR } from '../../sys/sys.js';
+import { AT_EMPTY_PATH, RENAME_NOREPLACE, STATX_INO } from '../../sys/constants.js';
+import { SPOILS, spoil, type Stats } from '../../sys/stat.js';
+import { DENTS, DENTS_SIZE, type Sys, XATTR } from '../../sys/sys.js';
 import { decorate } from './attrs.js';
 import { bulkData, copyUpData, makeFile, needsSync, syncFile } from './data.js';
 import { ALL, METADATA, planSource, type Source } from './source.js';
@@ -34,9 +28,15 @@ import { dataStack } from '../lookup/lookup.js';
 import { orphanName, type Overlay } from '../overlay.js';
 import { setTimes } from '../../sys/times.js';
 
+/** What a copy-up may overwrite. */
+function spoilViews({ source, copy, parent, entry, origin, probe }: Stats): void {
+  spoil(source, copy, parent, entry, origin, probe);
+}
+
 /** Makes sure that `node` is an upper object with all its data; parents first. Returns 0 or -errno. */
 export function copyUp(ov: Overlay, node: number, limit: number = ALL): number {
   const { table } = ov;
+  if (SPOILS) spoilViews(ov.sys.stats);
   if (!table.has(node, F_UPPER)) return raise(ov, node, limit);
   if (!table.has(node, F_METACOPY | F_COVERED)) return 0;
   const code = table.has(node, F_METACOPY) ? copyUpData(ov, node, limit) : 0;
@@ -45,6 +45,7 @@ export function copyUp(ov: Overlay, node: number, limit: number = ALL): number {
 
 /** Makes sure that `node` is an upper object whose metadata can change; its data may stay below. */
 export function copyUpMeta(ov: Overlay, node: number): number {
+  if (SPOILS) spoilViews(ov.sys.stats);
   if (!ov.table.has(node, F_UPPER)) return raise(ov, node, ov.metacopies ? METADATA : ALL);
   const busy = ov.bulk.check(node);
   return busy < 0 ? busy : linkNames(ov, node);
@@ -81,16 +82,14 @@ function copyUpOne(ov: Overlay, node: number, limit: number): number {
   const work = ov.workDir();
   const plan = planSource(ov, node, limit);
   if (typeof plan === 'number') return plan;
-  const { native } = ov.sys;
   const copies = isReg(plan.mode) && plan.limit !== METADATA;
   const ready = copies ? bulkData(ov, node, plan, work) : undefined;
   if (typeof ready === 'number') return ready;
   const temp = ready?.temp ?? ov.work?.tempName() ?? '';
   let code = ready ? 0 : makeTemp(ov, node, plan, work, temp);
   if (code >= 0) code = decorate(ov, node, plan, work, temp);
-  if (code >= 0 && copies && !ready && needsSync(ov, plan.limit))
-    code = syncFile(ov.sys, work, temp);
-  if (code >= 0) code = native.statx(work, temp, AT_SYMLINK_NOFOLLOW, STATX_INO, STAT_B);
+  if (code >= 0 && copies && !ready && needsSync(ov, plan)) code = syncFile(ov.sys, work, temp);
+  if (code >= 0) code = ov.sys.statName(work, temp, ov.sys.stats.copy, STATX_INO);
   if (code >= 0) code = publish(ov, node, plan, work, temp);
   if (code < 0) {
     discard(ov.sys, work, temp);
@@ -101,21 +100,20 @@ function copyUpOne(ov: Overlay, node: number, limit: number): number {
 }
 
 function makeTemp(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
-  const { native, u32 } = ov.sys;
+  const { native } = ov.sys;
   if (isReg(from.mode)) return makeFile(ov, node, from, work, temp);
   if (isDir(from.mode)) return native.mkdirat(work, temp, 0o700);
   if (isLnk(from.mode)) {
     const length = native.readlinkat(from.dir, from.name, DENTS, DENTS_SIZE);
     return length < 0 ? length : native.symlinkat(ov.sys.text(DENTS, length), work, temp);
   }
-  const w = STAT_A >> 2;
-  const major = u32[w + STATX.rdev_major / 4];
+  const { rdevMajor, rdevMinor } = from.stat;
   // A 0:0 device that is shown is a client's whiteout, whose mark comes along.
-  const nested = isDeviceWhiteout(ov.sys, STAT_A);
+  const nested = isDeviceWhiteout(from.stat);
   if (nested && ov.overrides) return -E.EPERM;
-  const minor = nested ? NESTED_MINOR : u32[w + STATX.rdev_minor / 4];
+  const minor = nested ? NESTED_MINOR : rdevMinor;
   const mode = ov.overrides?.diskMode(from.mode) ?? from.mode & S_IFMT;
-  return native.mknodat(work, temp, mode, major, minor);
+  return native.mknodat(work, temp, mode, rdevMajor, minor);
 }
 
 /** The rename that makes the copy the object; the parent keeps its times (ovl_copy_up_one). */
@@ -133,14 +131,12 @@ function publish(ov: Overlay, node: number, from: Source, work: number, temp: st
   if (dir < 0) return dir;
   const marked = markImpure(ov, parent);
   if (marked < 0) return marked;
-  const ino = [ov.sys.u32[(STAT_B + STATX.ino) >> 2], ov.sys.u32[((STAT_B + STATX.ino) >> 2) + 1]];
-  const known = native.statx(dir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_B);
+  const stat = ov.sys.stats.parent;
+  const known = ov.sys.statFd(dir, stat);
   if (known < 0) return known;
   const moved = native.renameat2(work, temp, dir, table.name(node), RENAME_NOREPLACE);
   if (moved < 0) return moved;
-  setTimes(ov.sys, STAT_B, dir, '', AT_EMPTY_PATH); // best effort, as the kernel's
-  ov.sys.u32[(STAT_B + STATX.ino) >> 2] = ino[0];
-  ov.sys.u32[((STAT_B + STATX.ino) >> 2) + 1] = ino[1];
+  setTimes(ov.sys, stat, dir, '', AT_EMPTY_PATH); // best effort, as the kernel's
   return 0;
 }
 
@@ -177,7 +173,7 @@ export function carryImpure(
   return noXattr(size) ? 0 : size;
 }
 
-/** The inode number of the new upper object is at STAT_B. */
+/** The view `copy` has the inode number of the new upper object. */
 function commit(ov: Overlay, node: number, from: Source): void {
   const { table } = ov;
   ov.copyUps++;
@@ -196,9 +192,9 @@ function commit(ov: Overlay, node: number, from: Source): void {
 
 function commitFile(ov: Overlay, node: number, from: Source): void {
   const { sys, table, upper } = ov;
-  const w = (STAT_B + STATX.ino) >> 2;
-  table.setKey(node, upper?.id ?? 0, sys.u32[w], sys.u32[w + 1]);
-  if (from.parts) table.setIno(node, sys.u32[w], xinoHi(ov, upper?.id ?? 0, sys.u32[w + 1]));
+  const { inoLo, inoHi } = sys.stats.copy;
+  table.setKey(node, upper?.id ?? 0, inoLo, inoHi);
+  if (from.parts) table.setIno(node, inoLo, xinoHi(ov, upper?.id ?? 0, inoHi));
   if (from.limit === METADATA) {
     ov.dropFile(node);
     keepData(ov, node, from);

@@ -1,7 +1,6 @@
 /** Data of a copy-up: copied here when it is small, by the I/O pool (bulk.ts) when it is large. */
 import { PARKED } from '../../base/errno.js';
 import { CAPABILITY } from '../../layer/xattrs.js';
-import { STATX } from '../../protocol/layout.js';
 import {
   AT_SYMLINK_NOFOLLOW,
   O_CREAT,
@@ -11,7 +10,8 @@ import {
   O_WRONLY,
   RESOLVE_LAYER,
 } from '../../sys/constants.js';
-import { STAT_A, type Sys, XATTR, XATTR_MAX } from '../../sys/sys.js';
+import { savedSize, type Stat } from '../../sys/stat.js';
+import { type Sys, XATTR, XATTR_MAX } from '../../sys/sys.js';
 import { BULK_LEAST, type BulkCopy, punch } from '../data/bulk.js';
 import { METADATA, type Source } from './source.js';
 import type { Overlay } from '../overlay.js';
@@ -25,21 +25,20 @@ export function makeFile(
   work: number,
   temp: string,
 ): number {
-  const { native, u32 } = ov.sys;
+  const { native } = ov.sys;
   const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
   const out = ov.sys.open(work, temp, flags, 0o600, RESOLVE_LAYER);
   if (out < 0) return out;
-  const w = (STAT_A + STATX.size_) >> 2;
   const code =
     from.limit === METADATA
-      ? native.ftruncate(out, u32[w], u32[w + 1])
-      : copyData(ov, node, out, from.limit);
+      ? native.ftruncate(out, from.stat.sizeLo, from.stat.sizeHi)
+      : copyData(ov, node, out, extentOf(from.stat, from.limit));
   native.close(out);
   return code;
 }
 
 /**
- * Large data, copied to a file in the workdir and synced; the node's statx is at STAT_A. PARKED while
+ * Large data, copied to a file in the workdir and synced. PARKED while
  * the pool is at it; undefined when it is to be copied here. What is done to the file afterwards
  * (owner, xattrs, times) needs no sync of its own: the rename that publishes it comes later in the
  * upper's journal (ovl_copy_up_file syncs only here, too).
@@ -51,7 +50,7 @@ export function bulkData(
   work: number,
 ): BulkCopy | number | undefined {
   const { bulk, sys } = ov;
-  const { size, words } = extentOf(ov, from.limit);
+  const { size, words } = extentOf(from.stat, from.limit);
   if (size < BULK_LEAST || !bulk.pool) return undefined;
   const ready = bulk.take(node, size);
   if (ready?.result !== undefined) {
@@ -72,14 +71,14 @@ export function bulkData(
   return code < 0 ? code : undefined;
 }
 
+type Extent = Pick<BulkCopy, 'size' | 'words'>;
+
 /** How much is copied: a number that is near enough to compare, and exactly, in words: sparse files may have more than 2^53 bytes. */
-function extentOf(ov: Overlay, limit: number): Pick<BulkCopy, 'size' | 'words'> {
-  const { sys } = ov;
-  const w = (STAT_A + STATX.size_) >> 2;
-  const size = sys.u64(STAT_A + STATX.size_);
+function extentOf(source: Stat, limit: number): Extent {
+  const { size, sizeLo, sizeHi } = source;
   // A limit that is not exact is none: the truncation that follows is.
   if (limit >= size || limit > Number.MAX_SAFE_INTEGER) {
-    return { size, words: [sys.u32[w], sys.u32[w + 1]] };
+    return { size, words: [sizeLo, sizeHi] };
   }
   return { size: limit, words: [limit >>> 0, Math.floor(limit / 0x1_0000_0000)] };
 }
@@ -87,15 +86,14 @@ function extentOf(ov: Overlay, limit: number): Pick<BulkCopy, 'size' | 'words'> 
 /**
  * A copy is synced for its data, which a crash must not take from a file that has its new name already.
  * An empty one, or one that is about to be truncated, has none, and the upper's journal keeps the rest in
- * order (ovl_copy_up_data does not sync it either). The node's statx is at STAT_A.
+ * order (ovl_copy_up_data does not sync it either).
  */
-export const needsSync = (ov: Overlay, limit: number): boolean =>
-  ov.durable && extentOf(ov, limit).size > 0;
+export const needsSync = (ov: Overlay, { stat, limit }: Pick<Source, 'stat' | 'limit'>): boolean =>
+  ov.durable && extentOf(stat, limit).size > 0;
 
-/** Copies a node's data to an empty file; the node's statx is at STAT_A. */
-function copyData(ov: Overlay, node: number, out: number, limit: number): number {
+/** Copies a node's data to an empty file. */
+function copyData(ov: Overlay, node: number, out: number, { size, words }: Extent): number {
   const { native } = ov.sys;
-  const { size, words } = extentOf(ov, limit);
   if (size === 0) return 0;
   const data = ov.openFile(node, O_RDONLY);
   if (data < 0) return data;
@@ -105,16 +103,15 @@ function copyData(ov: Overlay, node: number, out: number, limit: number): number
   return code;
 }
 
-/** The same for the upper file of a metadata-only copy. */
+/** The same for the upper file of a metadata-only copy; the view `source` has its attributes. */
 function copyInPlace(ov: Overlay, node: number, out: number, limit: number): number {
-  const { native, u32 } = ov.sys;
-  const w = (STAT_A + STATX.size_) >> 2;
-  const code = punch(ov.sys, out, u32[w], u32[w + 1]);
+  const { native, stats } = ov.sys;
+  const { source } = stats;
+  const extent = extentOf(source, limit);
+  const code = punch(ov.sys, out, source.sizeLo, source.sizeHi);
   if (code < 0) return code;
   // Without the mark the file is what it is: no zeros may stand where a truncation follows.
-  return extentOf(ov, limit).size === 0
-    ? native.ftruncate(out, 0, 0)
-    : copyData(ov, node, out, limit);
+  return extent.size === 0 ? native.ftruncate(out, 0, 0) : copyData(ov, node, out, extent);
 }
 
 /**
@@ -122,8 +119,9 @@ function copyInPlace(ov: Overlay, node: number, out: number, limit: number): num
  * the commit, whatever the upper file holds does not count; its times and capabilities stay.
  */
 export function copyUpData(ov: Overlay, node: number, limit: number): number {
-  const { native, u32 } = ov.sys;
-  const code = ov.bulk.check(node) || ov.bulk.checkStray() || ov.stat(node, STAT_A);
+  const { native, stats } = ov.sys;
+  const { source } = stats;
+  const code = ov.bulk.check(node) || ov.bulk.checkStray() || ov.stat(node, source);
   if (code < 0) return code;
   const dir = ov.realDir(node);
   const name = ov.realName(node);
@@ -134,18 +132,18 @@ export function copyUpData(ov: Overlay, node: number, limit: number): number {
   const bulk = capability > 0 ? undefined : bulkInPlace(ov, node, out, limit);
   if (bulk === PARKED) return bulk;
   let done = bulk ?? copyInPlace(ov, node, out, limit);
-  if (done >= 0 && bulk === undefined && needsSync(ov, limit)) done = native.fsync(out);
+  if (done >= 0 && bulk === undefined && needsSync(ov, { stat: source, limit }))
+    done = native.fsync(out);
   if (done >= 0 && capability > 0)
     done = native.setxattr(dir, name, CAPABILITY, XATTR, capability, 0);
   if (done >= 0) done = native.removexattr(dir, name, `${ov.markPrefix}metacopy`);
   if (done < 0) {
     // The size shown is the upper file's: it must be what it was, and hold no half-copied data.
-    const w = (STAT_A + STATX.size_) >> 2;
-    punch(ov.sys, out, u32[w], u32[w + 1]);
-    native.ftruncate(out, u32[w], u32[w + 1]);
+    punch(ov.sys, out, source.sizeLo, source.sizeHi);
+    native.ftruncate(out, source.sizeLo, source.sizeHi);
   }
   native.close(out);
-  const timed = setTimes(ov.sys, STAT_A, dir, name, AT_SYMLINK_NOFOLLOW);
+  const timed = setTimes(ov.sys, source, dir, name, AT_SYMLINK_NOFOLLOW);
   if (done < 0 || timed < 0) return Math.min(done, timed);
   ov.dataMoved(node);
   ov.dropLower(node);
@@ -158,7 +156,8 @@ export function copyUpData(ov: Overlay, node: number, limit: number): number {
  */
 function bulkInPlace(ov: Overlay, node: number, out: number, limit: number): number | undefined {
   const { bulk, sys } = ov;
-  const { size, words } = extentOf(ov, limit);
+  const { source } = sys.stats;
+  const { size, words } = extentOf(source, limit);
   if (size < BULK_LEAST || !bulk.pool) return undefined;
   const ready = bulk.take(node, size)?.result;
   if (ready !== undefined) {
@@ -168,9 +167,8 @@ function bulkInPlace(ov: Overlay, node: number, out: number, limit: number): num
   }
   const fdIn = ov.openFile(node, O_RDONLY);
   if (fdIn < 0) return fdIn;
-  const w = STAT_A >> 2;
-  const stat = sys.u32.slice(w, w + STATX.size / 4);
-  let code = punch(sys, out, stat[STATX.size_ >> 2], stat[(STATX.size_ >> 2) + 1]);
+  const stat = source.save();
+  let code = punch(sys, out, ...savedSize(stat));
   const what = { fdIn, fdOut: out, size, words, temp: '' };
   if (code >= 0) code = bulk.start(node, what, ov.durable, stat);
   if (code === PARKED) return code;

@@ -1,8 +1,7 @@
 /** The plan of a copy-up: what is copied, and where that is. */
 import { E } from '../../base/errno.js';
 import { isDir, isReg } from '../../base/mode.js';
-import { STATX } from '../../protocol/layout.js';
-import { STAT_A } from '../../sys/sys.js';
+import type { Stat } from '../../sys/stat.js';
 import { isForeign } from '../lookup/foreign.js';
 import { F_LINKED } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
@@ -11,8 +10,9 @@ import type { Overlay } from '../overlay.js';
 export const ALL = Infinity;
 export const METADATA = -1;
 
-/** What is copied: the lower object's descriptor and name; its statx is at STAT_A. */
+/** What is copied: the lower object's descriptor and name, and its attributes. */
 export interface Source {
+  readonly stat: Stat;
   readonly dir: number;
   readonly name: string;
   readonly mode: number;
@@ -24,22 +24,24 @@ export interface Source {
   readonly limit: number;
 }
 
-/** What is to be copied of `node`, whose statx it leaves at STAT_A; -errno when it cannot be. */
+/** What is to be copied of `node`; -errno when it cannot be. */
 export function planSource(ov: Overlay, node: number, limit: number): Source | number {
-  const code = ov.stat(node, STAT_A);
+  const stat = ov.sys.stats.source;
+  const code = ov.stat(node, stat);
   if (code < 0) return code;
-  if (isForeign(ov, node, STAT_A)) return -E.EOVERFLOW;
-  const mode = ov.sys.statMode(STAT_A);
+  if (isForeign(ov, node, stat)) return -E.EOVERFLOW;
+  const { mode } = stat;
   if (isDir(mode)) {
-    return { dir: ov.realDirOf(node), name: '.', mode, parts: false, entry: '', limit: ALL };
+    const whole = { parts: false, entry: '', limit: ALL };
+    return { stat, dir: ov.realDirOf(node), name: '.', mode, ...whole };
   }
   const [dir, name] = [ov.realDir(node), ov.realName(node)];
-  const linked = ov.sys.u32[(STAT_A + STATX.nlink) >> 2] > 1;
+  const linked = stat.nlink > 1;
   const entry = ov.table.has(node, F_LINKED) ? entryOf(ov, node, dir, name) : '';
   if (typeof entry === 'number') return entry;
-  const empty = ov.sys.u64(STAT_A + STATX.size_) === 0;
+  const empty = stat.size === 0;
   const wanted = limit === METADATA && (!isReg(mode) || empty) ? ALL : limit;
-  return { dir, name, mode, parts: linked && entry === '', entry, limit: wanted };
+  return { stat, dir, name, mode, parts: linked && entry === '', entry, limit: wanted };
 }
 
 /** The name in the index of a lower file; -errno when there can be none. */

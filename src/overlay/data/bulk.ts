@@ -6,10 +6,10 @@
  * has become of the file meanwhile (renamed, removed) is seen as always.
  */
 import { E, errnoName, PARKED } from '../../base/errno.js';
-import { STATX } from '../../protocol/layout.js';
 import { AT_EMPTY_PATH, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
-import { STAT_B, type Sys } from '../../sys/sys.js';
+import { savedSize, type Stat } from '../../sys/stat.js';
+import type { Sys } from '../../sys/sys.js';
 import { setTimes } from '../../sys/times.js';
 
 /** The pool of the thread that serves a mount; absent where requests are not the kernel's (tests). */
@@ -40,9 +40,6 @@ export const BULK_LEAST = 1 << 20;
 
 /** A request that waits: what to call when the copy has ended. */
 export type Resume = () => void;
-
-/** struct statx_timestamp, in words; seconds and nanoseconds are the first three. */
-const TIME_WORDS = 3;
 
 export interface BulkCopy {
   readonly job: number;
@@ -192,20 +189,18 @@ export class BulkCopies {
   #restore(copy: BulkCopy, stat: Uint32Array): void {
     if ((copy.result ?? 0) < 0) {
       // Best effort, for the room it takes.
-      punch(this.#sys, copy.fdOut, stat[STATX.size_ >> 2], stat[(STATX.size_ >> 2) + 1]);
+      punch(this.#sys, copy.fdOut, ...savedSize(stat));
     }
-    this.#sys.u32.set(stat, STAT_B >> 2);
-    const code = setTimes(this.#sys, STAT_B, copy.fdOut, '', AT_EMPTY_PATH);
+    const { probe } = this.#sys.stats;
+    probe.load(stat);
+    const code = setTimes(this.#sys, probe, copy.fdOut, '', AT_EMPTY_PATH);
     if (code < 0) log(`the times of a file that was copied up are lost: ${errnoName(code)}`);
   }
 
-  /** While data is copied in place, a statx at `at` shows the times of before. */
-  shadow(node: number, at: number): void {
+  /** While data is copied in place, a file shows the times of before. */
+  shadow(node: number, shown: Stat): void {
     const stat = this.of(node)?.stat;
-    if (!stat) return;
-    for (const time of [STATX.atime >> 2, STATX.mtime >> 2]) {
-      this.#sys.u32.set(stat.subarray(time, time + TIME_WORDS), (at >> 2) + time);
-    }
+    if (stat) shown.loadTimes(stat);
   }
 
   /** `successor` is what the node was. */

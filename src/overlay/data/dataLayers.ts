@@ -8,14 +8,13 @@ import { E } from '../../base/errno.js';
 import { isReg } from '../../base/mode.js';
 import type { Layer } from '../../layer/layer.js';
 import {
-  AT_EMPTY_PATH,
   O_NOFOLLOW,
   O_PATH,
   RESOLVE_LAYER,
   RESOLVE_NO_XDEV,
   STATX_TYPE,
 } from '../../sys/constants.js';
-import { STAT_C, type Sys } from '../../sys/sys.js';
+import type { Sys } from '../../sys/sys.js';
 import type { LowerFile } from '../hit.js';
 import { type LowerTable, PLACE_FOUND } from '../inodes/places.js';
 
@@ -47,7 +46,8 @@ export class DataLayers {
 
   /** Looks for a pending file; from then on `place` is where it is. 0, or -EIO: no layer has it. */
   find(place: number): number {
-    const { native } = this.#sys;
+    const { native, stats } = this.#sys;
+    const { probe } = stats;
     const path = this.#lowers.nameOf(place);
     for (const { id, root } of this.#layers) {
       const fd = this.#sys.open(
@@ -59,9 +59,9 @@ export class DataLayers {
       );
       // Whatever keeps this layer from having it, the next one may (as the kernel's loop).
       if (fd < 0) continue;
-      const known = native.statx(fd, '', AT_EMPTY_PATH, STATX_TYPE, STAT_C);
+      const known = this.#sys.statFd(fd, probe, STATX_TYPE);
       native.close(fd);
-      if (known < 0 || !isReg(this.#sys.statMode(STAT_C))) continue;
+      if (known < 0 || !isReg(probe.mode)) continue;
       this.#lowers.settle(place, id, this.#roots.get(id) ?? 0);
       return 0;
     }

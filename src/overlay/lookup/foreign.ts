@@ -7,31 +7,30 @@
  */
 import { E } from '../../base/errno.js';
 import { isDir, isLnk, isReg } from '../../base/mode.js';
-import { STATX } from '../../protocol/layout.js';
 import {
-  AT_EMPTY_PATH,
   O_NOATIME,
   O_NOFOLLOW,
   O_NONBLOCK,
   O_RDONLY,
   R_OK,
   RESOLVE_LAYER,
-  STATX_BASIC_STATS,
 } from '../../sys/constants.js';
-import { STAT_C } from '../../sys/sys.js';
+import type { Stat } from '../../sys/stat.js';
 import type { Overlay } from '../overlay.js';
 
-/** `at`: the node's statx. Asks the file system only about what the overflow user seems to own. */
-export function isForeign(ov: Overlay, node: number, at: number): boolean {
+/**
+ * `stat`: the node's attributes. Asks the file system only about what the overflow user seems to own.
+ * Overwrites the view `probe`.
+ */
+export function isForeign(ov: Overlay, node: number, stat: Stat): boolean {
   const { overflow } = ov;
   if (!overflow) return false;
-  const { u32 } = ov.sys;
-  const uid = u32[(at + STATX.uid) >> 2] === overflow.uid;
-  const gid = u32[(at + STATX.gid) >> 2] === overflow.gid;
+  const uid = stat.uid === overflow.uid;
+  const gid = stat.gid === overflow.gid;
   if (!uid && !gid) return false;
   if (ov.overrides && isTold(ov, node)) return false;
   if ((uid && !overflow.uidUsed) || (gid && !overflow.gidUsed)) return true;
-  const mode = ov.sys.statMode(at);
+  const { mode } = stat;
   if (isDir(mode)) return !hasCapabilities(ov, ov.realDirOf(node), '', mode);
   if (!isLnk(mode)) return !hasCapabilities(ov, ov.realDir(node), ov.realName(node), mode);
   return inForeignDirectory(ov, ov.realDir(node));
@@ -47,10 +46,10 @@ function isTold(ov: Overlay, node: number): boolean {
 /** A symlink gives every permission to everybody, so it cannot be asked: its directory speaks for it. */
 function inForeignDirectory(ov: Overlay, dir: number): boolean {
   const { overflow, sys } = ov;
-  if (sys.native.statx(dir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_C) < 0) return true;
-  const uid = sys.u32[(STAT_C + STATX.uid) >> 2] === overflow?.uid;
-  const gid = sys.u32[(STAT_C + STATX.gid) >> 2] === overflow?.gid;
-  return (uid || gid) && !hasCapabilities(ov, dir, '', sys.statMode(STAT_C));
+  const { probe } = sys.stats;
+  if (sys.statFd(dir, probe) < 0) return true;
+  const foreign = probe.uid === overflow?.uid || probe.gid === overflow?.gid;
+  return foreign && !hasCapabilities(ov, dir, '', probe.mode);
 }
 
 /**

@@ -10,20 +10,15 @@ import { E, errnoName } from '../../base/errno.js';
 import { findOrigin, indexName } from '../../layer/origin.js';
 import { isDeviceWhiteout } from '../../layer/whiteout.js';
 import { noXattr } from '../../layer/xattrs.js';
-import { STATX } from '../../protocol/layout.js';
-import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
+import { AT_EMPTY_PATH } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
-import { STAT_A, STAT_B, STAT_C } from '../../sys/sys.js';
+import { SPOILS, spoil } from '../../sys/stat.js';
 import { Found } from '../hit.js';
 import { setKey, showIno } from './identity.js';
 import { F_COVERED, F_INDEXED, F_LINKED, F_ORPHAN } from '../inodes/record.js';
 import type { LinkIndex } from '../workdir/linkIndex.js';
 import { orphanName, type Overlay } from '../overlay.js';
 import { setTimes } from '../../sys/times.js';
-
-/** sizeof(struct statx). */
-const STATX_BYTES = 0x100;
-const W_NLINK = STATX.nlink >> 2;
 
 /** The node stands for names of which the upper may not have all: each must have its link before a change. */
 export const lacksNames = (ov: Overlay, node: number): boolean =>
@@ -42,12 +37,13 @@ export function coverByIndex(ov: Overlay, name: string): number {
   if (layer === ov.frozen?.upper) return coverFrozen(ov, links, dir, name);
   const entry = links.nameOf(ov.layer(layer), dir, name);
   if (entry === '') return 0;
-  const code = links.stat(entry, STAT_B);
+  const stat = ov.sys.stats.entry;
+  const code = links.stat(entry, stat);
   if (code < 0) return code === -E.ENOENT ? 0 : code;
-  const whiteout = isDeviceWhiteout(ov.sys, STAT_B);
-  const told = whiteout ? 0 : ov.show(ov.upper?.id ?? 0, links.dir, entry, STAT_B);
+  const whiteout = isDeviceWhiteout(stat);
+  const told = whiteout ? 0 : ov.show(ov.upper?.id ?? 0, links.dir, entry, stat);
   if (told < 0) return told;
-  const mode = ov.sys.statMode(STAT_B);
+  const { mode } = stat;
   const foreign = ((mode ^ hit.mode) & S_IFMT) !== 0 || whiteout;
   if (foreign) {
     log(`bad index entry ${entry}`);
@@ -57,7 +53,7 @@ export function coverByIndex(ov: Overlay, name: string): number {
   const partial = isReg(mode) && ov.sys.native.getxattr(links.dir, entry, key, 0, 0) >= 0;
   if (!partial) hit.data = undefined;
   else hit.data ??= { parent: hit.place, name };
-  ov.sys.u8.copyWithin(STAT_A, STAT_B, STAT_B + STATX_BYTES);
+  hit.stat.copyFrom(stat);
   hit.mode = mode;
   hit.covered = true;
   lieInIndex(ov, entry);
@@ -66,23 +62,23 @@ export function coverByIndex(ov: Overlay, name: string): number {
 
 /** A read-only mount's upper file with several links: is it an indexed one? */
 function coverFrozen(ov: Overlay, links: LinkIndex, dir: number, name: string): number {
-  const { sys } = ov;
+  const { hit, sys } = ov;
+  const { stats } = sys;
   const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
   if (typeof origin !== 'string') return noXattr(origin) ? 0 : origin;
   const entry = indexName(origin);
-  const same = (): boolean => sys.u64(STAT_B + STATX.ino) === sys.u64(STAT_A + STATX.ino);
-  if (links.stat(entry, STAT_B) < 0 || !same()) return 0;
-  const layer = findOrigin(sys, ov.origins, origin);
-  if (layer !== 0) showIno(ov, layer, STAT_C);
+  if (links.stat(entry, stats.entry) < 0 || !stats.entry.hasInoOf(hit.stat)) return 0;
+  const layer = findOrigin(sys, ov.origins, origin, stats.origin);
+  if (layer !== 0) showIno(ov, layer, stats.origin);
   lieInIndex(ov, entry);
   return 0;
 }
 
-/** The hit is the file of an entry, whose statx is at STAT_A. */
+/** The hit is the file of an entry, whose attributes it has. */
 function lieInIndex(ov: Overlay, entry: string): void {
   const { hit, frozen, upper } = ov;
   hit.index = entry;
-  setKey(ov, STAT_A);
+  setKey(hit);
   if (frozen) {
     hit.place = frozen.place;
     hit.layer = ov.keyLayer(frozen.upper);
@@ -106,20 +102,22 @@ export function linkName(ov: Overlay, node: number, parent: number, name: string
   if (!links) return -E.EIO;
   const dir = ov.upperDir(parent);
   if (dir < 0) return dir;
-  const there = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+  const { stats } = sys;
+  if (SPOILS) spoil(stats.probe, stats.entry, stats.origin, stats.parent);
+  const there = sys.statName(dir, name, stats.probe);
   if (there !== -E.ENOENT) return there;
   const entry = table.name(node);
-  let code = links.stat(entry, STAT_B);
+  let code = links.stat(entry, stats.entry);
   if (code < 0) return code;
-  const nlink = sys.u32[(STAT_B >> 2) + W_NLINK];
+  const { nlink } = stats.entry;
   const union = links.union(entry, nlink) ?? nlink;
   const lower = links.lowerLinks(entry);
   if (lower < 0) return lower;
   code = links.setUnion(entry, 'L', union, lower);
-  if (code >= 0) code = native.statx(dir, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_B);
+  if (code >= 0) code = sys.statFd(dir, stats.parent);
   if (code >= 0) code = native.linkat(links.dir, entry, dir, name, 0);
   if (code < 0) return code;
-  setTimes(sys, STAT_B, dir, '', AT_EMPTY_PATH); // best effort, as the kernel's
+  setTimes(sys, stats.parent, dir, '', AT_EMPTY_PATH); // best effort, as the kernel's
   ov.dirListings.get(parent)?.copiedUp(name, table.inoLo(node), table.inoHi(node));
   return links.setUnion(entry, 'U', union, nlink + 1);
 }
@@ -133,8 +131,9 @@ export function settleLinks(ov: Overlay, node: number): void {
   const { links, sys, table } = ov;
   if (!links || !table.has(node, F_INDEXED)) return;
   const entry = table.name(node);
-  let code = links.stat(entry, STAT_B);
-  const nlink = sys.u32[(STAT_B >> 2) + W_NLINK];
+  const stat = sys.stats.entry;
+  let code = links.stat(entry, stat);
+  const { nlink } = stat;
   if (code >= 0) {
     if ((links.union(entry, nlink) ?? nlink) > 0) return;
     code = nlink > 1 ? links.setUnion(entry, 'U', nlink - 1, nlink) : endEntry(ov, node, entry);

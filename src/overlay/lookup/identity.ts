@@ -1,23 +1,21 @@
 /** How an object found in a layer is identified: the number it is shown with, and the key of its node. */
 import { isDir } from '../../base/mode.js';
-import { STATX } from '../../protocol/layout.js';
-import type { Sys } from '../../sys/sys.js';
-import { Found } from '../hit.js';
+import type { Stat } from '../../sys/stat.js';
+import { Found, type Hit } from '../hit.js';
 import type { Overlay } from '../overlay.js';
 
-const W_INO = STATX.ino >> 2;
-
-/** The topmost object is the lower one at `at`, in the directory at `place`. */
-export function foundLower(ov: Overlay, place: number, at: number): void {
-  const { hit, sys } = ov;
+/** The topmost object is a lower one, in the directory at `place`; its attributes are in `hit.stat`. */
+export function foundLower(ov: Overlay, place: number): void {
+  const { hit } = ov;
+  const { stat } = hit;
   hit.found = Found.Lower;
-  hit.mode = sys.statMode(at);
+  hit.mode = stat.mode;
   hit.layer = ov.lowers.layerOf(place);
   hit.place = place;
-  setKey(ov, at);
-  hit.keyed = !isDir(hit.mode) && sys.statDev(at) === ov.layer(hit.layer).dev;
-  showIno(ov, hit.layer, at);
-  if (hit.keyed && sys.u32[(at + STATX.nlink) >> 2] > 1) foundLink(ov);
+  setKey(hit);
+  hit.keyed = !isDir(hit.mode) && stat.dev === ov.layer(hit.layer).dev;
+  showIno(ov, hit.layer, stat);
+  if (hit.keyed && stat.nlink > 1) foundLink(ov);
 }
 
 /** A lower file with several names: one node, also over layers, unless the names part at copy-up. */
@@ -29,24 +27,21 @@ function foundLink(ov: Overlay): void {
 }
 
 /**
- * True when the file whose statx is at `at` has fewer blocks than its size needs, as a metadata-only
+ * True when a file has fewer blocks than its size needs, as a metadata-only
  * copy has: such a file may be one also where no `impure` mark announces it (a tool's layer).
  */
-export function isSparse(sys: Sys, at: number): boolean {
-  return sys.u64(at + STATX.blocks) * 512 < sys.u64(at + STATX.size_);
-}
+export const isSparse = ({ blocks, size }: Stat): boolean => blocks * 512 < size;
 
-/** The key of the object whose statx is at `at`: its own inode number. */
-export function setKey(ov: Overlay, at: number): void {
-  ov.hit.keyLo = ov.sys.u32[(at >> 2) + W_INO];
-  ov.hit.keyHi = ov.sys.u32[(at >> 2) + W_INO + 1];
+/** The key of the hit: the own inode number of the topmost object. */
+export function setKey(hit: Hit): void {
+  hit.keyLo = hit.stat.inoLo;
+  hit.keyHi = hit.stat.inoHi;
 }
 
 /** The inode number an object of `layer` is shown with: its own, with the file system's number on top when there are several. */
-export function showIno(ov: Overlay, layer: number, at: number): void {
-  const { hit, sys } = ov;
-  hit.inoLo = sys.u32[(at >> 2) + W_INO];
-  hit.inoHi = xinoHi(ov, layer, sys.u32[(at >> 2) + W_INO + 1]);
+export function showIno(ov: Overlay, layer: number, { inoLo, inoHi }: Stat): void {
+  ov.hit.inoLo = inoLo;
+  ov.hit.inoHi = xinoHi(ov, layer, inoHi);
 }
 
 /** The upper half of the inode number to show for one of an object in `layer`. */

@@ -7,18 +7,19 @@ import { isDeviceWhiteout, isXWhiteout } from '../../layer/whiteout.js';
 import { ROOT } from '../../protocol/flags.js';
 import { F_XWHITEOUTS } from '../inodes/record.js';
 import { PLACE_XWHITEOUTS } from '../inodes/places.js';
+import type { Stat } from '../../sys/stat.js';
 import type { Overlay } from '../overlay.js';
 
-/** True when `name` in `dir`, the upper directory of node `parent`, is a whiteout; its statx is at `at`. */
+/** True when `name` in `dir`, the upper directory of node `parent`, is a whiteout; `stat` has its attributes. */
 export function isUpperWhiteout(
   ov: Overlay,
   parent: number,
   dir: number,
   name: string,
-  at: number,
+  stat: Stat,
 ): boolean {
-  if (isDeviceWhiteout(ov.sys, at)) return true;
-  return upperAnnounces(ov, parent) && isXWhiteout(ov.sys, dir, name, at, ov.markPrefix);
+  if (isDeviceWhiteout(stat)) return true;
+  return upperAnnounces(ov, parent) && isXWhiteout(ov.sys, dir, name, stat, ov.markPrefix);
 }
 
 /** True for an xwhiteout in a lower's directory `place`. */
@@ -27,8 +28,8 @@ export const isLowerXWhiteout = (
   place: number,
   dir: number,
   name: string,
-  at: number,
-): boolean => lowerAnnounces(ov, place) && isXWhiteout(ov.sys, dir, name, at, ov.markPrefix);
+  stat: Stat,
+): boolean => lowerAnnounces(ov, place) && isXWhiteout(ov.sys, dir, name, stat, ov.markPrefix);
 
 /**
  * Whether empty files in a lower's directory may be xwhiteouts. Its own mark or that of the layer's

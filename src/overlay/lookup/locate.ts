@@ -1,8 +1,6 @@
 /** What stands at a name that is about to change: a node, a whiteout, or nothing. */
 import { E } from '../../base/errno.js';
 import { isDir } from '../../base/mode.js';
-import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
-import { STAT_A } from '../../sys/sys.js';
 import { Found } from '../hit.js';
 import { F_UPPER } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
@@ -43,10 +41,10 @@ function hasWhiteout(ov: Overlay, parent: number, name: string): boolean | numbe
   if (!ov.table.has(parent, F_UPPER)) return false;
   const dir = ov.upperDir(parent);
   if (dir < 0) return dir;
-  const { native } = ov.sys;
-  const code = native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+  const { probe } = ov.sys.stats;
+  const code = ov.sys.statName(dir, name, probe);
   if (code === -E.ENOENT) return false;
-  return code < 0 ? code : isUpperWhiteout(ov, parent, dir, name, STAT_A);
+  return code < 0 ? code : isUpperWhiteout(ov, parent, dir, name, probe);
 }
 
 /**

@@ -12,9 +12,7 @@ import { DT_DIR, DT_REG, isDir, isReg } from '../../base/mode.js';
 import { findOrigin, indexName } from '../../layer/origin.js';
 import { dirMarks, isDotMark } from '../../layer/whiteout.js';
 import { ROOT } from '../../protocol/flags.js';
-import { STATX } from '../../protocol/layout.js';
-import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
-import { STAT_A, STAT_B, STAT_C } from '../../sys/sys.js';
+import { SPOILS, spoil } from '../../sys/stat.js';
 import { type DirListing, FROM_UPPER } from '../listing/dirListing.js';
 import { Found, type LowerFile } from '../hit.js';
 import { foundLower, isSparse, setKey, showIno } from './identity.js';
@@ -37,11 +35,12 @@ import { mayBeGuarded } from '../guard.js';
 import { isLowerXWhiteout, isUpperWhiteout } from './isWhiteout.js';
 
 /**
- * Finds `name` in directory `parent`; the result is in `ov.hit`, the topmost object's statx at
- * STAT_A. Returns 0 (also when nothing is found) or -errno.
+ * Finds `name` in directory `parent`; the result is in `ov.hit`. Returns 0 (also when nothing is found) or -errno.
  */
 export function resolve(ov: Overlay, parent: number, name: string): number {
   ov.hit.reset();
+  const { entry, origin, listed } = ov.sys.stats;
+  if (SPOILS) spoil(entry, origin, listed);
   const code = resolveLayers(ov, parent, name);
   return code >= 0 && ov.hit.linked ? coverByIndex(ov, name) : code;
 }
@@ -88,20 +87,21 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
   const { hit, sys } = ov;
   const dir = ov.upperDir(parent);
   if (dir < 0) return dir;
-  const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+  const { stat } = hit;
+  const code = sys.statName(dir, name, stat);
   if (code === -E.ENOENT) return isDotMark(name) ? 0 : SAME_NAME;
   if (code < 0) return code;
-  if (isUpperWhiteout(ov, parent, dir, name, STAT_A)) {
+  if (isUpperWhiteout(ov, parent, dir, name, stat)) {
     hit.found = Found.UpperWhiteout;
     return 0;
   }
   hit.layer = ov.upper?.id ?? 0;
-  const told = ov.show(hit.layer, dir, name, STAT_A);
+  const told = ov.show(hit.layer, dir, name, stat);
   if (told < 0) return told;
   hit.found = Found.Upper;
-  hit.mode = sys.statMode(STAT_A);
+  hit.mode = stat.mode;
   if (!isDir(hit.mode)) return identifyUpper(ov, parent, dir, name);
-  showIno(ov, hit.layer, STAT_A);
+  showIno(ov, hit.layer, stat);
   const marks = dirMarks(sys, dir, name, false, ov.markPrefix);
   if (typeof marks === 'number') return marks;
   hit.impure = marks.impure;
@@ -109,16 +109,17 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
   return marks.opaque ? 0 : { redirect: marks.redirect, metacopy: false };
 }
 
-/** Inode number, key and data of an upper object at STAT_A that is not a directory. */
+/** Inode number, key and data of an upper object that is not a directory; its attributes are in `hit.stat`. */
 function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): Below | number {
   const { hit, sys } = ov;
-  setKey(ov, STAT_A);
+  setKey(hit);
   hit.keyed = true;
-  showIno(ov, hit.layer, STAT_A);
+  showIno(ov, hit.layer, hit.stat);
   // Only in a directory marked impure can an entry have an origin.
   if (ov.table.has(parent, F_IMPURE)) {
     const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
-    const layer = typeof origin === 'string' ? findOrigin(sys, ov.origins, origin) : 0;
+    const stat = sys.stats.origin;
+    const layer = typeof origin === 'string' ? findOrigin(sys, ov.origins, origin, stat) : 0;
     if (layer !== 0) showOrigin(ov, layer, String(origin));
   }
   // A copy of a file with several links may have no origin, and yet be metadata alone.
@@ -135,19 +136,18 @@ function dataOf(ov: Overlay, dir: number, name: string): Below | number {
 }
 
 /**
- * The number of a copy's origin, whose statx is at STAT_C. A copy of one name among several must not
+ * The number of a copy's origin, whose attributes are in the view `origin`. A copy of one name among several must not
  * share it, unless the index says that it is the copy for all of them (ovl_getattr).
  */
 function showOrigin(ov: Overlay, layer: number, origin: string): void {
   const { hit, links, sys } = ov;
-  const nlink = (at: number): number => sys.u32[(at + STATX.nlink) >> 2];
-  if (links && links.dir >= 0 && nlink(STAT_A) > 1) {
+  const { stats } = sys;
+  if (links && links.dir >= 0 && hit.stat.nlink > 1) {
     const entry = indexName(origin);
-    const found =
-      links.stat(entry, STAT_B) >= 0 && sys.u64(STAT_B + STATX.ino) === sys.u64(STAT_A + STATX.ino);
+    const found = links.stat(entry, stats.entry) >= 0 && stats.entry.hasInoOf(hit.stat);
     if (found) hit.index = entry;
   }
-  if (hit.index !== '' || nlink(STAT_C) === 1) showIno(ov, layer, STAT_C);
+  if (hit.index !== '' || stats.origin.nlink === 1) showIno(ov, layer, stats.origin);
 }
 /** The lowers from the one that `source` of a listing names. */
 const onward = (source: number): Range => ({ first: source - 1, last: Infinity, listed: false });
@@ -173,14 +173,15 @@ function resolveListed(
   }
   const dir = ov.lowerDir(place);
   if (dir < 0) return dir;
-  const code = sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_A);
+  const { stat } = ov.hit;
+  const code = sys.statName(dir, name, stat);
   if (code < 0) return code;
-  if (isLowerXWhiteout(ov, place, dir, name, STAT_A)) return 0;
-  if (isReg(sys.statMode(STAT_A)) && isSparse(sys, STAT_A)) {
+  if (isLowerXWhiteout(ov, place, dir, name, stat)) return 0;
+  if (isReg(stat.mode) && isSparse(stat)) {
     return walkLowers(ov, parent, name, onward(source), '', false);
   }
-  const told = ov.show(lowers.layerOf(place), dir, name, STAT_A);
-  if (told >= 0) foundLower(ov, place, STAT_A);
+  const told = ov.show(lowers.layerOf(place), dir, name, stat);
+  if (told >= 0) foundLower(ov, place);
   return told;
 }
 
@@ -202,7 +203,7 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
   if (hit.keyed) table.setKey(node, hit.layer, hit.keyLo, hit.keyHi);
   if (hit.found === Found.Upper) table.set(node, F_UPPER);
   else if (hit.linked) table.set(node, F_LINKED);
-  if (mayBeGuarded(ov.sys, STAT_A)) table.set(node, F_GUARDED);
+  if (mayBeGuarded(hit.stat)) table.set(node, F_GUARDED);
   indexed(ov, node);
   if (isDir(hit.mode)) {
     table.setLower(node, stackOfHit(ov));
@@ -237,7 +238,7 @@ function addName(ov: Overlay, node: number, parent: number, name: string): void 
   table.clear(node, F_ORPHAN);
   table.rename(node, parent, name, ov.dropped);
   // The link in the workdir has gone since the attributes were read.
-  ov.stat(node, STAT_A);
+  ov.stat(node, ov.hit.stat);
 }
 
 /** The stack of a metadata-only copy: the directory it is in when that is a lower's, then its data. */

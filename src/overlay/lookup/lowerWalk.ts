@@ -7,17 +7,9 @@ import { display } from '../../base/bytes.js';
 import { isDir, isReg } from '../../base/mode.js';
 import { ROOT } from '../../protocol/flags.js';
 import { dirMarks, dotWhiteout, isDeviceWhiteout } from '../../layer/whiteout.js';
-import { STATX } from '../../protocol/layout.js';
-import {
-  AT_SYMLINK_NOFOLLOW,
-  O_DIRECTORY,
-  O_NOFOLLOW,
-  O_PATH,
-  RESOLVE_LAYER,
-  STATX_BASIC_STATS,
-} from '../../sys/constants.js';
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH, RESOLVE_LAYER } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
-import { STAT_A, STAT_B } from '../../sys/sys.js';
+import { SPOILS, spoil, type Stat } from '../../sys/stat.js';
 import { Found } from '../hit.js';
 import {
   fileRedirect,
@@ -72,6 +64,7 @@ export function walkLowers(
   redirect: string,
   metacopy: boolean,
 ): number {
+  if (SPOILS) spoil(ov.sys.stats.lower, ov.sys.stats.probe);
   if (redirect !== '' && !follows(ov, name)) return -E.EPERM;
   const walk: Walk = {
     ov,
@@ -164,9 +157,10 @@ const isAbsent = (code: number): boolean => code === -E.ENOENT || code === -E.EN
 /** One directory on an absolute redirect's way: 1 to go on, 0 when this layer has none, -errno. */
 function passThrough(walk: Walk, dir: number, name: string, prefix: string[]): number {
   const { ov } = walk;
-  const code = ov.sys.native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B);
+  const { lower } = ov.sys.stats;
+  const code = ov.sys.statName(dir, name, lower);
   if (code < 0 && !isAbsent(code)) return code;
-  if (code >= 0 && !isDir(ov.sys.statMode(STAT_B))) {
+  if (code >= 0 && !isDir(lower.mode)) {
     walk.stop = true;
     return 0;
   }
@@ -201,8 +195,8 @@ interface Question {
 function askName(walk: Walk, q: Question): number {
   const { ov } = walk;
   const { hit, sys } = ov;
-  const at = hit.found === Found.None ? STAT_A : STAT_B;
-  const code = sys.native.statx(q.dir, q.name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, at);
+  const stat = hit.found === Found.None ? hit.stat : sys.stats.lower;
+  const code = sys.statName(q.dir, q.name, stat);
   if (isAbsent(code)) {
     if (walk.range.listed || isBottom(walk)) return 0;
     const hides = dotWhiteout(sys, q.dir, q.name);
@@ -210,30 +204,30 @@ function askName(walk: Walk, q: Question): number {
     return Math.min(hides, 0);
   }
   if (code < 0) return code;
-  const mode = sys.statMode(at);
-  const hidden = isDeviceWhiteout(sys, at) || isLowerXWhiteout(ov, q.place, q.dir, q.name, at);
+  const { mode } = stat;
+  const hidden = isDeviceWhiteout(stat) || isLowerXWhiteout(ov, q.place, q.dir, q.name, stat);
   // Below a directory only directories count, below a metadata-only copy only regular files.
   const foreign = walk.metacopy ? !isReg(mode) : hit.found !== Found.None && !isDir(mode);
   if (hidden || foreign) {
     walk.stop = true;
     return 0;
   }
-  const told = ov.show(ov.lowers.layerOf(q.place), q.dir, q.name, at);
+  const told = ov.show(ov.lowers.layerOf(q.place), q.dir, q.name, stat);
   if (told < 0) return told;
-  return isDir(mode) ? addDirectory(walk, q, at) : addFile(walk, q, at);
+  return isDir(mode) ? addDirectory(walk, q, stat) : addFile(walk, q, stat);
 }
 
 const isBottom = (walk: Walk): boolean => walk.at + 1 >= walk.ov.lowers.count(walk.stack);
 
-function addFile(walk: Walk, q: Question, at: number): number {
+/** `stat`: the object's attributes, in `hit.stat` when it is the topmost one. */
+function addFile(walk: Walk, q: Question, stat: Stat): number {
   const { ov } = walk;
-  const { hit, sys } = ov;
+  const { hit } = ov;
   const first = hit.found === Found.None;
-  if (first) foundLower(ov, q.place, at);
-  else if (hit.found === Found.Upper && !walk.numbered) numberCopy(walk, q.place, at);
+  if (first) foundLower(ov, q.place);
+  else if (hit.found === Found.Upper && !walk.numbered) numberCopy(walk, q.place, stat);
   const suspect =
-    isReg(sys.statMode(at)) &&
-    (q.prefix !== undefined || mayHoldCopies(ov, q.place) || isSparse(sys, at));
+    isReg(stat.mode) && (q.prefix !== undefined || mayHoldCopies(ov, q.place) || isSparse(stat));
   const metacopy = suspect ? hasMetacopy(ov, q.dir, q.name) : 0;
   if (metacopy < 0) return metacopy;
   if (metacopy > 0) {
@@ -253,29 +247,28 @@ function addFile(walk: Walk, q: Question, at: number): number {
  * A metadata-only copy in the upper has the number of the first lower it is found to describe, also
  * where its origin says nothing; but names of one file may have parted (ovl_lookup, ovl_getattr).
  */
-function numberCopy(walk: Walk, place: number, at: number): void {
+function numberCopy(walk: Walk, place: number, stat: Stat): void {
   const { ov } = walk;
   walk.numbered = true;
-  const alone = ov.sys.u32[(at + STATX.nlink) >> 2] === 1;
-  if (ov.hit.index === '' && alone) showIno(ov, ov.lowers.layerOf(place), at);
+  const alone = stat.nlink === 1;
+  if (ov.hit.index === '' && alone) showIno(ov, ov.lowers.layerOf(place), stat);
 }
 
-function addPlaceOf(ov: Overlay, q: Question, at: number, flags: number): void {
-  const ino = ov.sys.u32[(at + STATX.ino) >> 2];
-  const stamp = stampOf(ov.sys, at);
-  ov.hit.dirs.push({ parent: q.place, name: q.path, flags, ino, stamp });
+function addPlaceOf(ov: Overlay, q: Question, stat: Stat, flags: number): void {
+  const stamp = stampOf(stat);
+  ov.hit.dirs.push({ parent: q.place, name: q.path, flags, ino: stat.inoLo, stamp });
 }
 
-function addDirectory(walk: Walk, q: Question, at: number): number {
+function addDirectory(walk: Walk, q: Question, stat: Stat): number {
   const { ov } = walk;
   const { hit } = ov;
   walk.owed = 0;
-  if (hit.found === Found.None) foundLower(ov, q.place, at);
-  else if (hit.dirs.length === 0) showIno(ov, ov.lowers.layerOf(q.place), at);
+  if (hit.found === Found.None) foundLower(ov, q.place);
+  else if (hit.dirs.length === 0) showIno(ov, ov.lowers.layerOf(q.place), stat);
   // Marks matter for what lies below, and for xwhiteouts, which the parent's mark announces.
   const inRoot = ov.lowers.parentOf(q.place) === 0;
   if (isBottom(walk) && !inRoot && !ov.lowers.marked(q.place, PLACE_XWHITEOUTS | PLACE_TOUCHED)) {
-    addPlaceOf(ov, q, at, 0);
+    addPlaceOf(ov, q, stat, 0);
     return 0;
   }
   const more = walk.at < walk.range.last;
@@ -283,7 +276,7 @@ function addDirectory(walk: Walk, q: Question, at: number): number {
   if (typeof marks === 'number') return marks;
   const inherited = ov.lowers.marked(q.place, PLACE_TOUCHED) || q.prefix !== undefined;
   const flags = placeFlags(marks) | (inherited ? PLACE_TOUCHED : 0);
-  addPlaceOf(ov, q, at, flags >>> 0);
+  addPlaceOf(ov, q, stat, flags >>> 0);
   // A `.wh.` file beside the directory hides what is below it (OCI image specification).
   const asks = !marks.opaque && !walk.range.listed;
   const covered = asks ? dotWhiteout(ov.sys, q.dir, q.name) : 0;

@@ -2,8 +2,6 @@
 import { DT_CHR, DT_DIR, DT_REG } from '../../base/mode.js';
 import { type EntryVisitor, readEntries } from '../../layer/directory.js';
 import { dotHidden, isDeviceWhiteout, isDotMark, isXWhiteout } from '../../layer/whiteout.js';
-import { AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
-import { STAT_B } from '../../sys/sys.js';
 import { DirListing, FROM_UPPER } from '../listing/dirListing.js';
 import type { Entries } from '../listing/entries.js';
 import { F_IMPURE, F_UPPER } from '../inodes/record.js';
@@ -166,13 +164,12 @@ function readWithin(ov: Overlay, dir: number, budget: Budget, visit: EntryVisito
   return budget.left < 0 ? TOO_MANY : code;
 }
 
-function statInto(ov: Overlay, dir: number, name: string): boolean {
-  const { native } = ov.sys;
-  return native.statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STAT_B) >= 0;
+function isWhiteout({ sys }: Overlay, dir: number, name: string): boolean {
+  const { listed } = sys.stats;
+  return sys.statName(dir, name, listed) >= 0 && isDeviceWhiteout(listed);
 }
 
-const isWhiteout = (ov: Overlay, dir: number, name: string): boolean =>
-  statInto(ov, dir, name) && isDeviceWhiteout(ov.sys, STAT_B);
-
-const isMarkedFile = (ov: Overlay, dir: number, name: string): boolean =>
-  statInto(ov, dir, name) && isXWhiteout(ov.sys, dir, name, STAT_B, ov.markPrefix);
+function isMarkedFile({ sys, markPrefix }: Overlay, dir: number, name: string): boolean {
+  const { listed } = sys.stats;
+  return sys.statName(dir, name, listed) >= 0 && isXWhiteout(sys, dir, name, listed, markPrefix);
+}

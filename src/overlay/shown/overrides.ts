@@ -30,10 +30,10 @@ import {
 } from '../../layer/override.js';
 import type { Layer } from '../../layer/layer.js';
 import { CAPABILITY, noXattr } from '../../layer/xattrs.js';
-import { STATX } from '../../protocol/layout.js';
-import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../../sys/constants.js';
+import { AT_SYMLINK_NOFOLLOW } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
-import { STAT_B, type Sys, XATTR } from '../../sys/sys.js';
+import type { Stat } from '../../sys/stat.js';
+import { type Sys, XATTR } from '../../sys/sys.js';
 import { NO_ID } from './ids.js';
 
 /** On disk: this process's own. The kernel asks the mode that is shown, also before it runs a file. */
@@ -74,13 +74,13 @@ export class Overrides {
 
   /** The root shows what the topmost lower so marked says, else what it is on disk, which changes nothing. */
   #mark(lowers: readonly Layer[]): void {
-    const { native } = this.#sys;
+    const { attrs } = this.#sys.stats;
     const upper = this.#upper;
     if (!upper) return;
     const marked = lowers.find(({ id }) => this.#forms.has(id)) ?? upper;
-    let code = native.statx(marked.root, '', AT_EMPTY_PATH, STATX_BASIC_STATS, STAT_B);
-    if (code >= 0) code = this.show(marked.id, marked.root, '.', STAT_B);
-    if (code >= 0) code = this.keep(upper.root, '.', this.shown(STAT_B));
+    let code = this.#sys.statFd(marked.root, attrs);
+    if (code >= 0) code = this.show(marked.id, marked.root, '.', attrs);
+    if (code >= 0) code = this.keep(upper.root, '.', this.shown(attrs));
     if (code >= 0) return;
     const key = overrideKey(this.#form());
     const instead = key.startsWith('security.')
@@ -103,13 +103,12 @@ export class Overrides {
   }
 
   /**
-   * Puts what `dir`/`name` of `layer` is to be shown as into its statx at `at`. 0, also when the object
+   * Puts what `dir`/`name` of `layer` is to be shown as into its `stat`. 0, also when the object
    * says nothing; -EIO (logged) for a value of an unknown form.
    */
-  show(layer: number, dir: number, name: string, at: number): number {
+  show(layer: number, dir: number, name: string, stat: Stat): number {
     const form = this.#forms.get(layer);
-    const { u16, u32 } = this.#sys;
-    const disk = this.#sys.statMode(at);
+    const disk = stat.mode;
     if (form === undefined || (form !== 'privileged' && !isReg(disk) && !isDir(disk))) return 0;
     const value = this.#sys.xattr(dir, name, overrideKey(form));
     if (typeof value === 'number') return noXattr(value) ? 0 : value;
@@ -118,14 +117,13 @@ export class Overrides {
       log(`the ${overrideKey(form)} of ${display(name)} is not of a known form`);
       return -E.EIO;
     }
-    u16[(at + STATX.mode) >> 1] = found.mode;
-    const w = at >> 2;
+    stat.mode = found.mode;
     // fuse-overlayfs 1.10 writes -1 for an ID that a chown left alone.
-    if (found.uid !== NO_ID) u32[w + STATX.uid / 4] = found.uid;
-    if (found.gid !== NO_ID) u32[w + STATX.gid / 4] = found.gid;
+    if (found.uid !== NO_ID) stat.uid = found.uid;
+    if (found.gid !== NO_ID) stat.gid = found.gid;
     if (((found.mode ^ disk) & S_IFMT) === 0) return 0;
-    u32[w + STATX.rdev_major / 4] = found.major;
-    u32[w + STATX.rdev_minor / 4] = found.minor;
+    stat.rdevMajor = found.major;
+    stat.rdevMinor = found.minor;
     return 0;
   }
 
@@ -135,17 +133,9 @@ export class Overrides {
     return form !== undefined && this.#sys.native.getxattr(dir, name, overrideKey(form), 0, 0) >= 0;
   }
 
-  /** A statx, after `show`, as what it shows. */
-  shown(at: number): Override {
-    const { u32 } = this.#sys;
-    const w = at >> 2;
-    return {
-      uid: u32[w + STATX.uid / 4],
-      gid: u32[w + STATX.gid / 4],
-      mode: this.#sys.statMode(at),
-      major: u32[w + STATX.rdev_major / 4],
-      minor: u32[w + STATX.rdev_minor / 4],
-    };
+  /** What `stat` shows, after `show`. */
+  shown({ uid, gid, mode, rdevMajor, rdevMinor }: Stat): Override {
+    return { uid, gid, mode, major: rdevMajor, minor: rdevMinor };
   }
 
   /** The mode to make an object of the upper with that is shown with `mode`. */

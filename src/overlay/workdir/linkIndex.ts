@@ -20,16 +20,10 @@ import {
 } from '../../layer/origin.js';
 import { isDeviceWhiteout } from '../../layer/whiteout.js';
 import { TRUSTED } from '../../layer/xattrs.js';
-import { STATX } from '../../protocol/layout.js';
-import {
-  AT_SYMLINK_NOFOLLOW,
-  O_DIRECTORY,
-  O_PATH,
-  O_RDONLY,
-  STATX_BASIC_STATS,
-} from '../../sys/constants.js';
+import { O_DIRECTORY, O_PATH, O_RDONLY } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
-import { SMALL, STAT_A, STAT_C, type Sys, XATTR } from '../../sys/sys.js';
+import { SPOILS, spoil, type Stat } from '../../sys/stat.js';
+import { SMALL, type Sys, XATTR } from '../../sys/sys.js';
 import type { OverlaySpec } from '../spec.js';
 import { openBeneath, removeTree, type Workdir } from './workdir.js';
 
@@ -89,7 +83,7 @@ function givesHandles(sys: Sys, layer: Layer): boolean {
     return false;
   }
   const root = originOf(sys, layer, layer.root, '.');
-  return root !== '' && statHandle(sys, layer, root);
+  return root !== '' && statHandle(sys, layer, root, sys.stats.probe);
 }
 
 export class LinkIndex {
@@ -202,27 +196,30 @@ export class LinkIndex {
     return indexName(originOf(this.#sys, layer, dirfd, name));
   }
 
-  /** statx of an entry at `at`; 0 or -errno. */
-  stat(name: string, at: number): number {
-    return this.#sys.native.statx(this.#dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, at);
+  /** Fills `stat` with an entry's attributes; 0 or -errno. */
+  stat(name: string, stat: Stat): number {
+    return this.#sys.statName(this.#dir, name, stat);
   }
 
   /**
    * The links that the file of an entry has in the union, when the entry itself has `nlink`: a mark
    * tells the difference from these, or from the lower's (ovl_get_nlink). undefined: no valid mark.
+   * Overwrites the view `origin`.
    */
   union(name: string, nlink: number): number | undefined {
+    if (SPOILS) spoil(this.#sys.stats.origin);
     const mark = this.#sys.xattr(this.#dir, name, NLINK);
     if (typeof mark !== 'string' || !MARK.test(mark)) return undefined;
     const counted = mark.startsWith('U') ? nlink : this.lowerLinks(name);
     return counted < 0 ? undefined : counted + Number(mark.slice(1));
   }
 
-  /** The links of an entry's lower file, or -errno. Overwrites STAT_C. */
+  /** The links of an entry's lower file, or -errno. Overwrites the view `origin`. */
   lowerLinks(name: string): number {
+    const { origin: lower } = this.#sys.stats;
     const origin = originOfIndexName(name) ?? '';
-    if (findOrigin(this.#sys, this.#origins, origin) === 0) return -E.ESTALE;
-    return this.#sys.u32[(STAT_C + STATX.nlink) >> 2];
+    if (findOrigin(this.#sys, this.#origins, origin, lower) === 0) return -E.ESTALE;
+    return lower.nlink;
   }
 
   /** Writes the mark: `union` links where the upper ("U") or the lower ("L") file has `nlink`. */
@@ -250,15 +247,16 @@ export class LinkIndex {
     const sys = this.#sys;
     const origin = originOfIndexName(name);
     if (origin === undefined) return -E.EINVAL;
-    const code = this.stat(name, STAT_A);
+    const { entry } = sys.stats;
+    const code = this.stat(name, entry);
     if (code < 0) return code;
     // Kept for nfs_export: whiteouts of removed files, and entries of directories.
-    if (isDeviceWhiteout(sys, STAT_A) || isDir(sys.statMode(STAT_A))) return 1;
+    if (isDeviceWhiteout(entry) || isDir(entry.mode)) return 1;
     const stored = sys.xattr(this.#dir, name, ORIGIN);
     if (typeof stored === 'number') return stored;
     if (stored !== origin) return 0;
-    if (sys.u32[(STAT_A + STATX.nlink) >> 2] > 1) return 1;
-    if (findOrigin(sys, this.#origins, origin) === 0) return 0;
+    if (entry.nlink > 1) return 1;
+    if (findOrigin(sys, this.#origins, origin, sys.stats.origin) === 0) return 0;
     const left = this.union(name, 1) ?? 0;
     if (left <= 0) log(`removing the orphaned index entry ${name}`);
     return left > 0 ? 1 : 0;

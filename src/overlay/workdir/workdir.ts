@@ -10,7 +10,6 @@ import { readEntries } from '../../layer/directory.js';
 import { makeWhiteout, makeXWhiteout, refusesDevices } from '../../layer/whiteout.js';
 import { TRUSTED, USER } from '../../layer/xattrs.js';
 import {
-  AT_EMPTY_PATH,
   AT_FDCWD,
   AT_REMOVEDIR,
   O_DIRECTORY,
@@ -21,11 +20,10 @@ import {
   RESOLVE_LAYER,
 } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
-import { STAT_A, type Sys } from '../../sys/sys.js';
+import type { Sys } from '../../sys/sys.js';
 
 const WHITEOUT = '#whiteout';
 const STATX_MNT_ID = 0x1000;
-const STX_MNT_ID = 144;
 
 export class Workdir {
   /** O_PATH descriptor of `WORKDIR/work`. */
@@ -46,7 +44,7 @@ export class Workdir {
     this.base = base;
     this.dir = dir;
     const { native } = sys;
-    this.trusted = native.setxattr(dir, '.', `${TRUSTED}opaque`, STAT_A, 0, 0) >= 0;
+    this.trusted = native.setxattr(dir, '.', `${TRUSTED}opaque`, 0, 0, 0) >= 0;
     if (this.trusted) native.removexattr(dir, '.', `${TRUSTED}opaque`);
     const made = makeWhiteout(sys, dir, WHITEOUT);
     if (made >= 0) native.unlinkat(dir, WHITEOUT, 0);
@@ -171,9 +169,10 @@ function markVolatile(sys: Sys, base: number, path: string): void {
 }
 
 function mountOf(sys: Sys, fd: number): string {
-  const code = sys.native.statx(fd, '', AT_EMPTY_PATH, STATX_MNT_ID, STAT_A);
+  const { probe } = sys.stats;
+  const code = sys.statFd(fd, probe, STATX_MNT_ID);
   if (code < 0) throw new UserError(`cannot examine the upperdir's mount: ${errnoText(code)}`);
-  return `${sys.u64(STAT_A + STX_MNT_ID)} ${sys.statDev(STAT_A)}`;
+  return `${probe.mountId} ${probe.dev}`;
 }
 
 /** O_PATH descriptor of a directory in another, or -errno. */
