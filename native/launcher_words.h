@@ -9,8 +9,8 @@ namespace launcher {
 // The commands of the store, by their first word (src/cli/words.ts; a test compares them). They go
 // to Node whatever their flags: -o means something else there than in a mount.
 inline constexpr std::string_view kStoreWords[] = {
-    "fsck",  "gc",   "history", "image", "images", "import", "inspect",
-    "layer", "load", "pull",    "push",  "rmi",    "save",   "tag",
+    "fsck", "gc",   "history", "image", "images", "import",      "inspect", "layer",
+    "load", "pull", "push",    "rmi",   "save",   "snapshotter", "tag",
 };
 
 inline bool isStoreWord(std::string_view word) {

@@ -3,8 +3,12 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <ctime>
 #include <iterator>
 #include <string>
 
@@ -93,6 +97,36 @@ Napi::Value unmountPath(const Napi::CallbackInfo& info) {
       new UnmountCall(info.Env(), latin1(info.Env(), info[0]), info[1].ToNumber().Int32Value()));
 }
 
+// One datagram to the unix socket at a path; "@" stands for the NUL of an abstract address.
+Napi::Value sendDatagram(const Napi::CallbackInfo& info) {
+  const std::string path = latin1(info.Env(), info[0]);
+  const std::string text = latin1(info.Env(), info[1]);
+  struct sockaddr_un to {};
+  int error = 0;
+  if (path.empty() || path.size() >= sizeof to.sun_path) {
+    error = EINVAL;
+  } else {
+    to.sun_family = AF_UNIX;
+    memcpy(to.sun_path, path.data(), path.size());
+    if (path[0] == '@') to.sun_path[0] = '\0';
+    const auto size = static_cast<socklen_t>(offsetof(struct sockaddr_un, sun_path) + path.size());
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const auto* address = reinterpret_cast<const struct sockaddr*>(&to);
+    if (fd < 0 || sendto(fd, text.data(), text.size(), MSG_NOSIGNAL, address, size) < 0) {
+      error = errno;
+    }
+    if (fd >= 0) close(fd);
+  }
+  return Napi::Number::New(info.Env(), -error);
+}
+
+Napi::Value timeOfDay(const Napi::CallbackInfo& info) {
+  struct timespec now {};
+  clock_gettime(CLOCK_REALTIME, &now);
+  constexpr int64_t kSecond = 1'000'000'000;
+  return Napi::BigInt::New(info.Env(), int64_t{now.tv_sec} * kSecond + now.tv_nsec);
+}
+
 void exitNow(const Napi::CallbackInfo& info) {
   _exit(info[0].ToNumber().Int32Value());
 }
@@ -101,10 +135,9 @@ void exitNow(const Napi::CallbackInfo& info) {
 
 void defineHost(napi_env env, napi_value exports) {
   const napi_property_descriptor table[] = {
-      wrapped<peerUid>("peerUid"),
-      wrapped<syncPath>("syncPath"),
-      wrapped<unmountPath>("unmountPath"),
-      wrapped<exitNow>("exitNow"),
+      wrapped<peerUid>("peerUid"),         wrapped<syncPath>("syncPath"),
+      wrapped<unmountPath>("unmountPath"), wrapped<sendDatagram>("sendDatagram"),
+      wrapped<timeOfDay>("timeOfDay"),     wrapped<exitNow>("exitNow"),
   };
   napi_define_properties(env, exports, std::size(table), table);
 }

@@ -9,6 +9,7 @@ const USAGE = `Usage:
   stratafs diff MNT|UPPER [--json]      what was added (A), changed (C) and deleted (D)
   stratafs mounts [--json]              the live mounts
   stratafs stats MNT [--json]           requests that reached the engine, bytes, copy-ups
+  stratafs snapshotter [...]            storage for containerd, BuildKit and Docker; see its --help
   stratafs bench [...]                  compares drivers on this machine; see stratafs bench --help
 
 Flags:

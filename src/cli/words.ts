@@ -4,7 +4,9 @@
  */
 import { dispatch, takeGlobals, type Words } from './frame/command.js';
 
-export const WORDS: Words = {};
+export const WORDS: Words = {
+  snapshotter: async () => (await import('./snapshotter.js')).snapshotter,
+};
 
 /** Flags of the store may stand before the command: `stratafs --root DIR images`. */
 const GLOBAL = /^--(root|no-sync)(=|$)/;

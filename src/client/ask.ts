@@ -67,7 +67,9 @@ function removeStale(socket: string): void {
 }
 
 /** Counters of a live mount; undefined when it has ended. */
-export async function mountStats(mount: Served): Promise<MountStats | undefined> {
+export async function mountStats(
+  mount: Pick<Served, 'socket' | 'device'>,
+): Promise<MountStats | undefined> {
   const answer = await request(mount.socket, { query: 'stats', device: mount.device });
   return (answer as MountStats | null | undefined) ?? undefined;
 }

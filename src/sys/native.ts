@@ -153,6 +153,10 @@ export interface Native {
   syncPath(path: string): Promise<number>;
   /** umount2(2), off this thread: the last unmount of a file system writes what is dirty. */
   unmountPath(path: string, flags: number): Promise<number>;
+  /** Sends `text` to the datagram socket at `path` (`@NAME`: an abstract one); 0 or -errno. */
+  sendDatagram(path: string, text: string): number;
+  /** clock_gettime(2), CLOCK_REALTIME, in nanoseconds; Date.now() has milliseconds. */
+  timeOfDay(): bigint;
   /** _exit(2): ends the process without waiting for threads that sit in a system call. */
   exitNow(code: number): never;
 

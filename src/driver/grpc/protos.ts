@@ -1,0 +1,26 @@
+/** The services of containerd's API, from the definitions in proto/. */
+import { fileURLToPath } from 'node:url';
+import type { ServiceDefinition } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+
+const DIRECTORY = fileURLToPath(new URL('../../../proto', import.meta.url));
+const FILES = ['snapshots.proto'];
+
+/** Field names as in the definitions, 64-bit numbers as decimal text, enums by name, absent messages null. */
+const definitions = loadSync(FILES, {
+  includeDirs: [DIRECTORY],
+  keepCase: true,
+  longs: String,
+  enums: String,
+  defaults: true,
+});
+
+function service(name: string): ServiceDefinition {
+  const definition = definitions[`containerd.services.${name}`];
+  return definition as ServiceDefinition;
+}
+
+export const SNAPSHOTS = service('snapshots.v1.Snapshots');
+
+/** containerd's own limit of one message (defaults.DefaultMaxRecvMsgSize). */
+export const MAX_MESSAGE = 16 << 20;
