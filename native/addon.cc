@@ -100,6 +100,11 @@ int32_t poolCopy(Thread& thread, int32_t slot, int32_t in, int32_t out, uint32_t
   return thread.session->poolCopy(slot, in, out, join(sizeLo, sizeHi), sync, keepSize);
 }
 
+int32_t poolFlush(Thread& thread, int32_t slot, int64_t nodeid, uint32_t lo, uint32_t hi,
+                  uint32_t sizeLo, uint32_t sizeHi) {
+  return thread.session->poolFlush(slot, nodeid, join(lo, hi), join(sizeLo, sizeHi));
+}
+
 int32_t poolCancel(Thread& thread, int32_t job) {
   thread.session->poolCancel(job);
   return 0;
@@ -231,6 +236,7 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
       method<poolSync>("poolSync", t),
       method<poolRange>("poolRange", t),
       method<poolCopy>("poolCopy", t),
+      method<poolFlush>("poolFlush", t),
       method<poolCancel>("poolCancel", t),
       method<poolDone>("poolDone", t),
       method<lastSendError>("lastSendError", t),

@@ -24,6 +24,8 @@ namespace {
 // So that reads and writes, and syncs behind copies, always find a thread.
 constexpr uint32_t kMostCopies = 2;
 constexpr uint32_t kMostSlow = 3;
+// A flush waits for WRITEs, which may wait for copies.
+constexpr uint32_t kMostFlushes = 1;
 // Then the loop does the work itself, which slows its clients down to what the disk can do.
 constexpr size_t kMostQuick = 64;
 // An unused buffer is given back.
@@ -86,11 +88,30 @@ int32_t copy(const Job& job) {
   return done;
 }
 
-// Returns a copy's result.
+// Has the kernel write the dirty pages of [inAt, inAt + size) of a node, and drop all pages there;
+// size 0: to the end. It sends the WRITEs and waits for their answers before it returns.
+int32_t flush(const Job& job) {
+  struct {
+    fuse_out_header head;
+    fuse_notify_inval_inode_out body;
+  } message = {};
+  message.head.len = sizeof message;
+  message.head.error = FUSE_NOTIFY_INVAL_INODE;
+  message.body.ino = job.node;
+  message.body.off = job.inAt;
+  message.body.len = job.size;
+  const int32_t done = post(job.device, reinterpret_cast<const uint8_t*>(&message), sizeof message);
+  // The kernel does not know the node: there are no pages.
+  return done == -ENOENT ? 0 : done;
+}
+
+// Returns the result of a copy or a flush.
 int32_t perform(Job& job, Buffer& buffer, Finished& finished) {
   switch (job.kind) {
     case Job::Kind::kCopy:
       return copy(job);
+    case Job::Kind::kFlush:
+      return flush(job);
     case Job::Kind::kSync: {
       const int done =
           TEMP_FAILURE_RETRY(job.dataOnly ? ::fdatasync(job.out) : ::fsync(job.out)) < 0 ? errno
@@ -120,7 +141,7 @@ int32_t perform(Job& job, Buffer& buffer, Finished& finished) {
 }
 
 bool isSlow(const Job& job) {
-  return job.kind == Job::Kind::kCopy || job.kind == Job::Kind::kSync;
+  return Job::reports(job.kind) || job.kind == Job::Kind::kSync;
 }
 
 }  // namespace
@@ -269,12 +290,14 @@ std::unique_ptr<Job> Pool::take() {
   };
   const auto allowed = std::find_if(slow_.begin(), slow_.end(), [this](const auto& job) {
     return slowRunning_ < kMostSlow &&
-           (job->kind != Job::Kind::kCopy || copiesRunning_ < kMostCopies);
+           (job->kind != Job::Kind::kCopy || copiesRunning_ < kMostCopies) &&
+           (job->kind != Job::Kind::kFlush || flushesRunning_ < kMostFlushes);
   });
   // One thread for the slow ones at least, however many of the others there are.
   if (allowed != slow_.end() && (slowRunning_ == 0 || quick_.empty())) {
     slowRunning_++;
     if ((*allowed)->kind == Job::Kind::kCopy) copiesRunning_++;
+    if ((*allowed)->kind == Job::Kind::kFlush) flushesRunning_++;
     return first(slow_, allowed);
   }
   return quick_.empty() ? nullptr : first(quick_, quick_.begin());
@@ -282,16 +305,19 @@ std::unique_ptr<Job> Pool::take() {
 
 void Pool::settle(const Job& job, const Finished& finished, int32_t result) {
   if (isSlow(job)) slowRunning_--;
+  if (job.kind == Job::Kind::kFlush) flushesRunning_--;
   if (job.kind == Job::Kind::kCopy) {
     copiesRunning_--;
     std::erase(copies_, &job);
+  }
+  if (Job::reports(job.kind)) {
     done_.push_back({job.number, result});
   } else {
     finished_.push_back(finished);
   }
   const size_t slot = static_cast<size_t>(job.slot);
   if (--busy_[slot] == 0) settled_.notify_all();
-  if (job.kind == Job::Kind::kCopy || (closing_[slot] && busy_[slot] == 0)) wake();
+  if (Job::reports(job.kind) || (closing_[slot] && busy_[slot] == 0)) wake();
 }
 
 void Pool::wake() const {

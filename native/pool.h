@@ -18,8 +18,10 @@
 namespace stratafs {
 
 struct Job {
-  // A copy-up's data reports to the engine; the others answer their request by themselves.
-  enum class Kind : uint8_t { kCopy, kSync, kRange, kRead, kWrite };
+  // A copy-up's data and a flush report to the engine; the others answer their request by
+  // themselves.
+  enum class Kind : uint8_t { kCopy, kFlush, kSync, kRange, kRead, kWrite };
+  static bool reports(Kind kind) { return kind == Kind::kCopy || kind == Kind::kFlush; }
 
   Kind kind = Kind::kCopy;
   int32_t slot = -1;
@@ -32,6 +34,7 @@ struct Job {
   int64_t inAt = 0;
   int64_t outAt = 0;
   int64_t size = 0;
+  uint64_t node = 0;               // kFlush: whose pages.
   bool sync = false;               // kCopy: fsync `out` at the end.
   bool keepSize = false;           // kCopy: `out` has its size already.
   bool dataOnly = false;           // kSync: fdatasync.
@@ -70,7 +73,7 @@ class Pool {
   // Takes the job; false, and leaves it, when there are too many or no thread can be made.
   bool submit(std::unique_ptr<Job>& job);
   void cancel(int32_t number);
-  // The next copy that has ended: its number and 0 or -errno; false when there is none.
+  // The next copy or flush that has ended: its number and 0 or -errno; false when there is none.
   bool takeDone(int32_t& number, int32_t& result);
   // Jobs of a slot that have not ended.
   uint32_t busy(int32_t slot);
@@ -97,7 +100,7 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable ready_;
   std::condition_variable settled_;
-  std::deque<std::unique_ptr<Job>> slow_;   // Copies and syncs.
+  std::deque<std::unique_ptr<Job>> slow_;   // Copies, flushes and syncs.
   std::deque<std::unique_ptr<Job>> quick_;  // Reads, writes, ranges.
   std::vector<Job*> copies_;                // Queued or running.
   struct Done {
@@ -113,6 +116,7 @@ class Pool {
   uint32_t idle_ = 0;
   uint32_t slowRunning_ = 0;
   uint32_t copiesRunning_ = 0;
+  uint32_t flushesRunning_ = 0;
   bool ending_ = false;
 };
 

@@ -54,6 +54,8 @@ class Session {
   // The number of the job (above 0), or -errno. The descriptors stay the caller's, until it is
   // done.
   int32_t poolCopy(int32_t slot, int32_t in, int32_t out, int64_t size, bool sync, bool keepSize);
+  // The same. The kernel writes a node's dirty pages; size 0: up to the end.
+  int32_t poolFlush(int32_t slot, int64_t nodeid, int64_t offset, int64_t size);
   void poolCancel(int32_t number);
   bool poolDone(int32_t& number, int32_t& result);
   // The request in IN is answered later, by send(): when it was read, for resumed().

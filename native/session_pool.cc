@@ -37,7 +37,7 @@ std::unique_ptr<Job> Session::requestJob(Job::Kind kind, int32_t slot) const {
 bool Session::submit(std::unique_ptr<Job> job) {
   if (!pool_) pool_ = std::make_unique<Pool>(wake_);
   foldFinished();
-  const bool answers = job->kind != Job::Kind::kCopy;
+  const bool answers = !Job::reports(job->kind);
   if (!pool_->submit(job)) return false;
   if (answers) at_ = -1;  // The pool times it.
   return true;
@@ -107,6 +107,20 @@ int32_t Session::poolCopy(int32_t slot, int32_t in, int32_t out, int64_t size, b
   job->size = size;
   job->sync = sync;
   job->keepSize = keepSize;
+  job->number = nextJob_ = nextJob_ == INT32_MAX ? 1 : nextJob_ + 1;
+  return submit(std::move(job)) ? nextJob_ : -EAGAIN;
+}
+
+int32_t Session::poolFlush(int32_t slot, int64_t nodeid, int64_t offset, int64_t size) {
+  const Slot* const s = at(slot);
+  if (s == nullptr || s->ended) return -ENOTCONN;
+  auto job = std::make_unique<Job>();
+  job->kind = Job::Kind::kFlush;
+  job->slot = slot;
+  job->device = s->fd;
+  job->node = static_cast<uint64_t>(nodeid);
+  job->inAt = offset;
+  job->size = size;
   job->number = nextJob_ = nextJob_ == INT32_MAX ? 1 : nextJob_ + 1;
   return submit(std::move(job)) ? nextJob_ : -EAGAIN;
 }

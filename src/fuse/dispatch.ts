@@ -14,7 +14,7 @@ import * as nodes from './nodeOps.js';
 import * as opens from './openOps.js';
 import { onInterrupt, park } from './parked.js';
 import { BODY, REPLY, type Served } from './served.js';
-import { connectTimes } from './timesPort.js';
+import { connectFlushes, connectTimes } from './writebackPort.js';
 import { trace } from './trace.js';
 
 type Handler = (served: Served, node: number) => number;
@@ -92,6 +92,7 @@ function onInit(s: Served): number {
   s.minor = agreed.minor;
   s.setxattrExt = agreed.setxattrExt;
   if (agreed.writeback) connectTimes(s.ov, s.slot);
+  if (s.ov.upper && !s.ov.passthrough) connectFlushes(s.ov, s.slot);
   return INIT_OUT.size;
 }
 

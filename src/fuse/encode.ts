@@ -1,4 +1,5 @@
 /** The attribute structs of replies, filled from a struct statx by copying words: no 64-bit value becomes a JavaScript number. */
+import { isReg } from '../base/mode.js';
 import { F_ASK } from '../overlay/inodes/record.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { shownNlink } from '../overlay/access/attr.js';
@@ -27,6 +28,7 @@ function encodeAttr(ov: Overlay, node: number, stat: Stat, out: number): void {
   u32[o + ATTR.ino / 4] = ov.table.inoLo(node);
   u32[o + ATTR.ino / 4 + 1] = ov.table.inoHi(node);
   for (let i = 0; i < 4; i++) u32[o + ATTR.size_ / 4 + i] = u32[s + STATX.size_ / 4 + i]; // size, blocks
+  neverNoBlocks(ov, node, o + ATTR.blocks / 4);
   copyTime(u32, s + STATX.atime / 4, o + ATTR.atime / 4, o + ATTR.atimensec / 4);
   copyTime(u32, s + STATX.mtime / 4, o + ATTR.mtime / 4, o + ATTR.mtimensec / 4);
   copyTime(u32, s + STATX.ctime / 4, o + ATTR.ctime / 4, o + ATTR.ctimensec / 4);
@@ -38,6 +40,17 @@ function encodeAttr(ov: Overlay, node: number, stat: Stat, out: number): void {
   u32[o + ATTR.rdev / 4] = encodeDev(stat.rdevMajor, stat.rdevMinor);
   u32[o + ATTR.blksize / 4] = stat.blksize;
   u32[o + ATTR.flags / 4] = 0;
+}
+
+/**
+ * A regular file has a block at least where the kernel may hold pages of it that are not written yet. The
+ * kernel does not count them, nor ask again before the file is closed, and GNU tar -S takes a file
+ * without blocks for one hole (sparse_scan_file_wholesparse).
+ */
+function neverNoBlocks(ov: Overlay, node: number, at: number): void {
+  const { u32 } = ov.sys;
+  if (!ov.flushes.flush || u32[at] !== 0 || u32[at + 1] !== 0) return;
+  if (isReg(ov.table.mode(node))) u32[at] = 1;
 }
 
 /** Replaces the IDs on disk, at two words of a reply, by those a client sees. */
@@ -119,6 +132,7 @@ export function encodeStatxOut(ov: Overlay, node: number, stat: Stat, out: numbe
   u32[o + STATX.ino / 4] = ov.table.inoLo(node);
   u32[o + STATX.ino / 4 + 1] = ov.table.inoHi(node);
   u32[o + STATX.nlink / 4] = shownNlink(ov, node, stat);
+  neverNoBlocks(ov, node, o + STATX.blocks / 4);
   if (ov.translates) translateOwner(ov, node, stat, o + STATX.uid / 4, o + STATX.gid / 4);
   return STATX_OUT.size;
 }

@@ -128,7 +128,11 @@ class EngineThread {
       const job = native.poolDone(SMALL);
       if (job <= 0) return;
       const result = view.getInt32(SMALL, true);
-      this.#bySlot.find((served) => served?.ov.bulk.done(job, result));
+      this.#bySlot.find(
+        (served) =>
+          served !== undefined &&
+          (served.ov.bulk.done(job, result) || served.ov.flushes.done(job, result)),
+      );
       this.#fds.flush();
     }
   }
@@ -210,6 +214,7 @@ class EngineThread {
     this.#byMount.delete(served.mount);
     served.ov.setBacking = () => undefined;
     served.ov.times = undefined;
+    served.ov.flushes.flush = undefined;
     served.ov.close();
     this.#post({ kind: 'ended', mount: served.mount });
   }

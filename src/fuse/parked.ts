@@ -1,4 +1,7 @@
-/** Requests that wait for data which the I/O pool copies (overlay/bulk.ts): kept, served again, or given up. */
+/**
+ * Requests that wait for data which the I/O pool copies (overlay/data/bulk.ts), or for pages that the kernel
+ * writes (overlay/data/flushes.ts): kept, served again, or given up.
+ */
 import { E } from '../base/errno.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { IN_HEADER, OUT_HEADER } from '../protocol/layout.js';
@@ -39,7 +42,7 @@ export function park(s: Served, opcode: number, serve: (s: Served) => number): v
   const request = u8.slice(IN, IN + u32[(IN + IN_HEADER.len) >> 2]);
   const key = unique(s, IN + IN_HEADER.unique);
   const begun = s.begun ?? native.park();
-  const leave = ov.bulk.park(() => {
+  const resume = (): void => {
     s.parked.delete(key);
     u8.set(request, IN);
     s.begun = begun;
@@ -49,7 +52,8 @@ export function park(s: Served, opcode: number, serve: (s: Served) => number): v
     if (length === 0) return;
     native.send(slot, OUT, length);
     native.resumed(slot, opcode, begun);
-  });
+  };
+  const leave = ov.flushes.park(resume) ?? ov.bulk.park(resume);
   const pid = u32[(IN + IN_HEADER.pid) >> 2];
   s.parked.set(key, { opcode, begun, pid, leave });
 }

@@ -215,7 +215,8 @@ export class Overlay extends MountState {
     const writable = this.#isWritable(node);
     const fd = cached ?? this.#openKept(node, writable);
     // What is written to a file with capabilities passes through `io.write`, which keeps them.
-    if (fd >= 0) this.setBacking(node, fd, writable && !this.table.has(node, F_CAPABLE));
+    const plain = writable && !this.table.has(node, F_CAPABLE) && this.isPlain(node);
+    if (fd >= 0) this.setBacking(node, fd, plain);
     return fd;
   }
 
@@ -227,7 +228,7 @@ export class Overlay extends MountState {
 
   #isWritable(node: number): boolean {
     const incomplete = this.table.has(node, F_METACOPY | F_COVERED);
-    return this.table.has(node, F_UPPER) && !incomplete && this.isPlain(node);
+    return this.table.has(node, F_UPPER) && !incomplete;
   }
 
   #openKept(node: number, writable: boolean): number {

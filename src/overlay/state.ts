@@ -9,6 +9,7 @@ import { TRUSTED, USER } from '../layer/xattrs.js';
 import type { Sys } from '../sys/sys.js';
 import type { Backings } from './data/backings.js';
 import { BulkCopies } from './data/bulk.js';
+import { Flushes } from './data/flushes.js';
 import { DataLayers } from './data/dataLayers.js';
 import { overflowIds } from '../sys/userns.js';
 import { DirListings } from './listing/dirListing.js';
@@ -89,6 +90,8 @@ export abstract class MountState {
   readonly listings: SharedListings;
   /** Data that is being copied up. */
   readonly bulk: BulkCopies;
+  /** Pages that the kernel holds. */
+  readonly flushes = new Flushes();
   readonly hit: Hit;
   readonly ahead = new ReadAhead();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */

@@ -15,6 +15,7 @@ export const O_NONBLOCK = fs.O_NONBLOCK;
 export const O_NOATIME = fs.O_NOATIME;
 export const O_PATH = 0o10000000;
 
+export const SEEK_DATA = 3;
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_REMOVEDIR = 0x200;

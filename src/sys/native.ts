@@ -217,10 +217,23 @@ export interface Native {
     sync: boolean,
     keepSize: boolean,
   ): number;
+  /**
+   * Has the kernel write the dirty pages of `size` bytes of a node at an offset (0: up to the end) and
+   * drop its pages there (FUSE_NOTIFY_INVAL_INODE). The WRITEs come to this thread meanwhile. Returns the
+   * job's number, -EAGAIN or -ENOTCONN, as poolCopy.
+   */
+  poolFlush(
+    slot: number,
+    node: number,
+    lo: number,
+    hi: number,
+    sizeLo: number,
+    sizeHi: number,
+  ): number;
   /** Lets a copy end early, with -ECANCELED, unless it is done already. */
   poolCancel(job: number): number;
   /**
-   * The number of a copy that is done, its result (i32: 0 or -errno) at `at`; 0: none. `next` returns
+   * The number of a copy or flush that is done, its result (i32: 0 or -errno) at `at`; 0: none. `next` returns
    * NEXT_WAKE when there is one; look also after NEXT_ENDED, which comes after all jobs of its slot.
    */
   poolDone(at: number): number;

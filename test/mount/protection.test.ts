@@ -254,4 +254,60 @@ describe.skipIf(DRIVER !== 'stratafs' || !has(NEEDS))('chattr', () => {
       await clear(fixture);
     }
   });
+
+  describe.each(['writeback=1', 'writeback=0', 'data=passthrough'])(
+    'an append-only file, %s',
+    (option) => {
+      const within = async (
+        body: (client: Client, mountpoint: string) => Promise<void>,
+      ): Promise<void> => {
+        const fixture = await makeFixture('chattr', {
+          lowers: [[file('low', 'lower\n')]],
+          upper: [file('up', 'upper\n')],
+        });
+        const { stack, mountpoint } = fixture;
+        try {
+          await withMount('stratafs', stack, mountpoint, (client) => body(client, mountpoint), [
+            option,
+          ]);
+        } finally {
+          await clear(fixture);
+        }
+      };
+      const sh = (mountpoint: string, command: string): Promise<{ code: number; stdout: string }> =>
+        run('sh', ['-c', command], { cwd: mountpoint });
+
+      test.each(['low', 'up', 'new'])('takes what is appended to it: %s', (name) =>
+        within(async (client, mountpoint) => {
+          // Open before the flag is set, and something written that is not in the file yet.
+          await client.must('open', 0, name, 2 | 0o2000 | 0o100, 0o644);
+          await client.must('write', 0, 0, 'before\n');
+          await mustRun('chattr', ['+a', name], { cwd: mountpoint });
+          await client.must('write', 0, 0, 'after\n');
+          await client.must('fsync', 0);
+          await client.must('close', 0);
+          expect((await sh(mountpoint, `echo appended >>${name}`)).code).toBe(0);
+          const rest = 'before\nafter\nappended\n';
+          const start = name === 'new' ? '' : `${name === 'low' ? 'lower' : 'upper'}\n`;
+          expect((await sh(mountpoint, `cat ${name}`)).stdout).toBe(start + rest);
+          await client.must('dropcaches');
+          expect((await sh(mountpoint, `cat ${name}`)).stdout).toBe(start + rest);
+          await mustRun('chattr', ['-a', name], { cwd: mountpoint });
+        }),
+      );
+
+      test('is changed nowhere else, and shows no change that was refused', () =>
+        within(async (client, mountpoint) => {
+          await mustRun('chattr', ['+a', 'up'], { cwd: mountpoint });
+          const opened = await client.errno('open', 0, 'up', 2, 0);
+          const wrote = opened === 'ok' ? await client.errno('write', 0, 0, 'X') : opened;
+          const synced = wrote === 'ok' ? await client.errno('fsync', 0) : wrote;
+          expect([opened, wrote, synced]).toContain('EPERM');
+          expect(await client.errno('truncate', 'up', 0)).toBe('EPERM');
+          expect((await sh(mountpoint, ': >up')).code).not.toBe(0);
+          expect((await sh(mountpoint, 'cat up')).stdout).toBe('upper\n');
+          await mustRun('chattr', ['-a', 'up'], { cwd: mountpoint });
+        }));
+    },
+  );
 });

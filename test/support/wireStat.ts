@@ -16,11 +16,13 @@ export interface Shown {
 /** fuse_attr, 88 bytes. `path` is latin1. */
 export function fuseAttr(path: string, shown: Shown = {}): Buffer {
   const s = lstatSync(Buffer.from(path, 'latin1'), { bigint: true });
+  // Of a mount that can change, no regular file is shown without blocks (src/fuse/encode.ts).
+  const blocks = s.isFile() && s.blocks === 0n ? 1n : s.blocks;
   const [atime, mtime, ctime] = [s.atimeNs, s.mtimeNs, s.ctimeNs];
   return wire`
     ${u64(shown.ino ?? s.ino)}               ino
     ${u64(s.size)}                           size
-    ${u64(s.blocks)}                         blocks
+    ${u64(blocks)}                         blocks
     ${u64(sec(atime))}                   atime
     ${u64(sec(mtime))}                   mtime
     ${u64(sec(ctime))}                   ctime

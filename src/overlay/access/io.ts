@@ -1,18 +1,21 @@
 /** Data of regular files. Most READs and WRITEs never come here: the session answers them on the node's backing. */
-import { E, errnoName, LATER } from '../../base/errno.js';
+import { E, errnoName, LATER, PARKED } from '../../base/errno.js';
 import { isDir, S_ISGID, S_ISUID } from '../../base/mode.js';
 import { CAPABILITY } from '../../layer/xattrs.js';
 import {
+  FALLOC_FL_KEEP_SIZE,
   FS_IOC_GETFLAGS,
   FS_IOC_SETFLAGS,
   O_DIRECTORY,
   O_RDONLY,
   RESOLVE_LAYER,
+  SEEK_DATA,
 } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
-import { XATTR } from '../../sys/sys.js';
+import { SMALL, XATTR } from '../../sys/sys.js';
 import { BULK_LEAST } from '../data/bulk.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
+import { appended, onlyAppends } from './appendOnly.js';
 import { type Asker, keepNoCapability, killSetIds, killSetIdsFor } from './attr.js';
 import { F_CAPABLE, F_METACOPY, F_UPPER } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
@@ -20,6 +23,8 @@ import { APPEND, FLAG_BITS, guardOf, IMMUTABLE, refused, setGuard, XFLAG_BITS } 
 
 /** Bytes one COPY_FILE_RANGE request copies at most: the caller comes again, others get their turn. */
 const COPY_STEP = 64 << 20;
+
+const WORD = 0x1_0000_0000;
 
 /** Reads to `at`; returns the bytes read or -errno. */
 export function read(
@@ -61,13 +66,19 @@ export function write(
   cached: boolean,
 ): number {
   const fd = writable(ov, node);
-  if (fd < 0) return fd;
+  const skip = fd < 0 ? fd : appended(ov, node, fd, at, size, lo, hi);
+  if (cached && skip === -E.EPERM) ov.flushes.drop(node, lo + hi * WORD, lo + hi * WORD + size);
+  if (skip < 0 || skip === size) return skip;
   const capable = cached && ov.table.has(node, F_CAPABLE);
   const capability = capable ? ov.sys.xattr(fd, '', CAPABILITY) : -E.ENODATA;
   ov.times?.hold(node, fd);
-  const written = writeAll(ov, fd, at, size, lo, hi, cached);
+  let written =
+    skip === 0
+      ? writeAll(ov, fd, at, size, lo, hi, cached)
+      : writeAll(ov, fd, at + skip, size - skip, ...moved(lo, hi, skip), cached);
   ov.times?.put(fd);
   if (written > 0) ov.bytesWritten += written;
+  if (written >= 0) written += skip;
   if (written >= 0 && typeof capability === 'string') keepCapability(ov, fd, capability);
   if (written < 0 || !kill) return written;
   const killed = killSetIds(ov, node, kill);
@@ -84,6 +95,12 @@ function keepCapability(ov: Overlay, fd: number, value: string): void {
   if (code < 0) log(`capabilities of a file that was written back are lost: ${errnoName(code)}`);
 }
 
+/** The u64 `lo`, `hi` and `count` more. */
+const moved = (lo: number, hi: number, count: number): [lo: number, hi: number] => [
+  (lo + count) >>> 0,
+  hi + (lo + count > 0xffff_ffff ? 1 : 0),
+];
+
 function writeAll(
   ov: Overlay,
   fd: number,
@@ -95,9 +112,7 @@ function writeAll(
 ): number {
   let written = ov.sys.native.pwrite(fd, at, size, lo, hi);
   while (cached && written > 0 && written < size) {
-    const low = lo + written;
-    const carry = low > 0xffff_ffff ? 1 : 0;
-    const more = ov.sys.native.pwrite(fd, at + written, size - written, low >>> 0, hi + carry);
+    const more = ov.sys.native.pwrite(fd, at + written, size - written, ...moved(lo, hi, written));
     if (more <= 0) return more === 0 ? -E.EIO : more;
     written += more;
   }
@@ -112,7 +127,9 @@ export function fallocate(
   length: readonly [number, number],
   caller: Asker,
 ): number {
-  const fd = writable(ov, node);
+  // As vfs_fallocate.
+  const guarded = (mode & ~FALLOC_FL_KEEP_SIZE) === 0 ? 0 : refused(ov, node, APPEND);
+  const fd = guarded < 0 ? guarded : writable(ov, node);
   if (fd < 0) return fd;
   const { native } = ov.sys;
   ov.times?.hold(node, fd);
@@ -121,7 +138,11 @@ export function fallocate(
   return code < 0 ? code : killSetIdsFor(ov, node, caller);
 }
 
-/** SEEK_DATA and SEEK_HOLE; the offset lands at `at`. */
+/**
+ * SEEK_DATA and SEEK_HOLE; the offset lands at `at`. What is about to be called a hole may be covered by
+ * pages that the kernel has not written yet, so it writes those first; then the file is asked again.
+ * write(2) cannot add any meanwhile: the kernel holds the inode's lock (fuse_file_llseek).
+ */
 export function lseek(
   ov: Overlay,
   node: number,
@@ -131,7 +152,23 @@ export function lseek(
   at: number,
 ): number {
   const fd = ov.file(node);
-  return fd < 0 ? fd : ov.sys.native.lseek(fd, lo, hi, whence, at);
+  if (fd < 0) return fd;
+  const { native } = ov.sys;
+  const code = native.lseek(fd, lo, hi, whence, at);
+  if (!ov.flushes.flush || (code < 0 && code !== -E.ENXIO)) return code;
+  const asked = lo + hi * WORD;
+  const found = code < 0 ? Infinity : ov.sys.u64(at);
+  let flushed = 0;
+  if (whence === SEEK_DATA) {
+    if (found > asked) flushed = ov.flushes.clean(node, asked, found);
+  } else {
+    const hole = code < 0 ? asked : found;
+    const next = native.lseek(fd, hole >>> 0, Math.floor(hole / WORD), SEEK_DATA, SMALL);
+    flushed = ov.flushes.clean(node, hole, next < 0 ? Infinity : ov.sys.u64(SMALL));
+  }
+  if (flushed === 0) return code;
+  // EINVAL: the caller takes the file for one without holes, and reads it.
+  return flushed === PARKED ? PARKED : -E.EINVAL;
 }
 
 /** Copies between two files of the mount; returns the bytes copied (maybe fewer than asked) or -errno. */
@@ -146,6 +183,8 @@ export function copyFileRange(
 ): number {
   const out = writable(ov, to);
   if (out < 0) return out;
+  const appends = onlyAppends(ov, to, out, ...toOff);
+  if (appends < 0) return appends;
   const input = ov.file(from);
   if (input < 0) return input;
   const step = Math.min(length, COPY_STEP);
@@ -201,13 +240,16 @@ export function getFlags(ov: Overlay, node: number, request: number, at: number)
 /** Sets them to what is at `at`; the protecting ones by a mark (ovl_fileattr_set). 0 or -errno. */
 export function setFlags(ov: Overlay, node: number, request: number, at: number): number {
   if (!ov.upper) return -E.EROFS;
-  const up = copyUpMeta(ov, node);
-  if (up < 0) return up;
   const { u32 } = ov.sys;
   const bits = request === FS_IOC_SETFLAGS ? FLAG_BITS : XFLAG_BITS;
   const wanted = u32[at >> 2];
   const guard =
     ((wanted & bits.append) === 0 ? 0 : APPEND) | ((wanted & bits.immutable) === 0 ? 0 : IMMUTABLE);
+  // What was written before belongs in the file, also where it could not be written later.
+  const clean = guard === 0 || isDir(ov.table.mode(node)) ? 0 : ov.flushes.clean(node, 0);
+  if (clean < 0) return clean;
+  const up = copyUpMeta(ov, node);
+  if (up < 0) return up;
   u32[at >> 2] = wanted & ~(bits.append | bits.immutable);
   const code = realIoctl(ov, node, request, at);
   return code < 0 ? code : setGuard(ov, node, guard);
