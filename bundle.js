@@ -1,16 +1,18 @@
 /**
  * Makes the host's two programs, the main thread's and the engine threads', into one file each, and
- * compiles them: `node bundle.js`, after tsc. A host has loaded them in a few milliseconds; as 60
+ * compiles them: `node bundle.js [ROOT]`, after tsc, into ROOT/dist. A host has loaded them in a few milliseconds; as 60
  * modules they take as long as Node's own start. src/host/hostStart.cts runs them.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
-import { writeBuildId } from './packaging/buildId.js';
+import { BUNDLES, writeBuildId } from './packaging/buildId.js';
 import { writeCodeCache } from './packaging/codeCache.js';
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
+const root = process.argv[2] ?? at('.');
 
 /** In the host, an engine thread runs what the host itself was started with. */
 const ownEntry = {
@@ -27,7 +29,7 @@ async function bundle(input, output) {
     resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
     logLevel: 'warn',
   });
-  await build.write({ file: at(output), format: 'cjs', sourcemap: 'hidden' });
+  await build.write({ file: output, format: 'cjs', sourcemap: 'hidden' });
   await build.close();
 }
 
@@ -42,12 +44,14 @@ function wrap(file) {
 }
 
 async function make(input, output) {
-  await bundle(input, output);
-  wrap(at(output));
-  writeCodeCache(at(output));
+  const file = join(root, 'dist', output);
+  await bundle(input, file);
+  wrap(file);
+  writeCodeCache(file);
 }
 
-await make('src/host/hostMain.ts', 'dist/host/host.bundle');
-await make('src/fuse/engineThread.ts', 'dist/host/engine.bundle');
+const [host = '', engine = ''] = BUNDLES;
+await make('src/host/hostMain.ts', host);
+await make('src/fuse/engineThread.ts', engine);
 // Last, as it is made of all the others.
-writeBuildId(at('.'), ['dist/host/host.bundle', 'dist/host/engine.bundle']);
+writeBuildId(root);

@@ -83,7 +83,7 @@ function room(name, at) {
 }
 
 export default tseslint.config(
-  { ignores: ['dist/', 'build/', 'node_modules/', 'coverage/'] },
+  { ignores: ['dist/', 'build/', 'packages/', 'node_modules/', 'coverage/'] },
   tseslint.configs.strictTypeChecked,
   {
     languageOptions: {

@@ -44,7 +44,7 @@ function nodeGyp() {
   }
 }
 
-const command = process.argv[2] ?? 'build';
+const [command = 'build', ...more] = process.argv.slice(2);
 // A compiler may be given with arguments ("ccache g++").
 const missing = TOOLS.filter(([program]) => !isThere(program.split(' ')[0] ?? ''));
 if (missing.length > 0) {
@@ -55,10 +55,13 @@ if (missing.length > 0) {
   );
 }
 const [program = '', ...before] = nodeGyp();
+// A user's own setting comes before an argument.
+const env = { ...process.env, npm_config_nodedir: join(ROOT, 'native/nodedir') };
 const nodedir = `--nodedir=${join(ROOT, 'native/nodedir')}`;
-const built = spawnSync(program, [...before, command, nodedir, '--jobs=max'], {
+const built = spawnSync(program, [...before, command, nodedir, '--jobs=max', ...more], {
   cwd: process.env['STRATAFS_BUILD_DIR'] ?? ROOT,
   stdio: 'inherit',
+  env,
 });
 if (built.error) fail(`cannot run ${program}: ${built.error.message}`);
 process.exitCode = built.status ?? 1;

@@ -6,20 +6,17 @@ import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Everything that the host and whoever asks it are made of, in this order. */
-const parts = (bundles) => [
-  'build/Release/stratafs',
-  'build/Release/stratafs_native.node',
-  ...bundles,
-];
+/** The host's programs, below dist/. */
+export const BUNDLES = ['host/host.bundle', 'host/engine.bundle'];
 
 /**
  * Writes ROOT/dist/build-id: 12 hexadecimal digits of the SHA-256 of the launcher, the addon and
- * the bundles (paths below ROOT), and a newline. The same files give the same id anywhere.
+ * the bundles, and a newline. The same files give the same id anywhere.
  */
-export function writeBuildId(root, bundles) {
+export function writeBuildId(root) {
+  const native = ['stratafs', 'stratafs_native.node'].map((name) => `build/Release/${name}`);
   const hash = createHash('sha256');
-  for (const part of parts(bundles)) {
+  for (const part of [...native, ...BUNDLES.map((name) => `dist/${name}`)]) {
     try {
       hash.update(readFileSync(join(root, part)));
     } catch (error) {
