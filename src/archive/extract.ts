@@ -106,9 +106,9 @@ export class Extractor implements TarVisitor {
   /** All entries have been made. */
   finish(): void {
     this.#tree.close();
-    this.#implied.close();
     // Last: until here the root is as its owner made it, should anything fail.
-    const entry = this.#rootEntry;
+    const entry = this.#rootEntry ?? this.#implied.root();
+    this.#implied.close();
     if (entry) this.#attributes.apply(this.#tree.top, '.', entry, -1, false);
   }
 

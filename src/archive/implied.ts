@@ -47,6 +47,13 @@ export class Implied {
     return { ...plain, name: path, type: 'dir' };
   }
 
+  /** The root, where lower layers are known: a union shows the topmost one's. */
+  root(): Described | undefined {
+    const [top] = this.#roots;
+    const found = this.#roots.length === 0 ? undefined : this.#described(top, '');
+    return found === 'other' ? undefined : found;
+  }
+
   close(): void {
     for (const fd of this.#roots) this.#sys.native.close(fd);
     this.#roots.length = 0;

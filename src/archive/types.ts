@@ -93,7 +93,10 @@ export interface UnpackOptions {
   readonly whiteouts?: WhiteoutForm;
   /** Marks of overlay are in `user.overlay.*` (mount option `userxattr`). */
   readonly userxattr?: boolean;
-  /** The layers below, topmost first: a directory that the archive implies but has not is made as it is there. */
+  /**
+   * The layers below, topmost first: a directory that the archive implies but has not, the root too, is
+   * made as it is there.
+   */
   readonly lowers?: readonly string[];
   /** All, when absent. */
   readonly xattrs?: XattrFilter;
@@ -126,7 +129,7 @@ export interface Unpacked {
   readonly compression: Compression;
   /** Members of the archive. */
   readonly entries: number;
-  /** Bytes of all files in the layer, a file with several names once, holes counted. */
+  /** Bytes of all files of the archive, a file with several names once, holes counted. */
   readonly dataSize: number;
   /** What this file system or user could not keep, one sentence for each kind; usually none. */
   readonly warnings: readonly string[];

@@ -147,7 +147,7 @@ describe.runIf(has({ root: true }))('hostile archives', () => {
   it.each(cases)('%s', async (_, members, sentence) => {
     const message = await refusal(tarball([file('before'), ...members]));
     expect(message).toMatch(sentence);
-     
+
     expect(message).not.toMatch(/[\x00-\x1f]/);
   });
 
