@@ -4,7 +4,12 @@
  */
 import '../base/bytes.js';
 import { E } from '../base/errno.js';
-import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from './constants.js';
+import {
+  AT_EMPTY_PATH,
+  AT_SYMLINK_NOFOLLOW,
+  RENAME_NOREPLACE,
+  STATX_BASIC_STATS,
+} from './constants.js';
 import { SCRATCH, SCRATCH_SIZE } from './memory.js';
 import { loadNative, type Native } from './native.js';
 import { type Stat, Stats, STATS_SIZE } from './stat.js';
@@ -79,6 +84,18 @@ export class Sys {
   /** The same of what `fd` is open on. */
   statFd(fd: number, stat: Stat, mask: number = STATX_BASIC_STATS): number {
     return this.native.statx(fd, '', AT_EMPTY_PATH, mask, stat.at);
+  }
+
+  /**
+   * Renames to a free name; -EEXIST when it is taken. A file system without RENAME_NOREPLACE answers
+   * EINVAL (rename(2)): there the name is looked at first, which is as good where nobody else makes one.
+   */
+  renameNew(fromDir: number, from: string, toDir: number, to: string): number {
+    const moved = this.native.renameat2(fromDir, from, toDir, to, RENAME_NOREPLACE);
+    if (moved !== -E.EINVAL) return moved;
+    const found = this.statName(toDir, to, this.stats.probe);
+    if (found !== -E.ENOENT) return found === 0 ? -E.EEXIST : found;
+    return this.native.renameat2(fromDir, from, toDir, to, 0);
   }
 
   /** An xattr's value as latin1, or -errno. */

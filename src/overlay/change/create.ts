@@ -7,7 +7,7 @@
 import { E } from '../../base/errno.js';
 import { dtype, isDir, S_ISGID } from '../../base/mode.js';
 import { makeNested, refusesDevices } from '../../layer/whiteout.js';
-import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE } from '../../sys/constants.js';
+import { AT_REMOVEDIR } from '../../sys/constants.js';
 import type { Stat } from '../../sys/stat.js';
 import { XATTR } from '../../sys/sys.js';
 import { copyUp } from '../copyUp/copyUp.js';
@@ -69,7 +69,7 @@ export function createWhiteout(ov: Overlay, creation: Omit<Creation, 'make'>, st
   if (typeof temp === 'number') return temp;
   const work = ov.workDir();
   const { native, stats } = ov.sys;
-  let code = native.renameat2(work, temp, dir, name, RENAME_NOREPLACE);
+  let code = ov.sys.renameNew(work, temp, dir, name);
   if (code === -E.EEXIST) {
     const found = ov.sys.statName(dir, name, stats.probe);
     if (found < 0) code = found;
@@ -129,26 +129,11 @@ function createOverWhiteout(ov: Overlay, creation: Creation, dir: number, mode: 
   if (code >= 0) {
     code = own(ov, creation, at, temp, mode, stage.gid ?? creation.caller.gid);
     if (code >= 0 && isDir(mode)) code = setOpaque(ov, at, temp);
-    if (code >= 0) code = replaceWhiteout(ov, at, temp, dir, name, isDir(mode));
+    if (code >= 0) code = ov.work?.replaceWhiteout(at, temp, dir, name) ?? -E.EROFS;
     if (code < 0) native.unlinkat(at, temp, isDir(mode) ? AT_REMOVEDIR : 0);
   }
   stage.end();
   return code;
-}
-
-/** Moves a finished object over the whiteout at `name`: a directory cannot replace a file, so they change places. */
-function replaceWhiteout(
-  ov: Overlay,
-  from: number,
-  temp: string,
-  dir: number,
-  name: string,
-  asDir: boolean,
-): number {
-  const { native } = ov.sys;
-  if (!asDir) return native.renameat2(from, temp, dir, name, 0);
-  const code = native.renameat2(from, temp, dir, name, RENAME_EXCHANGE);
-  return code < 0 ? code : native.unlinkat(from, temp, 0);
 }
 
 /** Marks an upper directory opaque (ovl_set_opaque). */
@@ -212,7 +197,7 @@ function makeOrphan(ov: Overlay, creation: Creation): number {
   let code = makeObject(ov, creation, stage.fd, stage.temp, mode);
   if (code >= 0) {
     code = own(ov, creation, stage.fd, stage.temp, mode, stage.gid ?? caller.gid);
-    if (code >= 0) code = native.renameat2(stage.fd, stage.temp, work, name, RENAME_NOREPLACE);
+    if (code >= 0) code = ov.sys.renameNew(stage.fd, stage.temp, work, name);
     if (code < 0) native.unlinkat(stage.fd, stage.temp, 0);
   }
   stage.end();

@@ -213,13 +213,14 @@ function moveAndCover(ov: Overlay, plan: Plan, cover: string, whiteoutThere: boo
 function moveOver(ov: Overlay, plan: Plan, whiteoutThere: boolean): number {
   const { from, to, fromDir, toDir, fromShows } = plan;
   const { native } = ov.sys;
+  const { work } = ov;
+  if (!work) return -E.EROFS;
   if (from.dir && whiteoutThere) {
-    const code = native.renameat2(fromDir, from.name, toDir, to.name, RENAME_EXCHANGE);
-    if (code < 0 || fromShows) return code;
-    return native.unlinkat(fromDir, from.name, 0);
+    if (!fromShows) return work.replaceWhiteout(fromDir, from.name, toDir, to.name);
+    return work.swap(fromDir, from.name, toDir, to.name);
   }
   if (!fromShows) return native.renameat2(fromDir, from.name, toDir, to.name, 0);
-  if (ov.work?.xwhiteouts === true) return moveThenCover(ov, plan);
+  if (work.xwhiteouts) return moveThenCover(ov, plan);
   const code = native.renameat2(fromDir, from.name, toDir, to.name, RENAME_WHITEOUT);
   return code === -E.EINVAL ? moveThenCover(ov, plan) : code;
 }
@@ -234,7 +235,7 @@ function moveThenCover(ov: Overlay, plan: Plan): number {
   if (made < 0) return made;
   let code = native.renameat2(fromDir, from.name, toDir, to.name, 0);
   if (code >= 0) {
-    code = native.renameat2(work, temp, fromDir, from.name, RENAME_NOREPLACE);
+    code = ov.sys.renameNew(work, temp, fromDir, from.name);
     if (code >= 0) return 0;
     undo(ov, plan, false);
   }

@@ -1,6 +1,5 @@
 /** What a rename replaces: kept until the rename is done, for those who still use it, and put back when it fails. */
 import { E, errnoName } from '../../base/errno.js';
-import { RENAME_EXCHANGE, RENAME_NOREPLACE } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
 import { F_UPPER } from '../inodes/record.js';
 import { orphanName, type Overlay } from '../overlay.js';
@@ -62,8 +61,9 @@ export function clearTarget(ov: Overlay, plan: Plan): number {
 export function undo(ov: Overlay, plan: Plan, covered: boolean): void {
   const { from, to, fromDir, toDir, cleared } = plan;
   const { native } = ov.sys;
-  const flags = covered ? RENAME_EXCHANGE : RENAME_NOREPLACE;
-  let code = native.renameat2(toDir, to.name, fromDir, from.name, flags);
+  let code = covered
+    ? (ov.work?.swap(toDir, to.name, fromDir, from.name) ?? -E.EROFS)
+    : ov.sys.renameNew(toDir, to.name, fromDir, from.name);
   plan.undone = true;
   if (code >= 0 && cleared === ORPHAN_LINKED) {
     code = native.renameat2(ov.workDir(), orphanName(to.node), toDir, to.name, 0);
@@ -79,10 +79,9 @@ export function undo(ov: Overlay, plan: Plan, covered: boolean): void {
 
 /** Puts a target that was moved away back; `covered`: a whiteout has its name. */
 export function putBack(ov: Overlay, { to, toDir }: Plan, covered: boolean): void {
-  const { native } = ov.sys;
   const orphan = orphanName(to.node);
-  const flags = covered ? RENAME_EXCHANGE : RENAME_NOREPLACE;
-  const code = native.renameat2(ov.workDir(), orphan, toDir, to.name, flags);
+  const code = covered
+    ? (ov.work?.replaceWhiteout(ov.workDir(), orphan, toDir, to.name) ?? -E.EROFS)
+    : ov.sys.renameNew(ov.workDir(), orphan, toDir, to.name);
   if (code < 0) log(`cannot undo a failed rename: ${errnoName(code)}`);
-  else if (covered) native.unlinkat(ov.workDir(), orphan, 0);
 }

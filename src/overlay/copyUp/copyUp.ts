@@ -8,7 +8,7 @@ import { E } from '../../base/errno.js';
 import { isDir, isLnk, isReg, S_IFMT } from '../../base/mode.js';
 import { isDeviceWhiteout, NESTED_MINOR } from '../../layer/whiteout.js';
 import { noXattr } from '../../layer/xattrs.js';
-import { AT_EMPTY_PATH, RENAME_NOREPLACE, STATX_INO } from '../../sys/constants.js';
+import { AT_EMPTY_PATH, STATX_INO } from '../../sys/constants.js';
 import { SPOILS, spoil, type Stats } from '../../sys/stat.js';
 import { DENTS, DENTS_SIZE, type Sys, XATTR } from '../../sys/sys.js';
 import { decorate } from './attrs.js';
@@ -118,13 +118,12 @@ function makeTemp(ov: Overlay, node: number, from: Source, work: number, temp: s
 
 /** The rename that makes the copy the object; the parent keeps its times (ovl_copy_up_one). */
 function publish(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
-  const { native } = ov.sys;
   const { table } = ov;
   if (table.has(node, F_UNLINKED)) {
-    return native.renameat2(work, temp, work, orphanName(node), RENAME_NOREPLACE);
+    return ov.sys.renameNew(work, temp, work, orphanName(node));
   }
   if (from.entry !== '') {
-    return native.renameat2(work, temp, ov.links?.dir ?? -1, from.entry, RENAME_NOREPLACE);
+    return ov.sys.renameNew(work, temp, ov.links?.dir ?? -1, from.entry);
   }
   const parent = table.parent(node);
   const dir = ov.upperDir(parent);
@@ -134,7 +133,7 @@ function publish(ov: Overlay, node: number, from: Source, work: number, temp: st
   const stat = ov.sys.stats.parent;
   const known = ov.sys.statFd(dir, stat);
   if (known < 0) return known;
-  const moved = native.renameat2(work, temp, dir, table.name(node), RENAME_NOREPLACE);
+  const moved = ov.sys.renameNew(work, temp, dir, table.name(node));
   if (moved < 0) return moved;
   setTimes(ov.sys, stat, dir, '', AT_EMPTY_PATH); // best effort, as the kernel's
   return 0;

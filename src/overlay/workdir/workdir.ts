@@ -54,13 +54,13 @@ export class Workdir {
   /** 0 when whiteouts can be made, else -errno: then nothing that a lower has could be removed. */
   checkWhiteouts(): number {
     if (!this.xwhiteouts) return 0;
-    const made = this.#make();
+    const made = this.#make(this.dir, WHITEOUT);
     return made < 0 ? made : this.#sys.native.unlinkat(this.dir, WHITEOUT, 0);
   }
 
-  #make(): number {
-    if (!this.xwhiteouts) return makeWhiteout(this.#sys, this.dir, WHITEOUT);
-    return makeXWhiteout(this.#sys, this.dir, WHITEOUT, this.trusted ? TRUSTED : USER);
+  #make(dirfd: number, name: string): number {
+    if (!this.xwhiteouts) return makeWhiteout(this.#sys, dirfd, name);
+    return makeXWhiteout(this.#sys, dirfd, name, this.trusted ? TRUSTED : USER);
   }
 
   /** A name no other object in the workdir has. */
@@ -72,10 +72,16 @@ export class Workdir {
   whiteout(dirfd: number, name: string): number {
     const { native } = this.#sys;
     const linked = native.linkat(this.dir, WHITEOUT, dirfd, name, 0);
+    // No hard links here (link(2), EPERM): each whiteout is an object of its own.
+    if (linked === -E.EPERM || linked === -E.EOPNOTSUPP || linked === -E.ENOSYS) {
+      return this.#make(dirfd, name);
+    }
     if (linked !== -E.ENOENT && linked !== -E.EMLINK) return linked;
     if (linked === -E.EMLINK) native.unlinkat(this.dir, WHITEOUT, 0);
-    const made = this.#make();
-    return made < 0 ? made : native.linkat(this.dir, WHITEOUT, dirfd, name, 0);
+    const made = this.#make(this.dir, WHITEOUT);
+    if (made < 0) return made;
+    const again = native.linkat(this.dir, WHITEOUT, dirfd, name, 0);
+    return again === -E.EPERM ? this.#make(dirfd, name) : again;
   }
 
   /**
@@ -104,9 +110,53 @@ export class Workdir {
     // RENAME_WHITEOUT would leave a device, or this file system does not have it: a whiteout made here changes places with the object.
     const made = this.whiteout(this.dir, target);
     if (made < 0) return made;
-    const swapped = native.renameat2(dirfd, name, this.dir, target, RENAME_EXCHANGE);
+    const swapped = this.swap(dirfd, name, this.dir, target);
     if (swapped < 0) native.unlinkat(this.dir, target, 0);
     return swapped;
+  }
+
+  /**
+   * The object `from` and the whiteout `to` change places. A file system without RENAME_EXCHANGE answers
+   * EINVAL: there a file replaces the whiteout in one step and the whiteout follows; a directory cannot,
+   * so after a crash in between the name `to` may be absent.
+   */
+  swap(fromDir: number, from: string, toDir: number, to: string): number {
+    const { native } = this.#sys;
+    const swapped = native.renameat2(fromDir, from, toDir, to, RENAME_EXCHANGE);
+    if (swapped !== -E.EINVAL) return swapped;
+    const moved = this.replaceWhiteout(fromDir, from, toDir, to);
+    if (moved < 0) return moved;
+    const covered = this.whiteout(fromDir, from);
+    if (covered >= 0) return 0;
+    const back = native.renameat2(toDir, to, fromDir, from, 0);
+    const again = back < 0 ? back : this.whiteout(toDir, to);
+    if (again < 0) log(`cannot undo a rename that failed: ${errnoName(again)}`);
+    return covered;
+  }
+
+  /** The object `from` takes the place of the whiteout `to`, in one step where the file system can. */
+  replaceWhiteout(fromDir: number, from: string, toDir: number, to: string): number {
+    const { native } = this.#sys;
+    const moved = native.renameat2(fromDir, from, toDir, to, 0);
+    // A directory replaces no file: ENOTDIR.
+    if (moved !== -E.ENOTDIR) return moved;
+    const swapped = native.renameat2(fromDir, from, toDir, to, RENAME_EXCHANGE);
+    if (swapped >= 0) return this.#dropSwapped(fromDir, from);
+    if (swapped !== -E.EINVAL) return swapped;
+    const freed = native.unlinkat(toDir, to, 0);
+    if (freed < 0) return freed;
+    const done = native.renameat2(fromDir, from, toDir, to, 0);
+    if (done >= 0) return done;
+    const again = this.whiteout(toDir, to);
+    if (again < 0) log(`cannot put back a whiteout: ${errnoName(again)}`);
+    return done;
+  }
+
+  /** The object has its place: a whiteout that stays behind is cleanup. */
+  #dropSwapped(dirfd: number, name: string): number {
+    const code = this.#sys.native.unlinkat(dirfd, name, 0);
+    if (code < 0) log(`cannot remove a whiteout that has been replaced: ${errnoName(code)}`);
+    return 0;
   }
 
   /** Removes an object whose last user has gone. */
