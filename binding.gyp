@@ -6,6 +6,7 @@
         'native/addon.cc',
         'native/arena.cc',
         'native/copy.cc',
+        'native/identity.cc',
         'native/layout.cc',
         'native/mount.cc',
         'native/peer.cc',
@@ -36,7 +37,7 @@
     {
       'target_name': 'stratafs',
       'type': 'executable',
-      'sources': ['<!@(ls native/launcher*.cc)'],
+      'sources': ['<!@(ls native/launcher*.cc)', 'native/identity.cc'],
       # The node that builds it also runs it, but for a package (packaging/), which is for others.
       'defines': ['STRATAFS_NODE="<!(node -p "process.env.STRATAFS_PACKAGE ? \'\' : process.execPath")"'],
       'cflags': ['-Wall', '-Wextra', '-Wshadow', '-fvisibility=hidden', '-O2'],

@@ -96,7 +96,7 @@ int execNode(const std::string& script, const std::vector<std::string>& args, ch
 
 namespace {
 
-enum class Mode { mount, unmount, commandLine };
+enum class Mode { mount, unmount, serve, commandLine };
 
 struct Scan {
   bool options = false;    // -o was given: this asks for a mount
@@ -137,7 +137,11 @@ Mode classify(int argc, char** argv) {
   if (argc > 1 && isStoreWord(argv[1])) return Mode::commandLine;
   const Scan found = scan(argc, argv);
   if (found.options) return found.elsewhere ? Mode::commandLine : Mode::mount;
-  if (found.firstWord == 1 && std::string_view(argv[1]) == "unmount") return Mode::unmount;
+  if (found.firstWord == 1) {
+    const std::string_view word = argv[1];
+    if (word == "unmount" || word == "umount") return Mode::unmount;
+    if (word == "host" && argc == 3 && std::string_view(argv[2]) == "serve") return Mode::serve;
+  }
   return Mode::commandLine;
 }
 
@@ -146,13 +150,14 @@ std::string currentDirectory() {
   return getcwd(path.data(), path.size()) == nullptr ? std::string("/") : std::string(path.data());
 }
 
+// Without its end: `ask` adds the build.
 std::string mountRequest(int argc, char** argv) {
   std::string line = "{\"argv\":[";
   for (int i = 1; i < argc; i++) {
     if (i > 1) line += ',';
     line += quoteBytes(argv[i]);
   }
-  return line + "],\"cwd\":" + quoteBytes(currentDirectory()) + "}\n";
+  return line + "],\"cwd\":" + quoteBytes(currentDirectory());
 }
 
 void print(int fd, const std::string& text) {
@@ -175,6 +180,8 @@ int run(int argc, char** argv) {
       print(STDERR_FILENO, answer.err);
       return answer.code;
     }
+    case Mode::serve:
+      serveUnit();
     case Mode::commandLine:
       break;
   }

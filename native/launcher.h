@@ -3,6 +3,8 @@
 // both for every container, and leaves everything else to the Node command line.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,6 +35,8 @@ struct Answer {
   int code = 1;
   std::string out;
   std::string err;
+  // Why that host does not serve this process, which has to ask another; else empty.
+  std::string other;
 };
 
 // Prints `stratafs: SENTENCE` on stderr and ends with 1.
@@ -47,22 +51,69 @@ std::string quoteBytes(std::string_view bytes);
 // Reads {"code":N,"stdout":"..","stderr":".."}; false when `text` is not that.
 bool parseAnswer(std::string_view text, Answer& answer);
 
-// --- launcher_host.cc ---
+// --- launcher_place.cc ---
 
-// Where the host of this user, user namespace, mount namespace and root directory listens.
-// src/wire/sockets.ts computes the same names; a test compares them.
+// Where hosts of this user, user namespace and mount namespace listen: DIRECTORY/PREFIX-*.sock.
+// src/wire/sockets.ts computes the same; a test compares them.
 struct Place {
-  std::string socket;
-  std::string lock;
-  std::string log;
+  std::string directory;
+  std::string prefix;
+  // The socket of a host that systemd runs; empty where there is none.
+  std::string unit;
 };
 // Creates the runtime directory when it is missing; does not return when there is nowhere to put
 // it.
 Place findPlace();
-// Sends one request line and waits for the answer; starts the host when there is none.
+// The sockets of all hosts there, and of processes that serve a mount of their own.
+std::vector<std::string> socketsOf(const Place& place);
+
+// The host for this process: what it may do, what it would hand on, and its build.
+struct HostPlace {
+  std::string socket;
+  std::string lock;
+  std::string log;
+  // What a host that acts for this process must have been started with (identity.h).
+  std::string identity;
+  std::string build;
+};
+// Puts back what a host would inherit of this process first (resetInherited).
+HostPlace findHost(const Place& place);
+// The id of this install's build (packaging/buildId.js).
+std::string buildId();
+
+// --- launcher_self.cc ---
+
+// Priority, processors, limits and the like, as a fresh process has them, as far as this one may.
+void resetInherited();
+// What of that could not be put back, as text.
+std::string leftovers();
+// Puts this process into cgroups of its own, where it may.
+void leaveCgroups();
+
+// --- launcher_start.cc ---
+
+// Where the messages of a host that was just started begin in its log.
+struct Started {
+  bool started = false;  // False: another process holds the host's lock.
+  off_t logStart = 0;
+};
+Started startHost(const HostPlace& place);
+// Becomes the host that serves the socket at descriptor 3, as systemd runs it.
+[[noreturn]] void serveUnit();
+// The reason why a host ended, from its log.
+std::string lastWords(const std::string& log, off_t from);
+
+// --- launcher_host.cc ---
+
+// Sends one request line and waits for the answer: to the host that systemd runs, where it may
+// serve this process, else to the host of its own, which is started when there is none.
 Answer ask(const Place& place, const std::string& line);
-// The same, but only of a host that runs, and for at most `timeoutMs`; false when none answered.
-bool askRunning(const Place& place, const std::string& line, int timeoutMs);
+// Sends a line to every host of `place` that runs, and waits at most `timeoutMs` for their answers.
+void askAll(const Place& place, const std::string& line, int timeoutMs);
+// A connection, or none with `error` set.
+Fd connectTo(const std::string& path, int& error);
+// A listening socket at `path`; what was there is replaced.
+Fd listenAt(const std::string& path);
 
 // --- launcher_unmount.cc ---
 

@@ -124,7 +124,10 @@ bool parseAnswer(std::string_view text, Answer& answer) {
     std::string key;
     if (!reader.string(key) || !reader.take(':')) return false;
     std::string ignored;
-    std::string& target = key == "stdout" ? answer.out : key == "stderr" ? answer.err : ignored;
+    std::string& target = key == "stdout"   ? answer.out
+                          : key == "stderr" ? answer.err
+                          : key == "other"  ? answer.other
+                                            : ignored;
     if (!(key == "code" ? reader.number(answer.code) : reader.string(target))) return false;
   } while (reader.take(','));
   return reader.take('}');

@@ -3,16 +3,19 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <iterator>
 #include <string>
 
 #include "bind.h"
+#include "identity.h"
 
 namespace stratafs {
 
@@ -24,6 +27,61 @@ Napi::Value peerUid(const Napi::CallbackInfo& info) {
   const int fd = info[0].ToNumber().Int32Value();
   const bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
   return Napi::Number::New(info.Env(), known ? static_cast<double>(peer.uid) : -errno);
+}
+
+// A process descriptor of the peer that connected, or -errno.
+int peerPidfd(int socket) {
+  constexpr int kPeerPidfd = 77;  // SO_PEERPIDFD of <asm/socket.h>, Linux 6.5.
+  int pidfd = -1;
+  socklen_t size = sizeof pidfd;
+  if (getsockopt(socket, SOL_SOCKET, kPeerPidfd, &pidfd, &size) == 0) return pidfd;
+  if (errno != ENOPROTOOPT) return -errno;
+  struct ucred peer {};
+  size = sizeof peer;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -errno;
+  if (peer.pid <= 0) return -ESRCH;
+  pidfd = static_cast<int>(syscall(SYS_pidfd_open, peer.pid, 0));
+  return pidfd < 0 ? -errno : pidfd;
+}
+
+// The number that the process has in the /proc we see (proc_pid_fdinfo); <= 0 when it has none.
+pid_t numberOf(int pidfd) {
+  char text[1024];
+  const std::string path = "/proc/self/fdinfo/" + std::to_string(pidfd);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  const ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  text[n > 0 ? n : 0] = '\0';
+  const char* const line = strstr(text, "Pid:");
+  return line == nullptr ? -1 : static_cast<pid_t>(strtol(line + 4, nullptr, 10));
+}
+
+// What the peer may do (identity.h), a string; or -errno. Its number cannot become another
+// process's while we read: it lives before and after.
+Napi::Value peerIdentity(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int pidfd = peerPidfd(info[0].ToNumber().Int32Value());
+  if (pidfd < 0) return Napi::Number::New(env, pidfd);
+  std::string text;
+  int error = ESRCH;
+  const pid_t pid = numberOf(pidfd);
+  if (pid > 0) {
+    const std::string path = "/proc/" + std::to_string(pid);
+    const int directory = open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (directory >= 0) {
+      text = identityOf(directory);
+      error = errno;
+      close(directory);
+    }
+    if (syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) != 0) {
+      error = errno;
+      text.clear();
+    }
+  }
+  close(pidfd);
+  if (text.empty()) return Napi::Number::New(env, -error);
+  return Napi::String::New(env, text);
 }
 
 // A path as src/ holds it: one character per byte.
@@ -135,9 +193,10 @@ void exitNow(const Napi::CallbackInfo& info) {
 
 void defineHost(napi_env env, napi_value exports) {
   const napi_property_descriptor table[] = {
-      wrapped<peerUid>("peerUid"),         wrapped<syncPath>("syncPath"),
-      wrapped<unmountPath>("unmountPath"), wrapped<sendDatagram>("sendDatagram"),
-      wrapped<timeOfDay>("timeOfDay"),     wrapped<exitNow>("exitNow"),
+      wrapped<peerUid>("peerUid"),           wrapped<peerIdentity>("peerIdentity"),
+      wrapped<syncPath>("syncPath"),         wrapped<unmountPath>("unmountPath"),
+      wrapped<sendDatagram>("sendDatagram"), wrapped<timeOfDay>("timeOfDay"),
+      wrapped<exitNow>("exitNow"),
   };
   napi_define_properties(env, exports, std::size(table), table);
 }

@@ -4,7 +4,7 @@ import { liveMounts } from '../client/ask.js';
 
 export async function mountsText(json: boolean): Promise<string> {
   const mounts = (await liveMounts()).map(
-    ({ mountpoint, lowers, dataLayers, upper, work, readOnly, device, pid }) => ({
+    ({ mountpoint, lowers, dataLayers, upper, work, readOnly, device, pid, ...host }) => ({
       mountpoint: display(mountpoint),
       lowers: lowers.map(display),
       ...(dataLayers === undefined ? {} : { dataLayers: dataLayers.map(display) }),
@@ -13,13 +13,16 @@ export async function mountsText(json: boolean): Promise<string> {
       readOnly,
       device,
       pid,
+      version: host.version,
+      build: host.build,
+      path: display(host.path),
     }),
   );
   if (json) return `${JSON.stringify(mounts, undefined, 2)}\n`;
   return mounts
     .map(
-      ({ mountpoint, lowers, dataLayers = [], upper, readOnly }) =>
-        `${mountpoint} ${readOnly ? 'ro' : 'rw'} lower=${[lowers.join(':'), ...dataLayers].join('::')}${upper === undefined ? '' : ` upper=${upper}`}\n`,
+      ({ mountpoint, lowers, dataLayers = [], upper, readOnly, pid, version, path }) =>
+        `${mountpoint} ${readOnly ? 'ro' : 'rw'} lower=${[lowers.join(':'), ...dataLayers].join('::')}${upper === undefined ? '' : ` upper=${upper}`} host=${pid} (stratafs ${version} in ${path})\n`,
     )
     .join('');
 }

@@ -1,9 +1,10 @@
 /** Asking the processes that serve mounts, over their sockets; nothing here touches a mount. */
 import { existsSync, unlinkSync } from 'node:fs';
 import { createConnection } from 'node:net';
+import { UserError } from '../base/errno.js';
 import type { MountStats } from '../wire/stats.js';
 import { errnoOf } from '../sys/paths.js';
-import { allSockets, hostSocket } from '../wire/sockets.js';
+import { allSockets, mountNamespace, socketOwner } from '../wire/sockets.js';
 import type { MountInfo, Request } from '../wire/control.js';
 
 const TIMEOUT_MS = 30_000;
@@ -14,7 +15,7 @@ export interface Served extends MountInfo {
 }
 
 /** One request, one answer; undefined when nobody listens there (any more). */
-async function request(socketPath: string, what: Request): Promise<unknown> {
+export async function request(socketPath: string, what: Request): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(socketPath);
     let text = '';
@@ -34,29 +35,46 @@ async function request(socketPath: string, what: Request): Promise<unknown> {
       else reject(error);
     });
     socket.on('close', () => {
-      resolve(text === '' ? undefined : JSON.parse(text));
+      if (text === '') resolve(undefined);
+      else settle(text, resolve, reject);
     });
   });
 }
 
+/** An answer that ends too early is the end of who gave it. */
+function settle(
+  text: string,
+  resolve: (answer: unknown) => void,
+  reject: (reason: UserError) => void,
+): void {
+  try {
+    resolve(JSON.parse(text));
+  } catch (error) {
+    reject(new UserError('the host ended within its answer: try again', { cause: error }));
+  }
+}
+
 /** Every live mount of this user in this mount namespace. */
 export async function liveMounts(): Promise<Served[]> {
+  const here = mountNamespace();
   const answers = await Promise.all(
     allSockets().map(async (socket) => {
       const mounts = (await request(socket, { query: 'mounts' })) as MountInfo[] | undefined;
       if (!mounts) removeStale(socket);
-      return (mounts ?? []).map((mount): Served => ({ ...mount, socket }));
+      return (mounts ?? [])
+        .filter(({ namespace }) => namespace === here)
+        .map((mount): Served => ({ ...mount, socket }));
     }),
   );
   return answers.flat();
 }
 
 /**
- * Removes the socket of a foreground process that was killed. The host's own stays: only who holds
- * the host's lock may replace it.
+ * Removes the socket of a process that was killed. A host's own name stays: only who holds the host's
+ * lock may replace it.
  */
 function removeStale(socket: string): void {
-  const pid = /-(\d+)\.sock$/.exec(socket.slice(hostSocket().length - '.sock'.length))?.[1];
+  const pid = socketOwner(socket);
   if (pid === undefined || existsSync(`/proc/${pid}`)) return;
   try {
     unlinkSync(socket);

@@ -8,6 +8,8 @@ import { Mounts } from './mounts.js';
 import type { MountPlan } from '../options/plan.js';
 import { errnoOf } from '../sys/paths.js';
 import { ownSocket } from '../wire/sockets.js';
+import { buildId, installRoot } from '../sys/installed.js';
+import { describeSelf } from './self.js';
 import { MountServer } from './server.js';
 
 /** Mounts, serves and ends the process: with 0 once unmounted, with 1 when the mount does not come up. */
@@ -18,8 +20,10 @@ export async function serveForeground(plan: MountPlan): Promise<never> {
     writeLine(`stratafs: ${line}`);
   };
   const done = deferred();
+  const self = describeSelf(installRoot(), buildId(), '', 'foreground');
   const mounts = new Mounts(
     native,
+    self,
     () => {
       if (mounts.size === 0) done.resolve();
     },
@@ -38,7 +42,7 @@ export async function serveForeground(plan: MountPlan): Promise<never> {
   }
   const socket = ownSocket();
   const server = new MountServer(native, mounts, {
-    takesMounts: false,
+    self,
     onQuiet: () => undefined,
     log,
   });

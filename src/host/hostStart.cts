@@ -5,12 +5,27 @@
  */
 const fs = process.getBuiltinModule('node:fs');
 const { Script } = process.getBuiltinModule('node:vm');
-const { Worker, isMainThread } = process.getBuiltinModule('node:worker_threads');
+const threads = process.getBuiltinModule('node:worker_threads');
+const { Worker, isMainThread } = threads;
 
 /** Characters of the name that a bundle and its cache share. */
 const ID = 32;
 /** As in engineEntry.ts, which says why. */
 const LIMITS = { maxYoungGenerationSizeMb: 6 };
+
+/**
+ * Open files of this install, by /proc/self/fd names: engine threads that are started after an upgrade
+ * has replaced the install still run what the host was started with. (environment data of workers)
+ */
+interface Kept {
+  /** hostStart.cjs, as text, and where it was. */
+  readonly start: string;
+  readonly filename: string;
+  readonly bundle: string;
+  readonly cache: string | undefined;
+}
+const KEPT = 'stratafs-install';
+const kept = threads.getEnvironmentData(KEPT) as unknown as Kept | undefined;
 
 type Program = (
   require: NodeJS.Require,
@@ -27,13 +42,16 @@ function usable(file: string): boolean {
   return bundle !== undefined && bundle.mtimeMs >= fs.statSync(__filename).mtimeMs;
 }
 
-function load(file: string): Program {
-  const source = fs.readFileSync(file, 'latin1');
-  // A package has it for few versions of V8, and for its own architecture only.
-  const cacheFile = `${file}.${process.versions.v8}.cache`;
-  const found = fs.existsSync(cacheFile);
-  const cache = found ? fs.readFileSync(cacheFile) : Buffer.alloc(0);
-  const own = found && source.endsWith(cache.latin1Slice(0, ID));
+/** A package has it for few versions of V8, and for its own architecture only. */
+function cacheOf(file: string): string | undefined {
+  const cache = `${file}.${process.versions.v8}.cache`;
+  return fs.existsSync(cache) ? cache : undefined;
+}
+
+function load(file: string, read = file, cacheFile = cacheOf(file)): Program {
+  const source = readWhole(read).latin1Slice();
+  const cache = cacheFile === undefined ? undefined : readWhole(cacheFile);
+  const own = cache !== undefined && source.endsWith(cache.latin1Slice(0, ID));
   const script = new Script(source, {
     filename: file,
     // What V8 cannot use it leaves alone.
@@ -42,21 +60,60 @@ function load(file: string): Program {
   return script.runInThisContext() as Program;
 }
 
-function run(file: string): void {
+/** Opened anew, as several threads read it. */
+const readWhole = (file: string): Buffer => fs.readFileSync(file);
+
+const keepOpen = (file: string): string => `/proc/self/fd/${fs.openSync(file, 'r')}`;
+
+function keepInstall(engine: string): Kept {
+  const cache = cacheOf(engine);
+  const files: Kept = {
+    start: fs.readFileSync(__filename, 'utf8'),
+    filename: __filename,
+    bundle: keepOpen(engine),
+    cache: cache === undefined ? undefined : keepOpen(cache),
+  };
+  threads.setEnvironmentData(KEPT, files);
+  return files;
+}
+
+function runHost(): void {
+  const { start: source } = keepInstall(`${__dirname}/engine.bundle`);
   // A host needs an engine thread at once: it comes up while the host loads. What it says before it
   // is listened to waits for the event loop.
   const start = (): InstanceType<typeof Worker> =>
-    new Worker(__filename, { resourceLimits: LIMITS });
-  let first = isMainThread ? start() : undefined;
+    new Worker(source, { eval: true, resourceLimits: LIMITS });
+  let first: InstanceType<typeof Worker> | undefined = start();
   const startEngine = (): InstanceType<typeof Worker> => {
     const engine = first ?? start();
     first = undefined;
     return engine;
   };
   const exports = {};
-  load(file)(require, { exports, startEngine }, exports, __filename, __dirname);
+  load(`${__dirname}/host.bundle`)(
+    require,
+    { exports, startEngine },
+    exports,
+    __filename,
+    __dirname,
+  );
 }
 
-const bundle = `${__dirname}/${isMainThread ? 'host' : 'engine'}.bundle`;
-if (usable(bundle)) run(bundle);
-else void import(isMainThread ? './hostMain.js' : '../fuse/engineThread.js');
+function runEngine({ filename, bundle, cache }: Kept): void {
+  const directory = filename.slice(0, filename.lastIndexOf('/'));
+  const exports = {};
+  const startEngine = (): never => {
+    throw new Error('an engine thread starts no other');
+  };
+  load(`${directory}/engine.bundle`, bundle, cache)(
+    require,
+    { exports, startEngine },
+    exports,
+    filename,
+    directory,
+  );
+}
+
+if (kept !== undefined && !isMainThread) runEngine(kept);
+else if (usable(`${__dirname}/host.bundle`)) runHost();
+else void import('./hostMain.js');

@@ -20,6 +20,7 @@ import type { FileId } from '../sys/paths.js';
 import { WorkerPool } from './workerPool.js';
 import { abortConnection, unmountPlace } from './unmount.js';
 import type { MountInfo } from '../wire/control.js';
+import type { Fixed } from './self.js';
 
 /** A thread takes a core to start: not while whoever asked for a mount begins to use it, or asks for more. */
 const SPARE_AFTER_MS = 100;
@@ -41,6 +42,7 @@ function canClone(native: Native, path: string): boolean {
 
 export class Mounts {
   readonly #native: Native;
+  readonly #self: Fixed;
   readonly #pool: WorkerPool;
   readonly #all = new Map<number, LiveMount>();
   readonly #pending = new Set<Promise<void>>();
@@ -52,8 +54,9 @@ export class Mounts {
   #stopping = false;
 
   /** `onEnd` is called after each mount that ends; `log` takes one line for the operator. */
-  constructor(native: Native, onEnd: () => void, log: (line: string) => void) {
+  constructor(native: Native, self: Fixed, onEnd: () => void, log: (line: string) => void) {
     this.#native = native;
+    this.#self = self;
     this.#onEnd = onEnd;
     this.#log = log;
     this.#pool = new WorkerPool(availableParallelism(), () => this.#startWorker());
@@ -66,6 +69,8 @@ export class Mounts {
   }
 
   list(): MountInfo[] {
+    const { pid, version, build, path, namespace } = this.#self;
+    const served = { pid, version, build, path, namespace };
     return [...this.#all.values()]
       .filter((mount) => mount.device !== '')
       .map(({ plan: { spec }, checked, device }) => ({
@@ -76,7 +81,7 @@ export class Mounts {
         ...(spec.upper === undefined ? {} : { upper: spec.upper }),
         ...(spec.work === undefined ? {} : { work: spec.work }),
         readOnly: spec.readOnly,
-        pid: process.pid,
+        ...served,
       }));
   }
 

@@ -1,17 +1,31 @@
 /** The socket of a process that serves mounts: who may ask, and what is answered. */
 import { createServer, type Server, type Socket } from 'node:net';
 import { display } from '../base/bytes.js';
-import { UserError } from '../base/errno.js';
+import { errnoText, UserError } from '../base/errno.js';
 import type { Native } from '../sys/native.js';
 import { parseCommand } from '../options/commandLine.js';
 import type { Mounts } from './mounts.js';
 import { planMount } from '../options/plan.js';
 import { euid } from '../wire/sockets.js';
-import { type Done, MAX_REQUEST, type Request } from '../wire/control.js';
+import { type Done, type HostInfo, MAX_REQUEST, type Request } from '../wire/control.js';
+import { differences, type Self } from './self.js';
+
+/** How long a connection may take to say what it wants. */
+const SILENCE_MS = 10_000;
+
+const done = (stderr = ''): Done => ({ code: stderr === '' ? 0 : 1, stdout: '', stderr });
+
+/** What a host can be told to do. */
+export interface Control {
+  readonly retired: () => boolean;
+  readonly retire: () => void;
+  readonly stop: () => void;
+}
 
 export interface ServerOptions {
-  /** False for --foreground: such a process serves the one mount it was started for. */
-  readonly takesMounts: boolean;
+  readonly self: Self;
+  /** Absent for --foreground: such a process serves the one mount it was started for. */
+  readonly control?: Control;
   /** Called after each connection that ends. */
   readonly onQuiet: () => void;
   readonly log: (line: string) => void;
@@ -68,6 +82,10 @@ export class MountServer {
     }
     let text = '';
     let asked = false;
+    const silent = setTimeout(() => socket.destroy(), SILENCE_MS);
+    socket.on('close', () => {
+      clearTimeout(silent);
+    });
     socket.setEncoding('latin1');
     socket.on('end', () => {
       if (!asked) socket.destroy();
@@ -80,15 +98,14 @@ export class MountServer {
       }
       if (!text.endsWith('\n')) return;
       asked = true;
+      clearTimeout(silent);
       void this.#reply(socket, text);
     });
   }
 
-  /** Only the same user: the host acts with its own rights on the paths it is given. */
+  /** Only the same user may ask; what is done for him depends on more (#other). */
   #trusted(socket: Socket): boolean {
-    // Node shows the descriptor of a connection only here.
-    const handle = (socket as { _handle?: { fd?: number } })._handle;
-    const uid = handle?.fd === undefined ? -1 : this.#native.peerUid(handle.fd);
+    const uid = this.#native.peerUid(descriptor(socket));
     if (uid === euid()) return true;
     this.#options.log(`refused a request of user ${uid}`);
     return false;
@@ -98,7 +115,7 @@ export class MountServer {
   async #reply(socket: Socket, line: string): Promise<void> {
     let answer: unknown;
     try {
-      answer = await this.#answer(JSON.parse(line) as Request);
+      answer = await this.#answer(parsed(line), socket);
     } catch (error) {
       answer = this.#failed(error);
     }
@@ -114,18 +131,71 @@ export class MountServer {
     return { code: 1, stdout: '', stderr: `stratafs: ${message}\n` };
   }
 
-  async #answer(request: Request): Promise<unknown> {
-    if ('argv' in request) return this.#mount(request.argv, request.cwd);
+  async #answer(request: Request, socket: Socket): Promise<unknown> {
+    if ('argv' in request) return this.#mount(request, socket);
     if ('ended' in request) {
       await this.#mounts.ended(request.ended);
       return {};
     }
-    if (request.query === 'mounts') return this.#mounts.list();
-    return (await this.#mounts.stats(request.device)) ?? null;
+    if ('host' in request) return this.#told(request);
+    switch (request.query) {
+      case 'host':
+        return this.#info();
+      case 'mounts':
+        return this.#mounts.list();
+      case 'stats':
+        return (await this.#mounts.stats(request.device)) ?? null;
+      default:
+        throw new UserError('this host does not know that request: it is of another version');
+    }
   }
 
-  async #mount(argv: readonly string[], cwd: string): Promise<Done> {
-    if (!this.#options.takesMounts) throw new UserError('this process takes no other mounts');
+  #info(): HostInfo {
+    const { self, control } = this.#options;
+    const { pid, version, build, path, namespace, runBy } = self;
+    const fixed = { pid, version, build, path, namespace, runBy };
+    const uptime = Math.floor(process.uptime());
+    return { ...fixed, retired: control?.retired() ?? false, uptime, mounts: this.#mounts.size };
+  }
+
+  #told(request: Extract<Request, { readonly host: string }>): Done {
+    const { control } = this.#options;
+    const live = this.#mounts.size;
+    if (!control) {
+      return done('stratafs: a mount of --foreground ends when it is unmounted, or with SIGTERM\n');
+    }
+    if (request.host === 'retire') control.retire();
+    else if (live === 0 || request.force) {
+      // After the answer is on its way.
+      setImmediate(control.stop);
+    } else {
+      const mounts = live === 1 ? '1 mount' : `${live} mounts`;
+      return done(`stratafs: it has ${mounts}: unmount first, or stop it with --force\n`);
+    }
+    return done();
+  }
+
+  /**
+   * Why this host does nothing for the process at the other end. The host acts with its own rights on
+   * the paths it is given, so the peer must have the same.
+   */
+  #other(socket: Socket, build: unknown): string | undefined {
+    const { self, control } = this.#options;
+    if (build !== self.build) return `it is of build ${self.build}, in ${self.path}`;
+    if (control?.retired()) return 'it was told to take no more mounts';
+    const peer = this.#native.peerIdentity(descriptor(socket));
+    if (typeof peer === 'number') return `it cannot read what that may do: ${errnoText(peer)}`;
+    if (peer === self.identity) return undefined;
+    return `it differs in: ${differences(self.identity, peer)}`;
+  }
+
+  async #mount(
+    { argv, cwd, build }: Extract<Request, { readonly argv: readonly string[] }>,
+    socket: Socket,
+  ): Promise<Done> {
+    if (!this.#options.control) throw new UserError('this process takes no other mounts');
+    const other = this.#other(socket, build);
+    if (other !== undefined) return { ...done(), code: 1, other };
     const command = parseCommand(argv);
     if (command.kind !== 'mount' || command.foreground) {
       throw new UserError(`the host only mounts, it has no '${display(argv.join(' '))}'`);
@@ -136,6 +206,21 @@ export class MountServer {
       privileged: euid() === 0,
     });
     await this.#mounts.mount(plan);
-    return { code: 0, stdout: '', stderr: '' };
+    return done();
   }
+}
+
+/** Node shows the descriptor of a connection only here. */
+const descriptor = (socket: Socket): number =>
+  (socket as { _handle?: { fd?: number } })._handle?.fd ?? -1;
+
+function parsed(line: string): Request {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    throw new UserError('the request is no JSON');
+  }
+  if (typeof value !== 'object' || value === null) throw new UserError('the request is no object');
+  return value as Request;
 }

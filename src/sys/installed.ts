@@ -27,6 +27,9 @@ export function buildId(): string {
   return readFileSync(join(installedRoot('stratafs'), 'dist/build-id'), 'latin1').trim();
 }
 
+/** The directory of the launcher that this install starts. */
+export const installRoot = (): string => installedRoot('stratafs').replace(/\/$/, '');
+
 function installedRoot(name: NativeFile): string {
   for (const directory of candidates()) {
     if (existsSync(join(directory, 'build/Release', name))) return directory;

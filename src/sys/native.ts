@@ -10,7 +10,9 @@
  *   can exceed 2^53.
  * - `at` is a byte offset into `memory`, the thread's shared memory; results land there.
  */
+import { openSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
 import { nativeFile } from './installed.js';
 
 export interface Native {
@@ -149,6 +151,8 @@ export interface Native {
   // --- the host (native/peer.cc) -------------------------------------------------------------
   /** The user ID of the process at the other end of a connected unix socket (SO_PEERCRED). */
   peerUid(fd: number): number;
+  /** What that process may do, as text (native/identity.h); -errno when it cannot be told. */
+  peerIdentity(fd: number): string | number;
   /** syncfs(2) of the file system at `path`, off this thread; 0 or -errno. */
   syncPath(path: string): Promise<number>;
   /** umount2(2), off this thread: the last unmount of a file system writes what is dirty. */
@@ -322,6 +326,23 @@ export const NEXT_WAKE = -1;
 export const NEXT_ENDED = -1000;
 
 /** Loads the addon; each thread gets an instance, with a memory of its own. */
+/** The addon's open file, for threads that are started later: the install may be replaced meanwhile. */
+const ADDON = 'stratafs-addon';
+
 export function loadNative(): Native {
+  const kept = getEnvironmentData(ADDON);
+  if (typeof kept === 'string') {
+    // The same inode, so the same library as in the first thread.
+    const module = { exports: {} };
+    process.dlopen(module, kept);
+    return module.exports as Native;
+  }
   return createRequire(import.meta.url)(nativeFile('stratafs_native.node')) as Native;
+}
+
+/** As loadNative; threads started from now on load the same file, whatever its name leads to by then. */
+export function loadNativeForAll(): Native {
+  const file = openSync(nativeFile('stratafs_native.node'), 'r');
+  setEnvironmentData(ADDON, `/proc/self/fd/${file}`);
+  return loadNative();
 }

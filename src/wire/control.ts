@@ -4,11 +4,17 @@
  */
 
 export type Request =
-  /** A command line that asks for a mount, as the launcher got it. Answered by Done. */
-  | { readonly argv: readonly string[]; readonly cwd: string }
+  /** A command line that asks for a mount, and the build that asks. Answered by Done. */
+  | { readonly argv: readonly string[]; readonly cwd: string; readonly build: string }
   | { readonly query: 'mounts' }
   /** The counters of the mount with this device ("major:minor"). */
   | { readonly query: 'stats'; readonly device: string }
+  /** Answered by HostInfo. */
+  | { readonly query: 'host' }
+  /** Take no more mounts, and end with the last one. Answered by Done. */
+  | { readonly host: 'retire' }
+  /** End; with mounts only when `force` is set, which unmounts them. Answered by Done. */
+  | { readonly host: 'stop'; readonly force: boolean }
   /** Answered when that mount, which was just unmounted, has been given up: upper and workdir are free. */
   | { readonly ended: string };
 
@@ -17,6 +23,27 @@ export interface Done {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
+  /** Why this host does not serve the asker, who has to ask another. */
+  readonly other?: string;
+}
+
+/** What a process that serves mounts is. */
+export interface HostInfo {
+  readonly pid: number;
+  readonly version: string;
+  /** The build id (packaging/buildId.js). */
+  readonly build: string;
+  /** The directory it was started from. */
+  readonly path: string;
+  /** The inode number of its mount namespace. */
+  readonly namespace: string;
+  /** What runs it: the launcher, systemd, or the terminal (--foreground). */
+  readonly runBy: 'launcher' | 'systemd' | 'foreground';
+  /** It takes no more mounts. */
+  readonly retired: boolean;
+  /** Seconds since its start. */
+  readonly uptime: number;
+  readonly mounts: number;
 }
 
 /** One live mount. */
@@ -29,8 +56,13 @@ export interface MountInfo {
   readonly upper?: string;
   readonly work?: string;
   readonly readOnly: boolean;
-  /** The process that serves it. */
+  /** The process that serves it, and its version, build and directory. */
   readonly pid: number;
+  readonly version: string;
+  readonly build: string;
+  readonly path: string;
+  /** The inode number of the mount namespace it was mounted in. */
+  readonly namespace: string;
 }
 
 /** Longest request line, in characters: 2,000 layers with long paths fit many times over. */

@@ -1,7 +1,8 @@
 /**
- * Where the processes that serve mounts listen. native/launcher_host.cc computes the same names; a
- * test compares them. One place per user, user namespace, mount namespace and root directory: what
- * differs in one of these cannot see the same paths with the same rights.
+ * Where the processes that serve mounts listen: DIRECTORY/PREFIX-*.sock. native/launcher_place.cc
+ * computes the same directory and prefix; a test compares them. The prefix tells user, user namespace
+ * and mount namespace; the rest of a host's name is a hash of what the launcher may do and of its
+ * build, which only the launcher computes. DIRECTORY/unit.sock is that of a host which systemd runs.
  */
 import { lstatSync, mkdirSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { E, UserError } from '../base/errno.js';
@@ -22,11 +23,10 @@ function inode(path: string): string {
 
 export const euid = (): number => process.geteuid?.() ?? 0;
 
-function key(): string {
-  const root = statSync('/', { bigint: true });
-  const namespaces = `${inode('/proc/self/ns/user')}-${inode('/proc/self/ns/mnt')}`;
-  return `host-${euid()}-${namespaces}-${root.dev}-${root.ino}`;
-}
+/** The inode number of this process's mount namespace. */
+export const mountNamespace = (): string => inode('/proc/self/ns/mnt');
+
+const prefix = (): string => `host-${euid()}-${inode('/proc/self/ns/user')}-${mountNamespace()}`;
 
 /** The user outside the user namespace: root inside has a place of its own for each of them. */
 function outerUser(): number {
@@ -55,42 +55,49 @@ function usable(directory: string): boolean {
   return info.isDirectory() && info.uid === euid() && (info.mode & 0o022) === 0;
 }
 
+/** The longest rest of a name. */
+const LONGEST_REST = '-0123456789abcdef-4194304.sock'.length;
+
 /** The directory of our sockets and the beginning of their names; throws UserError when there is none. */
-function place(): { directory: string; name: string } {
-  const name = key();
+export function place(): { readonly directory: string; readonly prefix: string } {
+  const name = prefix();
   for (const directory of candidates()) {
-    const longest = `${directory}/${name}.sock`;
-    if (longest.length <= MAX_SOCKET_PATH && usable(directory)) return { directory, name };
+    const longest = directory.length + 1 + name.length + LONGEST_REST;
+    if (longest <= MAX_SOCKET_PATH && usable(directory)) return { directory, prefix: name };
   }
   throw new UserError(
     `no place for a socket: ${candidates().at(-1)} is not a directory of yours alone; set XDG_RUNTIME_DIR to one`,
   );
 }
 
-/** The resident host's socket. */
-export function hostSocket(): string {
-  const { directory, name } = place();
-  return `${directory}/${name}.sock`;
-}
-
 /** The socket of a process that serves a mount of its own (--foreground). */
 export function ownSocket(): string {
-  const { directory, name } = place();
-  const path = `${directory}/${name}-${process.pid}.sock`;
-  // The pid adds a few characters; without room the mount is served, only not listed.
-  return path.length <= MAX_SOCKET_PATH ? path : '';
+  const { directory, prefix: name } = place();
+  return `${directory}/${name}-fg-${process.pid}.sock`;
 }
 
-/** All sockets at which mounts of this place may be served, the host's first. */
-export function allSockets(): string[] {
-  const { directory, name } = place();
-  return readdirSync(directory)
-    .filter(
-      (file) => file === `${name}.sock` || (file.startsWith(`${name}-`) && file.endsWith('.sock')),
-    )
-    .sort((a, b) => a.length - b.length)
-    .map((file) => `${directory}/${file}`);
+/** The process whose end makes a socket of this name useless: one of --foreground, or a retired host. */
+export function socketOwner(path: string): number | undefined {
+  const pid = /-(?:fg|[0-9a-f]{16})-(\d+)\.sock$/.exec(path)?.[1];
+  return pid === undefined ? undefined : Number(pid);
 }
+
+/** All sockets at which mounts of this place may be served. */
+export function allSockets(): string[] {
+  const { directory, prefix: name } = place();
+  return socketsIn(directory).filter(
+    (path) => path === `${directory}/unit.sock` || path.startsWith(`${directory}/${name}-`),
+  );
+}
+
+/** The same, and those of hosts in other namespaces. */
+export const everySocket = (): string[] => socketsIn(place().directory);
+
+const socketsIn = (directory: string): string[] =>
+  readdirSync(directory)
+    .filter((name) => name.endsWith('.sock'))
+    .sort((a, b) => a.length - b.length)
+    .map((name) => `${directory}/${name}`);
 
 /** The working directory as bytes (latin1). */
 export const workingDirectory = (): string =>

@@ -178,7 +178,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the command l
     await stratafs('-o', RW, 'mnt');
     await mustRun('ls', ['-l', at('mnt')]);
     expect((await stratafs('mounts')).stdout).toContain(
-      `${at('mnt')} rw lower=${at('a')}:${at('b')} upper=${at('up')}\n`,
+      `${at('mnt')} rw lower=${at('a')}:${at('b')} upper=${at('up')} host=`,
     );
     const { stdout } = await stratafs('stats', 'mnt', '--json');
     const stats = JSON.parse(stdout) as { requests: Record<string, number>; inodes: number };

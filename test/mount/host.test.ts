@@ -3,53 +3,25 @@
  * which the end of the namespace takes with it.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import process from 'node:process';
-import { has, stratafsBinary } from '../support/needs.js';
-import { run, scratch } from '../support/run.js';
-
-/** Shell functions for the scripts below. $S is the binary; all times are bounded. */
-const PRELUDE = `
-set -u
-# A copy of somebody else's mount would keep it alive here.
-awk '/ - fuse.stratafs / { print $5 }' /proc/self/mountinfo | xargs -r -d '\\n' umount -l
-host() { "$S" mounts --json | sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' | sort -u; }
-live() { grep -c " $PWD/.* fuse.stratafs " /proc/self/mountinfo; }
-gone() { i=0; while kill -0 "$1" 2>/dev/null; do i=$((i+1)); [ $i -lt 400 ] || return 1; sleep 0.05; done; }
-quiet() { i=0; while [ -n "$("$S" mounts)" ]; do i=$((i+1)); [ $i -lt 100 ] || return 1; sleep 0.05; done; }
-finish() { for p in $(host); do kill -TERM "$p"; gone "$p"; done; }
-trap finish EXIT
-`;
+import { rmSync } from 'node:fs';
+import { hostScript, makeDirectories } from '../support/hostScript.js';
+import { has } from '../support/needs.js';
+import { scratch } from '../support/run.js';
 
 describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the host', () => {
   let base: string;
 
   beforeAll(() => {
     base = scratch('host');
-    for (const name of ['low', 'up', 'work', 'up2', 'work2', 'm1', 'm2', 'm3', 'm4']) {
-      mkdirSync(join(base, name));
-    }
-    writeFileSync(join(base, 'low/hello'), 'hello\n');
+    makeDirectories(base);
   });
 
   afterAll(() => {
     rmSync(base, { recursive: true, force: true });
   });
 
-  async function script(body: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
-    const { code, stdout, stderr } = await run(
-      'unshare',
-      ['-m', '--propagation', 'private', 'bash', '-c', PRELUDE + body],
-      {
-        cwd: base,
-        env: { ...process.env, S: stratafsBinary(), STRATAFS_GRACE: '1', ...env },
-        timeoutMs: 60_000,
-      },
-    );
-    expect([code, stderr]).toEqual([0, '']);
-    return stdout;
-  }
+  const script = (body: string, env: NodeJS.ProcessEnv = {}): Promise<string> =>
+    hostScript(base, body, env);
 
   it('is one for several mounts, also when eight launchers start at once', async () => {
     const output = await script(`

@@ -103,6 +103,51 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the start of 
     expect(await works(root)).toBe('hello\nhello\nmore\n');
   });
 
+  /** Mounts with one install, replaces it, and mounts with the next; $1 and $2 are the installs. */
+  const UPGRADE = `
+    set -eu
+    cd "$1"; x=$1.x; mkdir $x; mount -t tmpfs none $x; cd $x; mkdir low m1 m2 m3; echo hello > low/hello
+    S=build/Release/stratafs
+    pid() { "$1"/$S mounts --json | awk -v m="$x/$2" -F'"' '$2 == "mountpoint" { p = $4 } $2 == "pid" && p == m' | tr -dc 0-9; }
+    "$1"/$S -o lowerdir=low m1; old=$(pid "$1" m1)
+    mv "$1" "$1.old"; mv "$2" "$1"; rm -rf "$1.old"
+    "$1"/$S -o lowerdir=low m2; new=$(pid "$1" m2)
+    [ $old != $new ] && echo apart
+    "$1"/$S mounts | sed 's/.*host=[0-9]* //' | sort -u
+    "$1"/$S mounts --json | grep '"build"' | sort -u | wc -l
+    cat m1/hello m2/hello; ls /proc/$old/task | wc -l
+    "$1"/$S unmount m1; "$1"/$S unmount m2
+    grep -hE 'died|Error' /run/stratafs/host-*-$(stat -Lc %i /proc/self/ns/mnt)-*.log || echo fine
+    cd /; umount $x`;
+
+  it('gives mounts of an upgraded install to no host of the old one, which keeps its own', async () => {
+    const [first, second] = [install(), install()];
+    writeFileSync(join(second, 'dist/build-id'), '0123456789ab\n');
+    const file = join(second, 'package.json');
+    writeFileSync(
+      file,
+      readFileSync(file, 'utf8').replace(/"version": ".*?"/, '"version": "99.0.0"'),
+    );
+    // More engine threads are started after the upgrade, by a host whose install is gone.
+    const command = ['-m', '--propagation', 'private', 'sh', '-c', UPGRADE, 'sh', first, second];
+    const env = { ...process.env, STRATAFS_GRACE: '0' };
+    const { stdout, stderr } = await run('unshare', command, { env, timeoutMs: 60_000 });
+    expect(stderr).toBe('');
+    const version = (
+      JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as { version: string }
+    ).version;
+    const lines = stdout.split('\n');
+    expect(lines.slice(0, 6)).toEqual([
+      'apart',
+      `(stratafs ${version} in ${first})`,
+      `(stratafs 99.0.0 in ${first})`,
+      '2',
+      'hello',
+      'hello',
+    ]);
+    expect(lines.at(-2)).toBe('fine');
+  });
+
   it.each(BUNDLES)('has %s compiled for this Node', async (name) => {
     const script = `
       const { readFileSync } = require('node:fs');

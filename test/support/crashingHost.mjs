@@ -27,8 +27,10 @@ process.on('worker', (worker) => {
 });
 
 const native = loadNative();
+const self = { pid: process.pid, version: '', build: '', path: '', namespace: '' };
 const mounts = new Mounts(
   native,
+  self,
   () => undefined,
   (line) => process.stderr.write(`${line}\n`),
 );

@@ -10,6 +10,15 @@ import type { MountPlan } from '../../../src/options/plan.js';
 import { MountServer } from '../../../src/host/server.js';
 import type { Native } from '../../../src/sys/native.js';
 
+const SELF = {
+  pid: 1,
+  version: '1',
+  build: 'b',
+  path: '/p',
+  namespace: '1',
+  runBy: 'launcher',
+  identity: 'uid 1',
+} as const;
 const ownUid = process.geteuid?.() ?? 0;
 
 describe('the socket', () => {
@@ -42,10 +51,11 @@ describe('the socket', () => {
     };
     const path = join(directory, 'socket');
     server = new MountServer(
-      { peerUid: () => uid } as unknown as Native,
+      { peerUid: () => uid, peerIdentity: () => 'uid 1' } as unknown as Native,
       mounts as unknown as Mounts,
       {
-        takesMounts: true,
+        self: { ...SELF },
+        control: { retired: () => false, retire: () => undefined, stop: () => undefined },
         onQuiet: () => undefined,
         log: (line) => logged.push(line),
       },
@@ -71,7 +81,7 @@ describe('the socket', () => {
   }
 
   const request = (mountpoint: string): string =>
-    `${JSON.stringify({ argv: ['-o', 'lowerdir=a\xff', mountpoint], cwd: '/c' })}\n`;
+    `${JSON.stringify({ argv: ['-o', 'lowerdir=a\xff', mountpoint], cwd: '/c', build: 'b' })}\n`;
 
   it('serves the same user', async () => {
     expect(await ask(listen(ownUid), request('/m'))).toBe('{"code":0,"stdout":"","stderr":""}\n');
