@@ -10,7 +10,7 @@ namespace launcher {
 // to Node whatever their flags: -o means something else there than in a mount.
 inline constexpr std::string_view kStoreWords[] = {
     "fsck", "gc",   "history", "image", "images", "import",      "inspect", "layer",
-    "load", "pull", "push",    "rmi",   "save",   "snapshotter", "tag",
+    "load", "pull", "push",    "rmi",   "save",   "snapshotter", "tag",     "volume-plugin",
 };
 
 inline bool isStoreWord(std::string_view word) {

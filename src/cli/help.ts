@@ -10,6 +10,7 @@ const USAGE = `Usage:
   stratafs mounts [--json]              the live mounts
   stratafs stats MNT [--json]           requests that reached the engine, bytes, copy-ups
   stratafs snapshotter [...]            storage for containerd, BuildKit and Docker; see its --help
+  stratafs volume-plugin [...]          unions as volumes of Docker; see its --help
   stratafs bench [...]                  compares drivers on this machine; see stratafs bench --help
 
 Flags:

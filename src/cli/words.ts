@@ -6,6 +6,7 @@ import { dispatch, takeGlobals, type Words } from './frame/command.js';
 
 export const WORDS: Words = {
   snapshotter: async () => (await import('./snapshotter.js')).snapshotter,
+  'volume-plugin': async () => (await import('./volumePlugin.js')).volumePlugin,
 };
 
 /** Flags of the store may stand before the command: `stratafs --root DIR images`. */

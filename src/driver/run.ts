@@ -9,7 +9,7 @@ import type { Presentation } from './snapshots/present.js';
 import { reconcile, type Report } from './snapshots/reconcile.js';
 import { Records } from './snapshots/records.js';
 import { Snapshots } from './snapshots/snapshots.js';
-import { Unions } from './unions.js';
+import { Unions } from '../client/unions.js';
 
 export interface SnapshotterOptions {
   readonly root: string;

@@ -9,7 +9,7 @@
  */
 import { mkdirSync, renameSync, unlinkSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
-import type { Unions } from '../unions.js';
+import type { Unions } from '../../client/unions.js';
 import type { Home } from './home.js';
 import type { Records, Snapshot } from './records.js';
 import { removeTree } from './tree.js';

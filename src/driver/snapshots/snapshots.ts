@@ -12,7 +12,7 @@ import {
   type Snapshotter,
   type Usage,
 } from '../snapshotter.js';
-import type { Unions } from '../unions.js';
+import type { Unions } from '../../client/unions.js';
 import type { Home } from './home.js';
 import { MAX_SIZE, SNAPSHOT_REF, takeLabels } from './labels.js';
 import { chooseShown, present, type Presentation, unionOf } from './present.js';

@@ -1,8 +1,8 @@
-/** Unions that a driver mounts for its clients. The resident host serves them: they outlive the driver. */
+/** Unions that a program mounts for others. The resident host serves them: they outlive the program. */
 import { toLatin1 } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';
-import { liveMounts, mountStats } from '../client/ask.js';
-import { type MountOptions, mountOnly, unmount } from '../client/mount.js';
+import { liveMounts, mountStats } from './ask.js';
+import { type MountOptions, mountOnly, unmount } from './mount.js';
 import { deviceAt, mountTable } from '../sys/mountTable.js';
 import { loadNative, type Native } from '../sys/native.js';
 import { allSockets } from '../wire/sockets.js';
