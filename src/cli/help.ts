@@ -32,9 +32,9 @@ Environment:
 const WIDTH = 22;
 
 export function helpText(): string {
-  const lines = OPTION_TABLE.flatMap(({ name, usage, help }) => {
-    if (help === undefined) return [];
-    const form = usage ?? name;
+  const lines = OPTION_TABLE.flatMap(({ name, shown }) => {
+    if (!shown) return [];
+    const { usage: form = name, help } = shown;
     return form.length < WIDTH
       ? [`  ${form.padEnd(WIDTH)} ${help}`]
       : [`  ${form}`, `  ${' '.repeat(WIDTH)} ${help}`];

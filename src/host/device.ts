@@ -5,7 +5,7 @@ import { AT_FDCWD, MNT_DETACH, O_RDWR } from '../sys/constants.js';
 import { SCRATCH } from '../sys/memory.js';
 import type { Native } from '../sys/native.js';
 import type { MountPlan } from '../options/plan.js';
-import { MS } from '../options/table.js';
+import { MS } from '../options/mountFlags.js';
 
 /** The type the mount table shows; engines and `stratafs unmount` know our mounts by it. */
 export const MOUNT_TYPE = 'fuse.stratafs';

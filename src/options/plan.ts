@@ -3,9 +3,10 @@ import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
 import type { IdSpec } from '../overlay/shown/ids.js';
 import type { OverlaySpec } from '../overlay/spec.js';
-import { collect, type Collected } from './collect.js';
+import { collect } from './collect.js';
+import type { Collected } from './collected.js';
 import { absolute } from './list.js';
-import { MS } from './table.js';
+import { MS } from './mountFlags.js';
 
 /** What one request for a mount asks for, parsed and frozen; nothing on disk was looked at yet. */
 export interface MountPlan {

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { OPTION_TABLE } from '../../src/options/table.js';
 import { has } from '../support/needs.js';
 import { run } from './support/run.js';
 import { MOUNTS } from './support/union.js';
@@ -9,15 +8,6 @@ import { MOUNTS } from './support/union.js';
 const ROOT = join(import.meta.dirname, '../..');
 
 describe('the README', () => {
-  it('lists every option that --help lists', async () => {
-    const readme = await readFile(join(ROOT, 'README.md'), 'utf8');
-    const listed = OPTION_TABLE.filter((row) => row.help !== undefined);
-    const missing = listed
-      .map((row) => `| \`${(row.usage ?? row.name).replaceAll('|', '\\|')}\` |`)
-      .filter((cell) => !readme.includes(cell));
-    expect(missing).toEqual([]);
-  });
-
   it.skipIf(!has(MOUNTS))('has an example of the library that runs as it says', async () => {
     const readme = await readFile(join(ROOT, 'README.md'), 'utf8');
     const example = /```js\n([^]*?)```/.exec(readme)?.[1] ?? '';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MS } from '../../../src/options/table.js';
+import { MS } from '../../../src/options/mountFlags.js';
 import { type MountPlan, planMount } from '../../../src/options/plan.js';
 
 function plan(...lists: string[]): MountPlan {
