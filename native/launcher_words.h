@@ -8,10 +8,26 @@ namespace launcher {
 
 // The commands of the store, by their first word (src/cli/words.ts; a test compares them). They go
 // to Node whatever their flags: -o means something else there than in a mount.
+// A line each, in order.
+// clang-format off
 inline constexpr std::string_view kStoreWords[] = {
-    "fsck", "gc",   "history", "image", "images", "import",      "inspect", "layer",
-    "load", "pull", "push",    "rmi",   "save",   "snapshotter", "tag",     "volume-plugin",
+    "fsck",
+    "gc",
+    "history",
+    "image",
+    "images",
+    "import",
+    "layer",
+    "load",
+    "pull",
+    "push",
+    "rmi",
+    "save",
+    "snapshotter",
+    "tag",
+    "volume-plugin",
 };
+// clang-format on
 
 inline bool isStoreWord(std::string_view word) {
   return std::ranges::find(kStoreWords, word) != std::end(kStoreWords);

@@ -2,10 +2,63 @@
  * The commands of the store, by their first word. native/launcher_words.h has the same words: the
  * launcher leaves these to Node whatever their flags.
  */
-import { dispatch, takeGlobals, type Words } from './frame/command.js';
+import { dispatch, type Group, takeGlobals, type Words } from './frame/command.js';
+
+const pull = async () => (await import('./images/pull.js')).default;
+const push = async () => (await import('./images/push.js')).default;
+const load = async () => (await import('./images/load.js')).default;
+const save = async () => (await import('./images/save.js')).default;
+const tag = async () => (await import('./images/tag.js')).default;
+const history = async () => (await import('./images/history.js')).default;
+const images = async () => (await import('./images/ls.js')).default;
+const importImage = async () => (await import('./images/import.js')).default;
+const removeImages = async () => (await import('./images/rm.js')).default;
+
+const image: Group = {
+  about: 'Manage images',
+  words: {
+    history,
+    import: importImage,
+    inspect: async () => (await import('./images/inspect.js')).default,
+    load,
+    ls: images,
+    list: images,
+    prune: async () => (await import('./images/prune.js')).default,
+    pull,
+    push,
+    rm: removeImages,
+    remove: removeImages,
+    save,
+    tag,
+    tree: async () => (await import('./images/tree.js')).default,
+  },
+};
+
+const layer: Group = {
+  about: 'Manage layers',
+  words: {
+    inspect: async () => (await import('./layers/inspect.js')).default,
+    ls: async () => (await import('./layers/ls.js')).default,
+    repair: async () => (await import('./layers/repair.js')).default,
+    verify: async () => (await import('./layers/verify.js')).default,
+  },
+};
 
 export const WORDS: Words = {
+  fsck: async () => (await import('./fsck.js')).default,
+  gc: async () => (await import('./gc.js')).default,
+  history,
+  image: () => Promise.resolve(image),
+  images,
+  import: importImage,
+  layer: () => Promise.resolve(layer),
+  load,
+  pull,
+  push,
+  rmi: removeImages,
+  save,
   snapshotter: async () => (await import('./snapshotter.js')).snapshotter,
+  tag,
   'volume-plugin': async () => (await import('./volumePlugin.js')).volumePlugin,
 };
 

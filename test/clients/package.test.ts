@@ -14,9 +14,9 @@ import { type Finished, run, type RunOptions } from './support/run.js';
 import { withScratch } from './support/union.js';
 
 const MINUTE = 60_000;
-const { version: VERSION } = JSON.parse(
-  readFileSync(join(REPOSITORY, 'package.json'), 'utf8'),
-) as { readonly version: string };
+const { version: VERSION } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as {
+  readonly version: string;
+};
 const NATIVE = `@stratafs/linux-${process.arch}-gnu`;
 /** An account that every system has, without rights. */
 const USER = ['setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups'];

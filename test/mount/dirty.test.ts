@@ -150,7 +150,9 @@ for (const option of ['writeback=1', 'writeback=0', 'data=passthrough']) {
       test('has no extents to look at, and nobody may share them behind the kernel', () =>
         holding(async (writer, _mounted, { mountpoint }) => {
           await writer.must('open', 5, 'new', RDONLY, 0);
-          expect(await writer.errno('ioctl', 5, FS_IOC_FIEMAP)).toMatch(/^(ENOTSUP|EOPNOTSUPP|ENOTTY)$/);
+          expect(await writer.errno('ioctl', 5, FS_IOC_FIEMAP)).toMatch(
+            /^(ENOTSUP|EOPNOTSUPP|ENOTTY)$/,
+          );
           const clone = await run('cp', ['--reflink=always', 'new', 'clone'], { cwd: mountpoint });
           expect(clone.code).not.toBe(0);
         }));

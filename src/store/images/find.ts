@@ -4,7 +4,7 @@ import { UserError } from '../../base/errno.js';
 import { readBlobJson } from '../content/blobs.js';
 import { type Digest, digestOf, findByPrefix, hexOf, isDigest } from '../state/ids.js';
 import type { Store } from '../state/store.js';
-import type { ImageConfig } from './config.js';
+import type { ImageConfig } from '../content/documents.js';
 import type { ImageRecord, RepositoryRecord } from './records.js';
 import { parseReference, type Reference, repositoryName, withDefaultTag } from './reference.js';
 

@@ -5,8 +5,11 @@ import type { Manifest } from '../state/store.js';
 /** `state/images/HEX.json`; HEX is the config's digest. */
 export interface ImageRecord extends Manifest {
   readonly id: Digest;
-  /** The OCI manifest in content/, over blobs that are there. */
+  /** The manifest as it came, in content/, over blobs that are there; of OCI's or of Docker's types. */
   readonly manifest: Digest;
+  readonly manifestType: string;
+  /** The same in OCI's types, for layouts; often the same one. */
+  readonly ociManifest: Digest;
   /** Diff ids, bottom first. */
   readonly layers: readonly Digest[];
   /** The image this one was built or committed from. */

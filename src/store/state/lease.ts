@@ -17,6 +17,7 @@ export class Lease {
   readonly directory: string;
   readonly #root: string;
   readonly #lock: Lock;
+  #released = false;
 
   /** Call it under the store's lock: without a holder the new directory looks like a leftover. */
   constructor(root: string) {
@@ -33,8 +34,10 @@ export class Lease {
     appendFileSync(bytes(`${this.directory}/uses`), `${use}\n`);
   }
 
-  /** Ends the lease and deletes what it did not publish. */
+  /** Ends the lease and deletes what it did not publish; may be called twice. */
   release(): void {
+    if (this.#released) return;
+    this.#released = true;
     discard(this.#root, this.directory);
     this.#lock.release();
   }

@@ -1,0 +1,89 @@
+/** `save`. */
+import { open, rename, unlink } from 'node:fs/promises';
+import { writeSync } from 'node:fs';
+import { UserError } from '../../base/errno.js';
+import { openStore, type Store } from '../../store/state/store.js';
+import {
+  type SaveFormat,
+  saveDirectory,
+  saveImages,
+  type Write,
+} from '../../store/transfer/save.js';
+import { bytes } from '../../sys/paths.js';
+import { command } from '../frame/command.js';
+
+const FORMATS = ['docker-archive', 'oci-archive', 'oci-dir'];
+
+/** Writes beside the file and renames: no half archive ever has its name. */
+async function toFile(path: string, save: (write: Write) => Promise<void>): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`;
+  const file = await open(bytes(temporary), 'wx', 0o600);
+  try {
+    await save(async (chunk) => {
+      for (let done = 0; done < chunk.length; ) {
+        done += (await file.write(chunk, done, chunk.length - done)).bytesWritten;
+      }
+    });
+    await file.close();
+    await rename(bytes(temporary), bytes(path));
+  } catch (error) {
+    await file.close();
+    await unlink(bytes(temporary));
+    throw error;
+  }
+}
+
+/** A reader that leaves early is an error here: the archive is not whole. */
+function toStandardOutput(chunk: Uint8Array): Promise<void> {
+  for (let done = 0; done < chunk.length; ) {
+    try {
+      done += writeSync(1, chunk, done);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EPIPE') throw new UserError('the reader of the archive has left');
+      if (code !== 'EAGAIN') throw error;
+    }
+  }
+  return Promise.resolve();
+}
+
+async function save(
+  store: Store,
+  images: readonly string[],
+  format: string,
+  output: string | undefined,
+): Promise<void> {
+  if (format === 'oci-dir') {
+    if (output === undefined) throw new UserError('--format oci-dir needs --output DIRECTORY');
+    return saveDirectory(store, images, output);
+  }
+  const form: SaveFormat = format === 'oci-archive' ? 'oci' : 'both';
+  if (output !== undefined) {
+    return toFile(output, (write) => saveImages(store, images, form, write));
+  }
+  if (process.stdout.isTTY) {
+    throw new UserError('cowardly refusing to save to a terminal. Use the -o flag or redirect');
+  }
+  return saveImages(store, images, form, toStandardOutput);
+}
+
+export default command({
+  usage: 'save [OPTIONS] IMAGE [IMAGE...]',
+  about: 'Save one or more images to a tar archive (streamed to STDOUT by default)',
+  args: [1, Number.POSITIVE_INFINITY],
+  flags: {
+    format: {
+      kind: 'string',
+      help: 'docker-archive (default; an OCI layout, too), oci-archive, or oci-dir (a directory)',
+    },
+    output: { kind: 'path', short: 'o', help: 'Write to a file, instead of STDOUT' },
+  },
+  async run({ values, args, globals }) {
+    const format = values.format ?? 'docker-archive';
+    if (!FORMATS.includes(format)) {
+      throw new UserError(`unknown format '${format}': ${FORMATS.join(', ')}`);
+    }
+    await save(await openStore(globals), args, format, values.output);
+    return 0;
+  },
+});

@@ -1,0 +1,111 @@
+/** Layers come in: unpacked once from a blob, checked against the diff id, published. */
+import { mkdirSync, statSync, utimesSync } from 'node:fs';
+import { unpackLayer } from '../../archive/unpack.js';
+import { UserError } from '../../base/errno.js';
+import { bytes } from '../../sys/paths.js';
+import { readBlobStream } from '../content/ingest.js';
+import type { Descriptor } from '../content/documents.js';
+import { publishRename, syncDirectory } from '../state/files.js';
+import { type Digest, hexOf, newId, shortId } from '../state/ids.js';
+import type { Lease } from '../state/lease.js';
+import type { Store } from '../state/store.js';
+import { discard } from '../state/trash.js';
+import { layerFormat } from './format.js';
+import type { LayerRecord } from './records.js';
+
+export interface LayerInput {
+  /** The blob, in the store and kept by the lease; a function brings it when it is needed. */
+  readonly blob: Descriptor | (() => Promise<Descriptor>);
+  readonly diffId: Digest;
+  /** Trees of the layers below, top first. */
+  readonly lowers: readonly string[];
+}
+
+interface BlobInput {
+  readonly blob: Descriptor;
+  /** Absent: whatever it is. */
+  readonly diffId?: Digest;
+  readonly lowers: readonly string[];
+}
+
+export const readLayer = (store: Store, diffId: Digest): LayerRecord | undefined =>
+  store.read('layers', hexOf(diffId)) as LayerRecord | undefined;
+
+/** The kernel's clock of files may be so much behind. */
+const TICK_MS = 1000;
+
+/** A root that the archive does not describe has a fixed time, as umoci's: the same layer is the same tree. */
+function settleRoot(tree: string, begun: number, sync: boolean): void {
+  if (statSync(bytes(tree)).mtimeMs < begun) return;
+  utimesSync(bytes(tree), 0, 0);
+  if (sync) syncDirectory(tree);
+}
+
+/** Unpacks a blob into a new directory of the lease; throws UserError when it is not the layer. */
+export async function unpackBlob(
+  store: Store,
+  lease: Lease,
+  input: BlobInput,
+  sync = store.sync,
+): Promise<{ readonly tree: string; readonly record: LayerRecord }> {
+  const { blob, diffId, lowers } = input;
+  const tree = `${lease.directory}/${newId().slice(0, 16)}`;
+  const begun = Date.now() - TICK_MS;
+  mkdirSync(bytes(tree), 0o755);
+  const { userxattr, ignoreOwners } = layerFormat();
+  const unpacked = await unpackLayer(readBlobStream(store, blob.digest), {
+    root: tree,
+    whiteouts: 'overlay',
+    userxattr,
+    ignoreOwners,
+    lowers,
+    sync,
+    expect: { digest: blob.digest, size: blob.size, diffId },
+  });
+  settleRoot(tree, begun, sync);
+  const record: LayerRecord = {
+    diffId: unpacked.diffId as Digest,
+    blob: blob.digest,
+    blobSize: unpacked.compressedSize,
+    mediaType: blob.mediaType,
+    tarSize: unpacked.size,
+    size: unpacked.dataSize,
+    entries: unpacked.entries,
+    added: new Date().toISOString(),
+    uses: [`blobs/${hexOf(blob.digest)}`],
+  };
+  return { tree, record };
+}
+
+/** Publishes an unpacked, synced tree as a layer; another command may have been faster. */
+export async function publishLayer(store: Store, tree: string, record: LayerRecord): Promise<void> {
+  const key = hexOf(record.diffId);
+  await store.locked(() => {
+    if (store.has('layers', key)) return;
+    const target = store.dataOf('layers', key);
+    // What a crash between these two steps has left.
+    discard(store.root, target);
+    publishRename(tree, target, store);
+    store.publish('layers', key, record);
+  });
+}
+
+/** Sees to it that the layer is in the store, and kept by the lease. Resolves with its record. */
+export async function ensureLayer(
+  store: Store,
+  lease: Lease,
+  input: LayerInput,
+): Promise<LayerRecord> {
+  const key = hexOf(input.diffId);
+  const there = await store.locked(() => {
+    lease.keep(`layers/${key}`);
+    return readLayer(store, input.diffId);
+  });
+  if (there) return there;
+  const blob = typeof input.blob === 'function' ? await input.blob() : input.blob;
+  const { tree, record } = await unpackBlob(store, lease, { ...input, blob });
+  await publishLayer(store, tree, record);
+  const published = readLayer(store, input.diffId);
+  if (!published) throw new UserError(`layer ${shortId(input.diffId)} was removed meanwhile`);
+  return published;
+}
