@@ -36,6 +36,7 @@ import {
   isShownBare,
   timeClass,
 } from './accepted.js';
+import { Foreign, type ForeignKind } from './foreign.js';
 import type { Layers } from './layers.js';
 import { commandOf, OTHER, type Operation, showOperation } from './operations.js';
 
@@ -48,6 +49,8 @@ export interface Pair {
   readonly options: readonly string[];
   /** The subject's layers, upper and workdir lie in a mount of stratafs with these options. */
   readonly inside?: readonly string[];
+  /** Upper and workdir lie on a file system in user space that has few of the calls that overlayfs needs. */
+  readonly foreign?: ForeignKind;
 }
 
 export interface Difference {
@@ -97,10 +100,17 @@ function inUserNamespace(entry: Entry): Entry {
   return xattrs.length === 0 ? entry : { ...entry, xattrs: Object.fromEntries(xattrs) };
 }
 
-async function prepare(top: string, pair: Pair, driver: Driver, layers: Layers): Promise<Side> {
+/** `lowersAt`: where the lowers lie, when not beside the upper. */
+async function prepare(
+  top: string,
+  pair: Pair,
+  driver: Driver,
+  layers: Layers,
+  lowersAt = top,
+): Promise<Side> {
   const { features } = pair;
   const at = (name: string): string => makeDir(join(top, name));
-  const lowers = layers.lowers.map((_, index) => at(`lower${index}`));
+  const lowers = layers.lowers.map((_, index) => makeDir(join(lowersAt, `lower${index}`)));
   const stack = { lowers, upper: at('upper'), work: at('work') };
   const marked = (entries: readonly Entry[]): readonly Entry[] =>
     features === 'userxattr' ? entries.map(inUserNamespace) : entries;
@@ -111,7 +121,14 @@ async function prepare(top: string, pair: Pair, driver: Driver, layers: Layers):
   const lowersBefore = await Promise.all(lowers.map(manifestOf));
   // A level of its own around the mountpoint: links that lead one level up end there.
   const options = driver === pair.subject ? pair.options : [];
-  return { driver, features, options, stack, mountpoint: at('around/mnt'), lowersBefore };
+  return {
+    driver,
+    features,
+    options,
+    stack,
+    mountpoint: makeDir(join(lowersAt, 'around/mnt')),
+    lowersBefore,
+  };
 }
 
 function shown(operation: Operation, result: Result, terms: Terms): string {
@@ -267,8 +284,9 @@ async function compareSides(
   reference: Side,
   operations: readonly Operation[],
   { countLinks, lost = [] }: Layers,
-  nested: boolean,
+  outer: Outer | Foreign | undefined,
 ): Promise<Difference[]> {
+  const nested = outer !== undefined;
   const { features } = subject;
   const started = Math.floor(Date.now() / 1000) - 1;
   const setIds = !nested || subject.driver !== 'kernel';
@@ -283,9 +301,22 @@ async function compareSides(
   if (!diverged)
     for (const text of differences(left, right, ignore)) found.push({ where: 'tree', text });
   found.push(...(await lowersChanged(subject)), ...(await lowersChanged(reference)));
-  found.push(...(await swapped(reference.driver, subject, mine.tree, terms)));
+  found.push(...(await swapped(reference.driver, await bare(subject, outer), mine.tree, terms)));
   found.push(...(await swapped(subject.driver, reference, theirs.tree, terms)));
   return found;
+}
+
+/** The side's directories as kernel overlayfs can have them: not on a file system in user space. */
+async function bare(side: Side, outer: Outer | Foreign | undefined): Promise<Side> {
+  if (!(outer instanceof Foreign)) return side;
+  const below = await outer.below();
+  const moved = (path: string): string => path.replace(outer.mountpoint, below);
+  const { lowers, upper = '', work = '' } = side.stack;
+  return {
+    ...side,
+    stack: { lowers: lowers.map(moved), upper: moved(upper), work: moved(work) },
+    mountpoint: moved(side.mountpoint),
+  };
 }
 
 /** A mount of stratafs that another union has its directories in. */
@@ -328,6 +359,11 @@ class Outer {
   }
 }
 
+async function around(pair: Pair, top: string): Promise<Outer | Foreign | undefined> {
+  if (pair.foreign) return Foreign.mount(top, pair.foreign);
+  return pair.inside && Outer.mount(top, pair.inside);
+}
+
 /** Empty when the two drivers did the same. */
 export async function compare(
   pair: Pair,
@@ -335,13 +371,14 @@ export async function compare(
   operations: readonly Operation[],
 ): Promise<Difference[]> {
   const top = scratch('differential');
-  const outer = pair.inside && (await Outer.mount(join(top, 'outer'), pair.inside));
+  const outer = await around(pair, join(top, 'outer'));
   let found: Difference[];
   try {
     const at = outer?.mountpoint ?? top;
-    const subject = await prepare(join(at, 'subject'), pair, pair.subject, layers);
+    const lowersAt = pair.foreign && join(top, 'lowers');
+    const subject = await prepare(join(at, 'subject'), pair, pair.subject, layers, lowersAt);
     const reference = await prepare(join(top, 'reference'), pair, pair.reference, layers);
-    found = await compareSides(subject, reference, operations, layers, outer !== undefined);
+    found = await compareSides(subject, reference, operations, layers, outer);
     if (outer) found.push(...(await outer.comesBack()));
   } finally {
     await outer?.unmount();

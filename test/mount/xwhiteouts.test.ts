@@ -146,4 +146,12 @@ describe.skipIf(!has({ ...MOUNT_NEEDS, kernelOverlay: true }))('without device n
       /^1\nstratafs: the file system of workdir \.\/r\/work takes neither device nodes nor overlay xattrs/,
     );
   });
+
+  it('an upper that takes device nodes and no xattrs is refused', async () => {
+    const seen = await shell(`mkdir r2; mount -t ramfs r r2; mkdir r2/up r2/work
+      "$S" -o lowerdir=low,upperdir=r2/up,workdir=r2/work mnt 2>said; echo $?; sed "s,$PWD,.," said`);
+    expect(seen).toMatch(
+      /^1\nstratafs: the file system of workdir \.\/r2\/work takes no overlay xattrs/,
+    );
+  });
 });

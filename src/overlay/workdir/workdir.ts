@@ -196,15 +196,24 @@ export function openWorkdir(sys: Sys, path: string, upperRoot: number, volatile:
     const dir = openBeneath(sys, base, 'work');
     if (dir < 0) throw unusable(path, dir);
     const workdir = new Workdir(sys, path, base, dir);
-    if (workdir.checkWhiteouts() >= 0) return workdir;
+    const removes = workdir.checkWhiteouts() >= 0;
+    if (removes && (workdir.trusted || takesXattrs(sys, dir))) return workdir;
     native.close(dir);
     throw new UserError(
-      `the file system of workdir ${display(path)} takes neither device nodes nor overlay xattrs, so nothing could be removed: use another for upperdir and workdir`,
+      `the file system of workdir ${display(path)} takes ${removes ? 'no overlay xattrs, so no directory could replace a removed one' : 'neither device nodes nor overlay xattrs, so nothing could be removed'}: use another for upperdir and workdir`,
     );
   } catch (error) {
     native.close(base);
     throw error;
   }
+}
+
+/** `user.*` xattrs can be written to directories here. */
+function takesXattrs({ native }: Sys, dir: number): boolean {
+  const name = `${USER}opaque`;
+  if (native.setxattr(dir, '.', name, 0, 0, 0) < 0) return false;
+  native.removexattr(dir, '.', name);
+  return true;
 }
 
 const unusable = (path: string, code: number): UserError =>
