@@ -41,6 +41,12 @@ const rooms = [
 ];
 const WITHOUT_OVERLAY = 5;
 
+/**
+ * The files of src/overlay itself, innermost first: a file imports only files before it, and, but for
+ * `open`, only rooms that know no mounted overlay.
+ */
+const files = ['hit', 'spec', 'plane', 'state', 'overlay', 'guard', 'open'];
+
 const addonLoaders = {
   name: 'node:module',
   message: 'Only src/sys/native.ts loads the addon.',
@@ -79,6 +85,21 @@ function room(name, at) {
   return restrict(
     [`src/overlay/${name}/**/*.ts`],
     [...ringPatterns('overlay', rings.overlay), pattern],
+  );
+}
+
+function rootFile(name, at) {
+  const later = files.slice(at + 1).map((each) => `${each}\\.js$`);
+  const outer = rooms.slice(name === 'open' ? rooms.length : WITHOUT_OVERLAY);
+  const barred = [...later, ...outer.map((each) => `${each}/`)];
+  const pattern = {
+    regex: `^\\./(${barred.join('|')})`,
+    message: `src/overlay/${name}.ts imports only files before it, and inner rooms (eslint.config.js).`,
+  };
+  const patterns = ringPatterns('overlay', rings.overlay);
+  return restrict(
+    [`src/overlay/${name}.ts`],
+    barred.length > 0 ? [...patterns, pattern] : patterns,
   );
 }
 
@@ -134,6 +155,7 @@ export default tseslint.config(
   },
   ...Object.entries(rings).map(([folder, allowed]) => ring(folder, allowed)),
   ...rooms.map(room),
+  ...files.map(rootFile),
   {
     files: ['src/sys/native.ts'],
     rules: { 'no-restricted-imports': 'off', 'no-restricted-properties': 'off' },

@@ -5,6 +5,7 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { UserError } from '../base/errno.js';
+import { ReadAhead } from '../overlay/access/readAhead.js';
 import { FdCache } from '../overlay/data/fdCache.js';
 import { Listings } from '../overlay/listing/shared.js';
 import { openOverlay } from '../overlay/open.js';
@@ -79,13 +80,12 @@ class EngineThread {
   #serve(served: Served): number {
     if (served.minor === 0) return this.#greet(served);
     let length = dispatch(served);
-    const { ahead } = served.ov;
-    if (ahead.reading !== 0) {
+    if (served.ov.readFromStart !== 0) {
       // The reader need not wait for what is done for the next file.
       this.#sys.native.send(served.slot, OUT, length);
       length = 0;
       guarded('reading ahead', () => {
-        ahead.go(served.ov);
+        served.ahead.go(served.ov);
       });
     }
     this.#fds.flush();
@@ -168,7 +168,7 @@ class EngineThread {
       this.#prepared.set(mount, {
         ...{ ov, caller, mount, slot: -1, setxattrExt: false, uncapped: 0, minor: 0 },
         ...{ looks: 0, served: 0, lookedAt: 0 },
-        ...{ parked: new Map(), interrupted: new Set(), begun: undefined },
+        ...{ parked: new Map(), interrupted: new Set(), begun: undefined, ahead: new ReadAhead() },
       });
       const devices = [...ov.layers].map((layer) => layer.dev.toString());
       this.#post({ kind: 'prepared', mount, devices });

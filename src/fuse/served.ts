@@ -1,4 +1,5 @@
 /** One mount as the engine thread serves it. */
+import type { ReadAhead } from '../overlay/access/readAhead.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { IN, OUT } from '../sys/memory.js';
 import { IN_HEADER, OUT_HEADER } from '../protocol/layout.js';
@@ -18,6 +19,7 @@ export interface Served {
   readonly parked: Map<number, Parked>;
   /** Those of them whose caller got a signal that did not end it. */
   readonly interrupted: Set<number>;
+  readonly ahead: ReadAhead;
   /** When the request that is served again was read (Native.park); undefined for a fresh one. */
   begun: number | undefined;
   /** How often it was looked whether the mount is quiet (tidy.ts), 0: there is nothing to tidy; and what had been served. */

@@ -14,25 +14,14 @@ import {
   O_NOFOLLOW,
   O_NONBLOCK,
   O_PATH,
-  O_RDONLY,
-  O_RDWR,
   RESOLVE_LAYER,
   STATX_BASIC_STATS,
 } from '../sys/constants.js';
 import { log } from '../sys/log.js';
 import { SPOILS, spoil, type Stat } from '../sys/stat.js';
 import { FdKind } from './data/fdCache.js';
-import {
-  F_CAPABLE,
-  F_COVERED,
-  F_INDEXED,
-  F_METACOPY,
-  F_ORPHAN,
-  F_UNLINKED,
-  F_UPPER,
-} from './inodes/record.js';
+import { F_INDEXED, F_METACOPY, F_ORPHAN, F_UNLINKED, F_UPPER } from './inodes/record.js';
 import { MountState } from './state.js';
-import { guardOf } from './guard.js';
 
 /** The unit of st_blocks. */
 const SECTOR = 512;
@@ -204,49 +193,21 @@ export class Overlay extends MountState {
     return this.sys.open(dir, this.lowers.nameOf(place), flags, 0, RESOLVE_LAYER);
   }
 
-  /**
-   * The data descriptor of a regular file, kept and made the session's backing; -errno on failure.
-   * An upper file is opened for reading and writing, unless a change has more to do first. O_NONBLOCK, so that a layer that changed under
-   * us (a FIFO where a file was) cannot block the engine.
-   */
-  file(node: number): number {
-    const cached = this.fds.get(this.owner, FdKind.File, node);
-    if (cached !== undefined && !this.ahead.take(node)) return cached;
-    const writable = this.#isWritable(node);
-    const fd = cached ?? this.#openKept(node, writable);
-    // What is written to a file with capabilities passes through `io.write`, which keeps them.
-    const plain = writable && !this.table.has(node, F_CAPABLE) && this.isPlain(node);
-    if (fd >= 0) this.setBacking(node, fd, plain);
-    return fd;
+  /** The kept descriptor of a regular file's data (access/files.ts); undefined: none is open. */
+  keptFile(node: number): number | undefined {
+    return this.fds.get(this.owner, FdKind.File, node);
   }
 
-  /** Opens a regular file that `file` will be asked for; -EEXIST when it is open, -errno. */
-  openAhead(node: number): number {
-    const open = this.fds.has(this.owner, FdKind.File, node);
-    return open ? -E.EEXIST : this.#openKept(node, this.#isWritable(node));
+  /** The same, without counting as a use of it. */
+  hasFile(node: number): boolean {
+    return this.fds.has(this.owner, FdKind.File, node);
   }
 
-  #isWritable(node: number): boolean {
-    const incomplete = this.table.has(node, F_METACOPY | F_COVERED);
-    return this.table.has(node, F_UPPER) && !incomplete;
-  }
-
-  #openKept(node: number, writable: boolean): number {
-    const fd = this.openFile(node, writable ? O_RDWR : O_RDONLY);
+  /** Opens a regular file's data and keeps the descriptor; -errno. */
+  keepFile(node: number, access: number): number {
+    const fd = this.openFile(node, access);
     if (fd >= 0) this.fds.put(this.owner, FdKind.File, node, fd);
     return fd;
-  }
-
-  /** The session may write to the file by itself. */
-  isPlain(node: number): boolean {
-    return guardOf(this, node) === 0 && !this.hidesCapability(node);
-  }
-
-  /** True for an upper file whose capabilities the first write must take away by itself. */
-  hidesCapability(node: number): boolean {
-    if (!this.overrides) return false;
-    const dir = this.realDir(node);
-    return dir >= 0 && this.overrides.hidesCapability(dir, this.realName(node));
   }
 
   /** Opens the file that holds a node's data; the descriptor is the caller's. */
@@ -297,7 +258,7 @@ export class Overlay extends MountState {
   readonly dropped = (node: number): void => {
     const { table } = this;
     this.fds.drop(this.owner, FdKind.File, node);
-    this.ahead.dropped(node);
+    this.openedAhead.delete(node);
     this.backings?.drop(node);
     this.bulk.dropped(node);
     const dir = isDir(table.mode(node));

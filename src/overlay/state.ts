@@ -21,7 +21,6 @@ import { IdMap } from './shown/ids.js';
 import type { Listings, SharedListings } from './listing/shared.js';
 import { LowerTable } from './inodes/places.js';
 import { Overrides } from './shown/overrides.js';
-import { ReadAhead } from './access/readAhead.js';
 import type { OverlaySpec } from './spec.js';
 import type { Workdir } from './workdir/workdir.js';
 import { openXino, type Xino } from './shown/xino.js';
@@ -93,7 +92,10 @@ export abstract class MountState {
   /** Pages that the kernel holds. */
   readonly flushes = new Flushes();
   readonly hit: Hit;
-  readonly ahead = new ReadAhead();
+  /** A file whose beginning the last request has read; 0: none. */
+  readFromStart = 0;
+  /** Files that were opened before anybody read them: none is a backing of the session yet. */
+  readonly openedAhead = new Set<number>();
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
   readonly xino: Xino | undefined;
   /** Read-only with an index: the upper's layer id, and the place of the index. */

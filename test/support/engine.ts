@@ -9,6 +9,7 @@ import process from 'node:process';
 import { RequestCaller } from '../../src/fuse/caller.js';
 import { dispatch } from '../../src/fuse/dispatch.js';
 import type { Served } from '../../src/fuse/served.js';
+import { ReadAhead } from '../../src/overlay/access/readAhead.js';
 import { FdCache } from '../../src/overlay/data/fdCache.js';
 import { openOverlay } from '../../src/overlay/open.js';
 import type { Overlay } from '../../src/overlay/overlay.js';
@@ -198,6 +199,7 @@ export class Engine {
       lookedAt: 0,
       served: 0,
       begun: undefined,
+      ahead: new ReadAhead(),
     };
     if (parts.noInit !== true) this.must(Op.INIT, 0, initBody(45));
   }
@@ -214,7 +216,7 @@ export class Engine {
     const length = dispatch(this.session);
     const reply = length === 0 ? undefined : Buffer.from(this.sys.u8.slice(OUT, OUT + length));
     // As the engine thread does between requests.
-    if (this.ov.ahead.reading !== 0) this.ov.ahead.go(this.ov);
+    if (this.ov.readFromStart !== 0) this.session.ahead.go(this.ov);
     this.fds.flush();
     return reply && new Reply(reply);
   }

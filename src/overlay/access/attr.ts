@@ -5,6 +5,7 @@ import { Fattr } from '../../protocol/flags.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../../sys/constants.js';
 import type { Stat } from '../../sys/stat.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
+import { dataFile, hidesCapability } from './files.js';
 import { F_INDEXED, F_ORPHAN, F_UNLINKED, F_UPPER } from '../inodes/record.js';
 import { unionLinks } from '../lookup/hardLinks.js';
 import type { Overlay } from '../overlay.js';
@@ -193,7 +194,7 @@ function changeMode(ov: Overlay, node: number, target: Target, mode: number): nu
 
 function truncate(ov: Overlay, node: number, change: AttrChange): number {
   const kept = keepNoCapability(ov, node);
-  const fd = kept < 0 ? kept : ov.file(node);
+  const fd = kept < 0 ? kept : dataFile(ov, node);
   if (fd < 0) return fd;
   // truncate(2) to the size that the file has changes no time, and sends none (fuse_do_setattr).
   const times = (change.valid & Fattr.MTIME) === 0 ? ov.times : undefined;
@@ -205,7 +206,7 @@ function truncate(ov: Overlay, node: number, change: AttrChange): number {
 
 /** Before the data of an upper file change: its capabilities go, where the change does not take them itself. */
 export function keepNoCapability(ov: Overlay, node: number): number {
-  if (!ov.hidesCapability(node)) return 0;
+  if (!hidesCapability(ov, node)) return 0;
   // The descriptor was for reading only, so that the write would come here.
   ov.dropFile(node);
   return ov.overrides?.dropCapability(ov.realDir(node), ov.realName(node)) ?? 0;

@@ -15,6 +15,7 @@ import { log } from '../../sys/log.js';
 import { SMALL, XATTR } from '../../sys/sys.js';
 import { BULK_LEAST } from '../data/bulk.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
+import { dataFile } from './files.js';
 import { appended, onlyAppends } from './appendOnly.js';
 import { type Asker, keepNoCapability, killSetIds, killSetIdsFor } from './attr.js';
 import { F_CAPABLE, F_METACOPY, F_UPPER } from '../inodes/record.js';
@@ -35,8 +36,8 @@ export function read(
   lo: number,
   hi: number,
 ): number {
-  if (lo === 0 && hi === 0) ov.ahead.reading = node;
-  const fd = ov.file(node);
+  if (lo === 0 && hi === 0) ov.readFromStart = node;
+  const fd = dataFile(ov, node);
   const got = fd < 0 ? fd : ov.sys.native.pread(fd, at, size, lo, hi);
   if (got > 0) ov.bytesRead += got;
   return got;
@@ -47,7 +48,7 @@ function writable(ov: Overlay, node: number): number {
   let code = refused(ov, node, IMMUTABLE);
   if (code >= 0) code = copyUp(ov, node);
   if (code >= 0 && ov.overrides) code = keepNoCapability(ov, node);
-  return code < 0 ? code : ov.file(node);
+  return code < 0 ? code : dataFile(ov, node);
 }
 
 /**
@@ -151,7 +152,7 @@ export function lseek(
   whence: number,
   at: number,
 ): number {
-  const fd = ov.file(node);
+  const fd = dataFile(ov, node);
   if (fd < 0) return fd;
   const { native } = ov.sys;
   const code = native.lseek(fd, lo, hi, whence, at);
@@ -185,7 +186,7 @@ export function copyFileRange(
   if (out < 0) return out;
   const appends = onlyAppends(ov, to, out, ...toOff);
   if (appends < 0) return appends;
-  const input = ov.file(from);
+  const input = dataFile(ov, from);
   if (input < 0) return input;
   const step = Math.min(length, COPY_STEP);
   const { native } = ov.sys;
@@ -217,7 +218,7 @@ export function fsync(ov: Overlay, node: number, dataOnly: boolean): number {
   if (table.has(node, F_METACOPY)) {
     return dataOnly ? 0 : withObject(ov, node, (fd) => sync(ov, fd, false));
   }
-  const fd = ov.file(node);
+  const fd = dataFile(ov, node);
   return fd < 0 ? fd : sync(ov, fd, dataOnly);
 }
 

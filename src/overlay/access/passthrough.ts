@@ -21,6 +21,7 @@ import {
 import { type Asker, keepNoCapability, killSetIds } from './attr.js';
 import { type Backings, KEPT, ONCE, STALE } from '../data/backings.js';
 import { copyUp } from '../copyUp/copyUp.js';
+import { dataFile } from './files.js';
 import { F_ASK, F_METACOPY, F_RETIRED, F_UPPER } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
 import { APPEND, IMMUTABLE, refused } from '../guard.js';
@@ -128,7 +129,7 @@ function isEmpty(ov: Overlay, fd: number): number {
 
 function truncate(ov: Overlay, backings: Backings, node: number, kill: Asker | undefined): number {
   const kept = keepNoCapability(ov, node);
-  const fd = kept < 0 ? kept : ov.file(node);
+  const fd = kept < 0 ? kept : dataFile(ov, node);
   if (fd < 0) return fd;
   const code = ov.sys.native.ftruncate(fd, 0, 0);
   if (code < 0 || !kill) return code;

@@ -8,6 +8,7 @@ import { DT_REG, isReg } from '../../base/mode.js';
 import type { DirListing } from '../listing/dirListing.js';
 import { F_METACOPY } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
+import { openAhead } from './files.js';
 
 /** Files that were read in order before it is believed; so much doubt undoes it. */
 const BELIEVED = 2;
@@ -32,8 +33,6 @@ const ORDERS: readonly (Sort | undefined)[] = [
 ];
 
 export class ReadAhead {
-  /** A file whose beginning is being read; `go` is called when that is answered. 0: none. */
-  reading = 0;
   #trust = 0;
   #order = 0;
   #parent = 0;
@@ -46,23 +45,11 @@ export class ReadAhead {
   #next = 0;
   /** Orders that were tried on this directory. */
   #tried = 0;
-  /** Opened here, and not yet the session's backing. */
-  readonly #opened = new Set<number>();
 
-  /** The descriptor of `node` was opened here, and is used for the first time. */
-  take(node: number): boolean {
-    return this.#opened.size > 0 && this.#opened.delete(node);
-  }
-
-  /** The node has ended. */
-  dropped(node: number): void {
-    this.#opened.delete(node);
-  }
-
-  /** Asks for what is likely to be read next. */
+  /** The beginning of a file (`ov.readFromStart`) was read and answered: asks for what is likely to be read next. */
   go(ov: Overlay): void {
-    const node = this.reading;
-    this.reading = 0;
+    const node = ov.readFromStart;
+    ov.readFromStart = 0;
     const parent = ov.table.parent(node);
     const listing = ov.live ? undefined : ov.dirListings.get(parent);
     if (!listing || listing.size > LARGEST) return;
@@ -135,12 +122,11 @@ export class ReadAhead {
   #open(ov: Overlay, node: number): void {
     // A name of the list may be another object's by now, which nobody has asked to open.
     if (node === 0 || !isReg(ov.table.mode(node)) || ov.table.has(node, F_METACOPY)) return;
-    const fd = ov.openAhead(node);
+    const fd = openAhead(ov, node);
     if (fd < 0) return;
-    this.#opened.add(node);
-    if (this.#opened.size > UNREAD) {
-      const [oldest] = this.#opened;
-      this.#opened.delete(oldest);
+    if (ov.openedAhead.size > UNREAD) {
+      const [oldest] = ov.openedAhead;
+      ov.openedAhead.delete(oldest);
       ov.dropFile(oldest); // else it would be open and nobody's backing
     }
     ov.sys.native.willNeed(fd, SIZE);
