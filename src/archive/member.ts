@@ -108,23 +108,31 @@ function check(entry: Entry): void {
 const SCHILY = 'SCHILY.xattr.';
 const LIBARCHIVE = 'LIBARCHIVE.xattr.';
 
-/** The binary forms come last: they are exact. */
+/** Binary forms first: they are exact, and an ACL as text may name users that only its machine had. */
 function xattrsOf(records: Records, name: string): ReadonlyMap<string, string> {
   const xattrs = new Map<string, string>();
   for (const [key, value] of records) {
-    if (key === 'SCHILY.acl.access') xattrs.set(ACCESS_ACL, aclFromText(value, name));
-    else if (key === 'SCHILY.acl.default') xattrs.set(DEFAULT_ACL, aclFromText(value, name));
-    else if (key === 'RHT.security.selinux') xattrs.set('security.selinux', `${value}\0`);
-    else if (key.startsWith(LIBARCHIVE)) {
-      const plain = Buffer.from(value, 'base64').toString('latin1');
-      xattrs.set(unescaped(key.slice(LIBARCHIVE.length), /%([0-9a-f]{2})/gi), plain);
-    }
-  }
-  for (const [key, value] of records) {
     if (key.startsWith(SCHILY)) xattrs.set(unescaped(key.slice(SCHILY.length), GNU_ESCAPES), value);
   }
+  for (const [key, value] of records) {
+    if (!key.startsWith(LIBARCHIVE)) continue;
+    const xattr = unescaped(key.slice(LIBARCHIVE.length), /%([0-9a-f]{2})/gi);
+    if (!xattrs.has(xattr)) xattrs.set(xattr, Buffer.from(value, 'base64').toString('latin1'));
+  }
+  for (const [key, xattr] of ACLS) {
+    const text = records.get(key);
+    if (text !== undefined && !xattrs.has(xattr)) xattrs.set(xattr, aclFromText(text, name));
+  }
+  const label = records.get('RHT.security.selinux');
+  if (label !== undefined && !xattrs.has(SELINUX)) xattrs.set(SELINUX, `${label}\0`);
   return xattrs.size === 0 ? NONE : xattrs;
 }
+
+const SELINUX = 'security.selinux';
+const ACLS = [
+  ['SCHILY.acl.access', ACCESS_ACL],
+  ['SCHILY.acl.default', DEFAULT_ACL],
+] as const;
 
 /** GNU tar writes `=` as %3D, as a key must not have one, and then `%` as %25. */
 const GNU_ESCAPES = /%(3D|25)/g;

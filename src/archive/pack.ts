@@ -102,10 +102,26 @@ class Output {
   }
 }
 
-const STYLES: Readonly<Record<Style, (key: string) => boolean>> = {
-  full: () => true,
-  docker: (key) => key === CAPABILITY || key.startsWith('user.'),
-  containerd: (key) => key === CAPABILITY,
+interface StyleRules {
+  readonly wants: (key: string) => boolean;
+  /** The mode has the type in it, as before Go 1.9. */
+  readonly typeBits: boolean;
+  /** Whiteouts have owner and time of the devices they are on disk, and this mode. */
+  readonly devices: boolean;
+  readonly whiteoutMode: number;
+}
+
+const dockers = (key: string): boolean => key === CAPABILITY || key.startsWith('user.');
+const STYLES: Readonly<Record<Style, StyleRules>> = {
+  full: { wants: () => true, typeBits: false, devices: false, whiteoutMode: 0 },
+  docker: { wants: dockers, typeBits: false, devices: true, whiteoutMode: 0o600 },
+  containers: { wants: dockers, typeBits: true, devices: true, whiteoutMode: 0 },
+  containerd: {
+    wants: (key) => key === CAPABILITY,
+    typeBits: false,
+    devices: false,
+    whiteoutMode: 0,
+  },
 };
 
 const TYPES = new Map<number, EntryType>([
@@ -126,6 +142,7 @@ class Packer {
   readonly #stat: Stat;
   readonly #prefix: string;
   readonly #style: Style;
+  readonly #rules: StyleRules;
   readonly #sparse: boolean;
   readonly #epoch: number;
   readonly #ids: IdMapper;
@@ -147,9 +164,10 @@ class Packer {
     this.#sparse = options.sparse === true;
     this.#epoch = options.sourceDateEpoch ?? Infinity;
     this.#ids = new IdMapper(options.ids, false);
-    const taken = STYLES[this.#style];
+    this.#rules = STYLES[this.#style];
+    const { wants } = this.#rules;
     const { xattrs } = options;
-    this.#wants = xattrs ? (key) => taken(key) && xattrs(key) : taken;
+    this.#wants = xattrs ? (key) => wants(key) && xattrs(key) : wants;
   }
 
   async add(item: Item): Promise<void> {
@@ -233,7 +251,7 @@ class Packer {
       type,
       name,
       target,
-      mode: stat.mode & 0o7777,
+      mode: this.#rules.typeBits ? stat.mode : stat.mode & 0o7777,
       uid: this.#ids.uid(stat.uid, name),
       gid: this.#ids.gid(stat.gid, name),
       size: type === 'file' ? stat.size : 0,
@@ -304,10 +322,10 @@ class Packer {
     const { path, kind } = item;
     const none = { type: 'file', target: '', size: 0, mtime: 0, mtimeNs: 0 } as const;
     const plain = { ...none, major: 0, minor: 0, xattrs: NO_XATTRS, extents: undefined };
-    const docker = this.#style === 'docker' && this.#look(item);
+    const device = this.#rules.devices && this.#look(item);
     if (kind === 'opaque') {
       const name = path === '' ? OPAQUE : `${path}/${OPAQUE}`;
-      const { mode, uid, gid } = docker
+      const { mode, uid, gid } = device
         ? this.#entry(item, 'dir', path, '')
         : { mode: 0, uid: 0, gid: 0 };
       this.#write({ ...plain, name, mode: mode & 0o777, uid, gid });
@@ -315,13 +333,14 @@ class Packer {
     }
     const slash = path.lastIndexOf('/') + 1;
     const name = `${path.slice(0, slash)}.wh.${path.slice(slash)}`;
-    if (!docker) {
+    if (!device) {
       this.#write({ ...plain, name, mode: 0, uid: 0, gid: 0 });
       return;
     }
     const target = this.#linked(path) ?? '';
     const { uid, gid, mtime } = this.#entry(item, 'char', path, '');
-    this.#write({ ...plain, name, target, mode: 0o600, uid, gid, mtime });
+    const mode = this.#rules.whiteoutMode;
+    this.#write({ ...plain, name, target, mode, uid, gid, mtime });
   }
 }
 

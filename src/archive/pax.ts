@@ -83,7 +83,10 @@ export function time(text: string): { seconds: number; nanoseconds: number } {
 /** The shortest form that says the same. */
 export function timeText(seconds: number, nanoseconds: number): string {
   if (nanoseconds === 0) return String(seconds);
-  const [sign, whole, rest] =
-    seconds < 0 ? ['-', -(seconds + 1), 1_000_000_000 - nanoseconds] : ['', seconds, nanoseconds];
-  return `${sign}${whole}.${String(rest).padStart(9, '0')}`.replace(/0+$/, '');
+  const negative = seconds < 0;
+  let rest = negative ? 1_000_000_000 - nanoseconds : nanoseconds;
+  let digits = 9;
+  for (; rest % 10 === 0; rest /= 10) digits--;
+  const whole = negative ? `-${-(seconds + 1)}` : String(seconds);
+  return `${whole}.${String(rest).padStart(digits, '0')}`;
 }

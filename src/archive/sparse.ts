@@ -104,9 +104,12 @@ export class LineMap {
   }
 }
 
-/** The map 1.0 of a file, whole blocks. */
-export function lineMap(extents: readonly Extent[]): string {
-  const text = `${extents.length}\n${extents.map(({ offset, length }) => `${offset}\n${length}\n`).join('')}`;
+/** The map 1.0 of a file, whole blocks. GNU tar needs an empty range at the end to know of a hole there. */
+export function lineMap(extents: readonly Extent[], size: number): string {
+  const last = extents.at(-1);
+  const end = last ? last.offset + last.length : 0;
+  const all = end < size ? [...extents, { offset: size, length: 0 }] : extents;
+  const text = `${all.length}\n${all.map(({ offset, length }) => `${offset}\n${length}\n`).join('')}`;
   return text.padEnd(Math.ceil(text.length / BLOCK) * BLOCK, '\0');
 }
 

@@ -135,14 +135,16 @@ export interface Unpacked {
   readonly warnings: readonly string[];
 }
 
-/** Whose archive it is to be like. */
-export type Style =
-  /** Everything: nanoseconds, every xattr, ACLs. */
-  | 'full'
-  /** Byte for byte what Docker and containers/storage write: whole seconds, `security.capability` and `user.*`. */
-  | 'docker'
-  /** The same of containerd: whole seconds, `security.capability`. */
-  | 'containerd';
+/**
+ * Whose archive it is to be like, byte for byte. All but `full` have whole seconds and no entry for the
+ * root. What each takes along of xattrs:
+ * - `full`: everything, ACLs also in the form of GNU tar and bsdtar; nanoseconds.
+ * - `docker`: `security.capability` and `user.*`, as Docker 28 (moby/go-archive) writes a layer of its
+ *   overlay2 driver; Docker itself leaves `user.*` out.
+ * - `containers`: the same as containers/storage (podman, buildah) and older Docker: with the file's type in its mode.
+ * - `containerd`: `security.capability`.
+ */
+export type Style = 'full' | 'docker' | 'containers' | 'containerd';
 
 export type PackSource =
   /** A directory tree; nothing in it has a meaning of its own. */

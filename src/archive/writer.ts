@@ -3,6 +3,7 @@
  * FormatPAX), which is what every engine's layers are in: a plain USTAR header where all fits it, else
  * an extended header with sorted records before it.
  */
+import { isUtf8 } from 'node:buffer';
 import { ACCESS_ACL, DEFAULT_ACL } from '../layer/xattrs.js';
 import { aclToText } from './acl.js';
 import { BLOCK, OCTAL_12, OCTAL_8, padding, writeHeader } from './header.js';
@@ -30,15 +31,15 @@ export class TarWriter {
   #chunk = Buffer.allocUnsafeSlow(CHUNK);
   #at = 0;
 
-  /** Writes all but the data, of which `dataSize(entry)` bytes follow by `space` and `pad`. */
-  entry(entry: Entry, acls = false): void {
+  /** Writes all but the data, which follows by `space` and `pad`. `tars`: also what only GNU tar and bsdtar look at. */
+  entry(entry: Entry, tars = false): void {
     const { name } = entry;
     const full = entry.type === 'dir' && !name.endsWith('/') ? `${name}/` : name;
-    const map = entry.extents === undefined ? '' : lineMap(entry.extents);
+    const map = entry.extents === undefined ? '' : lineMap(entry.extents, entry.size);
     const stored = entry.extents === undefined ? entry.size : map.length + lengthOf(entry.extents);
     const split = full.length > 100 || !isAscii(full) ? splitName(full) : undefined;
     const records = this.#records(entry, full, stored, split !== undefined);
-    if (acls) aclRecords(entry, records);
+    if (tars) this.#forTars(entry, records);
     if (records.size === 0) {
       this.#header(entry, split?.[1] ?? full, split?.[0] ?? '', stored);
     } else {
@@ -52,13 +53,13 @@ export class TarWriter {
   }
 
   #header(entry: Entry, name: string, prefix: string, size: number, lossy = false): void {
-    const { mode, uid, gid, mtime, major, minor, type } = entry;
+    const { mode, uid, gid, mtime, major, minor } = entry;
     const target = lossy ? ascii(entry.target) : entry.target;
+    const type = TYPES[entry.type];
+    const data = entry.type === 'file' ? size : 0;
+    const fields = { type, name, prefix, target, mode, uid, gid, size: data, mtime, major, minor };
     const at = this.#block();
-    writeHeader(this.#chunk, at, {
-      ...{ type: TYPES[type], name, prefix, target, mode, uid, gid },
-      ...{ size: type === 'file' ? size : 0, mtime, major, minor },
-    });
+    writeHeader(this.#chunk, at, fields);
   }
 
   /** What does not fit into a header. */
@@ -84,13 +85,29 @@ export class TarWriter {
     return records;
   }
 
+  /** ACLs as text, as they take none from an xattr, and that names are bytes: bsdtar takes them for UTF-8. */
+  #forTars({ xattrs, target }: Entry, records: Map<string, string>): void {
+    if (xattrs.size > 0) {
+      for (const [key, name] of ACLS) {
+        const text = aclToText(xattrs.get(key) ?? '');
+        if (text !== undefined) records.set(name, text);
+      }
+    }
+    const names = (records.get('path') ?? '') + (records.has('linkpath') ? target : '');
+    if (names !== '' && !isAscii(names) && !isUtf8(Buffer.from(names, 'latin1'))) {
+      records.set('hdrcharset', 'BINARY');
+    }
+  }
+
   #extended(name: string, records: ReadonlyMap<string, string>): void {
-    const keys = [...records.keys()].sort();
-    const text = keys.map((key) => record(key, records.get(key) ?? '')).join('');
+    let text = '';
+    if (records.size === 1) for (const [key, value] of records) text = record(key, value);
+    else for (const key of [...records.keys()].sort()) text += record(key, records.get(key) ?? '');
     const plain = ascii(besides(name, 'PaxHeaders.0')).slice(0, 100).replace(/\/+$/, '');
-    const numbers = { mode: 0, uid: 0, gid: 0, mtime: 0 };
+    const size = text.length;
+    const fields = { type: 'x', name: plain, mode: 0, uid: 0, gid: 0, size, mtime: 0 };
     const at = this.#block();
-    writeHeader(this.#chunk, at, { type: 'x', name: plain, size: text.length, ...numbers });
+    writeHeader(this.#chunk, at, fields);
     this.text(text);
     this.pad(text.length);
   }
@@ -136,10 +153,11 @@ export class TarWriter {
     }
   }
 
-  /** The place of one block; pieces are whole blocks. */
+  /** The place of one block of the piece being filled; pieces are whole blocks. */
   #block(): number {
-    const { at } = this.space(BLOCK);
-    this.advance(BLOCK);
+    if (this.#at === CHUNK) this.#turn();
+    const at = this.#at;
+    this.#at += BLOCK;
     return at;
   }
 
@@ -153,16 +171,10 @@ export class TarWriter {
 export const lengthOf = (extents: readonly Extent[]): number =>
   extents.reduce((sum, { length }) => sum + length, 0);
 
-/** For GNU tar and bsdtar, which do not take ACLs from an xattr. */
-function aclRecords({ xattrs }: Entry, records: Map<string, string>): void {
-  for (const [key, name] of [
-    [ACCESS_ACL, 'SCHILY.acl.access'],
-    [DEFAULT_ACL, 'SCHILY.acl.default'],
-  ]) {
-    const text = aclToText(xattrs.get(key) ?? '');
-    if (text !== undefined) records.set(name, text);
-  }
-}
+const ACLS = [
+  [ACCESS_ACL, 'SCHILY.acl.access'],
+  [DEFAULT_ACL, 'SCHILY.acl.default'],
+] as const;
 
 function isAscii(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
@@ -176,11 +188,12 @@ function isAscii(text: string): boolean {
 const ascii = (text: string): string =>
   isAscii(text) ? text : text.replace(/[\x00\x80-\xff]/g, '');
 
-/** `a/b` with `x`: `a/x/b`, cleaned as Go's path.Join does. */
+/** `a/b` with `x`: `a/x/b`; names here are clean but for the root's. */
 function besides(name: string, part: string): string {
-  const slash = name.lastIndexOf('/');
-  const parts = `${name.slice(0, slash + 1)}/${part}/${name.slice(slash + 1)}`.split('/');
-  return parts.filter((each) => each !== '' && each !== '.').join('/');
+  if (name === './') return part;
+  const slash = name.lastIndexOf('/') + 1;
+  const file = name.slice(slash);
+  return name.slice(0, slash) + (file === '' ? part : `${part}/${file}`);
 }
 
 /** USTAR's prefix and name, or undefined when it cannot be split (splitUSTARPath). */
