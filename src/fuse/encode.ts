@@ -17,8 +17,11 @@ const BRIEFLY = 1;
 const validity = (ov: Overlay): number => (ov.live ? BRIEFLY : FOREVER);
 
 /** How long attributes of the node stay valid: not at all where they change without a request. */
-const attrValidity = (ov: Overlay, node: number): number =>
-  ov.table.has(node, F_ASK) ? 0 : validity(ov);
+function attrValidity(ov: Overlay, node: number): number {
+  const asks = ov.uncertain || ov.table.has(node, F_ASK);
+  ov.uncertain = false;
+  return asks ? 0 : validity(ov);
+}
 
 /** fuse_attr at `out` of `node`. */
 function encodeAttr(ov: Overlay, node: number, stat: Stat, out: number): void {

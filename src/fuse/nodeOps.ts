@@ -2,6 +2,7 @@
 import { E } from '../base/errno.js';
 import { CAPABILITY } from '../layer/xattrs.js';
 import { type AttrChange, setattr } from '../overlay/access/attr.js';
+import { afterChange } from '../overlay/answer.js';
 import { NO_ID } from '../overlay/shown/ids.js';
 import * as io from '../overlay/access/io.js';
 import { readsOldData } from '../overlay/access/passthrough.js';
@@ -72,7 +73,10 @@ export function onSetattr(s: Served, node: number): number {
   };
   if (!ownersToDisk(s, change)) return -E.EOVERFLOW;
   const code = setattr(s.ov, node, change);
-  return code < 0 ? code : attrs(s, node);
+  if (code < 0) return code;
+  const { reply } = s.ov.sys.stats;
+  afterChange(s.ov, node, reply);
+  return encodeAttrOut(s.ov, node, reply, REPLY);
 }
 
 /** False for a new owner that does not exist on disk: chown(2) would take NO_ID for "leave it". */

@@ -7,6 +7,7 @@ import type { Layer } from '../layer/layer.js';
 import { originLayers } from '../layer/origin.js';
 import { TRUSTED, USER } from '../layer/xattrs.js';
 import type { Sys } from '../sys/sys.js';
+import { Remembered } from './answer.js';
 import type { Backings } from './data/backings.js';
 import { BulkCopies } from './data/bulk.js';
 import { Flushes } from './data/flushes.js';
@@ -96,6 +97,10 @@ export abstract class MountState {
   readFromStart = 0;
   /** Files that were opened before anybody read them: none is a backing of the session yet. */
   readonly openedAhead = new Set<number>();
+  /** What an object was before it was changed (answer.ts). */
+  readonly before = new Remembered();
+  /** The attributes that the next reply tells may be old: the kernel asks again. */
+  uncertain = false;
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
   readonly xino: Xino | undefined;
   /** Read-only with an index: the upper's layer id, and the place of the index. */

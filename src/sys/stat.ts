@@ -160,12 +160,21 @@ export class Stat {
     return this.#u32[this.#w + W.ctime + 2];
   }
 
+  /** Time of change of the same object, read later. */
+  ctimeFrom(other: Stat): void {
+    const from = (other.at >> 2) + W.ctime;
+    this.#u32.copyWithin(this.#w + W.ctime, from, from + TIME_WORDS);
+  }
   copyFrom(other: Stat): void {
     this.#u8.copyWithin(this.at, other.at, other.at + STATX.size);
   }
   /** A copy that outlives the request. */
   save(): Uint32Array {
     return this.#u32.slice(this.#w, this.#w + STATX.size / 4);
+  }
+  /** The same, to where there is room for it. */
+  saveTo(words: Uint32Array): void {
+    words.set(this.#u32.subarray(this.#w, this.#w + STATX.size / 4));
   }
   load(saved: Uint32Array): void {
     this.#u32.set(saved, this.#w);

@@ -16,6 +16,7 @@ import type { Overlay } from '../../src/overlay/overlay.js';
 import type { OverlaySpec } from '../../src/overlay/spec.js';
 import { Op } from '../../src/protocol/opcodes.js';
 import { IN, OUT } from '../../src/sys/memory.js';
+import { loadNative, type Native } from '../../src/sys/native.js';
 import { Sys } from '../../src/sys/sys.js';
 import { type Entry, build } from './tree.js';
 
@@ -119,6 +120,8 @@ export interface EngineParts {
   readonly fds?: number;
   /** INIT is left to the test. */
   readonly noInit?: boolean;
+  /** What makes the system calls; absent: the addon. */
+  readonly native?: Native;
 }
 
 /** The engine's directory on disk: lower0 (the topmost), lower1 …, upper, work. */
@@ -170,15 +173,19 @@ export const initBody = (minor: number, flags = OFFERED, flags2 = OFFERED2): Buf
 
 export class Engine {
   readonly top: string;
-  readonly sys = new Sys();
+  readonly sys: Sys;
   readonly fds: FdCache;
   readonly ov: Overlay;
   readonly session: Served;
-  readonly #descriptors = openDescriptors();
+  readonly #descriptors: number;
   readonly #umask: number;
+  isOpen = true;
 
   constructor(top: string, parts: EngineParts) {
     this.top = top;
+    // The first instance of the addon opens descriptors that stay.
+    this.sys = new Sys(parts.native ?? loadNative());
+    this.#descriptors = openDescriptors();
     // As an engine thread does: modes come from the caller, with its umask applied.
     this.#umask = process.umask(0);
     this.fds = new FdCache(this.sys.native, parts.fds ?? 64);
@@ -262,20 +269,22 @@ export class Engine {
 
   /** Ends this mount and begins another over the same directories. */
   reopen(parts: EngineParts): Engine {
-    this.#end();
+    this.end();
     return new Engine(this.top, parts);
   }
 
   /** Closes all and removes the layers. Throws when a descriptor stays open. */
   close(): void {
     try {
-      this.#end();
+      this.end();
     } finally {
       rmSync(this.top, { recursive: true, force: true });
     }
   }
 
-  #end(): void {
+  /** Closes all. Throws when a descriptor stays open. */
+  end(): void {
+    this.isOpen = false;
     this.ov.close();
     process.umask(this.#umask);
     const left = openDescriptors() - this.#descriptors;

@@ -1,10 +1,15 @@
 /** Attributes: what stat shows of a node, and SETATTR. */
-import { E } from '../../base/errno.js';
+import { E, errnoName } from '../../base/errno.js';
 import { isDir, isLnk, isReg, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../../base/mode.js';
+import { CAPABILITY, noXattr } from '../../layer/xattrs.js';
 import { Fattr } from '../../protocol/flags.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../../sys/constants.js';
+import { log } from '../../sys/log.js';
 import type { Stat } from '../../sys/stat.js';
+import { XATTR } from '../../sys/sys.js';
+import { beforeChange, remember } from '../answer.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
+import { CUT } from '../copyUp/source.js';
 import { dataFile, hidesCapability } from './files.js';
 import { F_INDEXED, F_ORPHAN, F_UNLINKED, F_UPPER } from '../inodes/record.js';
 import { unionLinks } from '../lookup/hardLinks.js';
@@ -93,26 +98,96 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   const guarded = refused(ov, node, guardsAgainst(valid));
   if (guarded < 0) return guarded;
   const truncates = (valid & Fattr.SIZE) !== 0;
-  let code = truncates
-    ? copyUp(ov, node, change.sizeLo + change.sizeHi * 0x1_0000_0000)
-    : copyUpMeta(ov, node);
+  const steps = stepsOf(valid);
+  // What is only truncated need not be copied whole; capabilities that an xattr of ours tells go first.
+  const cuts = truncates && steps === 1 && !ov.overrides;
+  let code = cuts ? copyUp(ov, node, sizeOf(change)) : copyUpMeta(ov, node);
   if (code < 0) return code;
+  let cut = code === CUT;
+  if (!cut) code = steps > 1 ? rememberAll(ov, node) : beforeChange(ov, node);
   const target = targetOf(ov, node);
-  if (target.dir < 0) return target.dir;
-  if ((valid & (Fattr.UID | Fattr.GID)) !== 0) code = changeOwner(ov, node, target, change);
-  if (code >= 0 && truncates) code = truncate(ov, node, change);
+  if (code >= 0) code = Math.min(target.dir, 0);
+  if (code >= 0) code = changeAccess(ov, node, target, change);
+  if (code >= 0 && truncates && !cut) {
+    code = truncate(ov, node, change);
+    cut = code >= 0;
+  }
+  if (code >= 0 && (valid & TIMES) !== 0) code = setTimes(ov, node, target, change);
+  if (code >= 0) return 0;
+  if (cut) {
+    log(`a file was truncated, but its times were not set: ${errnoName(code)}`);
+    return 0;
+  }
+  if (steps > 1) revert(ov, node, target);
+  return code;
+}
+
+const TIMES = Fattr.ATIME | Fattr.MTIME;
+
+const sizeOf = ({ sizeLo, sizeHi }: AttrChange): number => sizeLo + sizeHi * 0x1_0000_0000;
+
+/**
+ * How many calls that decide a change is made of. A truncation comes last, as it cannot be taken back; the
+ * times after it do not count, and are what it has changed anyhow.
+ */
+function stepsOf(valid: number): number {
+  const owner = (valid & (Fattr.UID | Fattr.GID)) === 0 ? 0 : 1;
+  const mode = (valid & (Fattr.MODE | Fattr.KILL_SUIDGID)) === 0 ? 0 : 1;
+  if ((valid & Fattr.SIZE) !== 0) return owner + mode + 1;
+  return owner + mode + ((valid & TIMES) === 0 ? 0 : 1);
+}
+
+/** Owner and mode. */
+function changeAccess(ov: Overlay, node: number, target: Target, change: AttrChange): number {
+  const { valid } = change;
+  const owner = (valid & (Fattr.UID | Fattr.GID)) !== 0;
+  let code = owner ? changeOwner(ov, node, target, change) : 0;
   // Every chown of a file asks for it, though chown(2) has done it for who has CAP_FSETID.
-  const kill = (valid & (Fattr.UID | Fattr.GID)) !== 0 ? killSetIdsFor : killSetIds;
+  const kill = owner ? killSetIdsFor : killSetIds;
   if (code >= 0 && (valid & Fattr.KILL_SUIDGID) !== 0) code = kill(ov, node, change.caller);
   if (code >= 0 && (valid & Fattr.MODE) !== 0) code = changeMode(ov, node, target, change.mode);
-  if (code >= 0 && (valid & (Fattr.ATIME | Fattr.MTIME)) !== 0) {
-    // First: a thread whose write ends between the two would put the old one, and nobody would know.
-    if ((valid & (Fattr.MTIME | Fattr.MTIME_NOW)) === Fattr.MTIME) {
-      ov.times?.set(node, change.mtime, change.mtimeNsec);
-    }
-    code = changeTimes(ov, target, change);
-  }
   return code;
+}
+
+function setTimes(ov: Overlay, node: number, target: Target, change: AttrChange): number {
+  // First: a thread whose write ends between the two would put the old one, and nobody would know.
+  if ((change.valid & (Fattr.MTIME | Fattr.MTIME_NOW)) === Fattr.MTIME) {
+    ov.times?.set(node, change.mtime, change.mtimeNsec);
+  }
+  return changeTimes(ov, target, change);
+}
+
+/** Before a change of several calls, of which a later one may fail: attributes, and capabilities, which the first may take away. */
+function rememberAll(ov: Overlay, node: number): number {
+  const code = remember(ov, node);
+  ov.before.capability = undefined;
+  if (code < 0 || ov.overrides || !isReg(ov.table.mode(node))) return code;
+  const value = ov.sys.xattr(ov.realDir(node), ov.realName(node), CAPABILITY);
+  if (typeof value === 'number') return noXattr(value) ? 0 : value;
+  ov.before.capability = value;
+  return 0;
+}
+
+/** A change of several calls has failed: what the first of them did is taken back, to what was remembered. */
+function revert(ov: Overlay, node: number, target: Target): void {
+  const { before, overrides } = ov;
+  const { attrs } = ov.sys.stats;
+  if (target.dir < 0 || !before.put(node, attrs)) return;
+  const { mode } = attrs;
+  const code = overrides
+    ? overrides.keep(target.dir, target.name, overrides.shown(attrs))
+    : revertOnDisk(ov, target, attrs);
+  if (code >= 0) ov.table.setMode(node, mode);
+  else log(`a change of attributes that failed cannot be taken back: ${errnoName(code)}`);
+}
+
+function revertOnDisk(ov: Overlay, { dir, name, flags }: Target, to: Stat): number {
+  const { native } = ov.sys;
+  let code = native.fchownat(dir, name, to.uid, to.gid, flags);
+  if (code >= 0 && !isLnk(to.mode)) code = native.fchmodat(dir, name, to.mode & 0o7777);
+  const { capability } = ov.before;
+  if (code < 0 || capability === undefined) return code;
+  return native.setxattr(dir, name, CAPABILITY, XATTR, ov.sys.put(capability, XATTR), 0);
 }
 
 /** True for an orphan that may have a name again: of O_TMPFILE, or with links that nobody has looked up yet. */
@@ -170,10 +245,11 @@ function tellOwner(
   const is = overrides.shown(attrs);
   const mode = modeAfterChown(is.mode);
   const owner = { uid: uid === -1 ? is.uid : uid, gid: gid === -1 ? is.gid : gid };
-  code = overrides.keep(dir, name, { ...is, ...owner, mode });
-  if (code < 0) return code;
-  ov.table.setMode(node, mode);
-  return isReg(mode) ? overrides.dropCapability(dir, name) : 0;
+  // First, as notify_change does it: no other owner's capabilities, whatever fails.
+  if (isReg(mode)) code = overrides.dropCapability(dir, name);
+  if (code >= 0) code = overrides.keep(dir, name, { ...is, ...owner, mode });
+  if (code >= 0) ov.table.setMode(node, mode);
+  return code;
 }
 
 function setMode(ov: Overlay, node: number, { dir, name }: Target, mode: number): number {
@@ -193,13 +269,16 @@ function changeMode(ov: Overlay, node: number, target: Target, mode: number): nu
 }
 
 function truncate(ov: Overlay, node: number, change: AttrChange): number {
-  const kept = keepNoCapability(ov, node);
-  const fd = kept < 0 ? kept : dataFile(ov, node);
+  let code = keepNoCapability(ov, node);
+  // Deciding: the copy-up, when it cuts; else the last call.
+  if (code >= 0) code = copyUp(ov, node, sizeOf(change));
+  if (code !== 0) return Math.min(code, 0);
+  const fd = dataFile(ov, node);
   if (fd < 0) return fd;
   // truncate(2) to the size that the file has changes no time, and sends none (fuse_do_setattr).
   const times = (change.valid & Fattr.MTIME) === 0 ? ov.times : undefined;
   times?.hold(node, fd);
-  const code = ov.sys.native.ftruncate(fd, change.sizeLo, change.sizeHi);
+  code = ov.sys.native.ftruncate(fd, change.sizeLo, change.sizeHi);
   times?.put(fd);
   return code;
 }
@@ -229,7 +308,7 @@ function changeTimes(ov: Overlay, target: Target, change: AttrChange): number {
   );
 }
 
-const hasSetIds = (ov: Overlay, node: number): boolean =>
+export const hasSetIds = (ov: Overlay, node: number): boolean =>
   (ov.table.mode(node) & (S_ISUID | S_ISGID)) !== 0;
 
 function clearSetIds(ov: Overlay, node: number, caller: Asker): number {

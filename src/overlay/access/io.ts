@@ -1,6 +1,6 @@
 /** Data of regular files. Most READs and WRITEs never come here: the session answers them on the node's backing. */
 import { E, errnoName, LATER, PARKED } from '../../base/errno.js';
-import { isDir, S_ISGID, S_ISUID } from '../../base/mode.js';
+import { isDir } from '../../base/mode.js';
 import { CAPABILITY } from '../../layer/xattrs.js';
 import {
   FALLOC_FL_KEEP_SIZE,
@@ -70,6 +70,9 @@ export function write(
   const skip = fd < 0 ? fd : appended(ov, node, fd, at, size, lo, hi);
   if (cached && skip === -E.EPERM) ov.flushes.drop(node, lo + hi * WORD, lo + hi * WORD + size);
   if (skip < 0 || skip === size) return skip;
+  // First, as file_remove_privs: a file that was written to must not keep them.
+  const killed = kill ? killSetIds(ov, node, kill) : 0;
+  if (killed < 0) return killed;
   const capable = cached && ov.table.has(node, F_CAPABLE);
   const capability = capable ? ov.sys.xattr(fd, '', CAPABILITY) : -E.ENODATA;
   ov.times?.hold(node, fd);
@@ -81,9 +84,7 @@ export function write(
   if (written > 0) ov.bytesWritten += written;
   if (written >= 0) written += skip;
   if (written >= 0 && typeof capability === 'string') keepCapability(ov, fd, capability);
-  if (written < 0 || !kill) return written;
-  const killed = killSetIds(ov, node, kill);
-  return killed < 0 ? killed : written;
+  return written;
 }
 
 /**
@@ -132,11 +133,12 @@ export function fallocate(
   const guarded = (mode & ~FALLOC_FL_KEEP_SIZE) === 0 ? 0 : refused(ov, node, APPEND);
   const fd = guarded < 0 ? guarded : writable(ov, node);
   if (fd < 0) return fd;
-  const { native } = ov.sys;
+  const killed = killSetIdsFor(ov, node, caller);
+  if (killed < 0) return killed;
   ov.times?.hold(node, fd);
-  const code = native.fallocate(fd, mode, off[0], off[1], length[0], length[1]);
+  const code = ov.sys.native.fallocate(fd, mode, off[0], off[1], length[0], length[1]);
   ov.times?.put(fd);
-  return code < 0 ? code : killSetIdsFor(ov, node, caller);
+  return code;
 }
 
 /**
@@ -191,8 +193,9 @@ export function copyFileRange(
   const step = Math.min(length, COPY_STEP);
   const { native } = ov.sys;
   const { pool } = ov.bulk;
-  const setId = (ov.table.mode(to) & (S_ISUID | S_ISGID)) !== 0;
-  if (step >= BULK_LEAST && !setId && pool?.range(input, fromOff, to, out, toOff, step) === true) {
+  const killed = killSetIdsFor(ov, to, caller);
+  if (killed < 0) return killed;
+  if (step >= BULK_LEAST && pool?.range(input, fromOff, to, out, toOff, step) === true) {
     return LATER;
   }
   ov.times?.hold(to, out);
@@ -202,8 +205,7 @@ export function copyFileRange(
     ov.bytesRead += copied;
     ov.bytesWritten += copied;
   }
-  const killed = copied > 0 ? killSetIdsFor(ov, to, caller) : 0;
-  return killed < 0 ? killed : copied;
+  return copied;
 }
 
 /**
@@ -252,8 +254,16 @@ export function setFlags(ov: Overlay, node: number, request: number, at: number)
   const up = copyUpMeta(ov, node);
   if (up < 0) return up;
   u32[at >> 2] = wanted & ~(bits.append | bits.immutable);
+  const before = guardOf(ov, node);
+  if (before < 0) return before;
+  // The mark first (ovl_fileattr_set): it can be taken back.
+  const marked = setGuard(ov, node, guard);
+  if (marked < 0) return marked;
+  // Deciding.
   const code = realIoctl(ov, node, request, at);
-  return code < 0 ? code : setGuard(ov, node, guard);
+  const undone = code < 0 ? setGuard(ov, node, before) : 0;
+  if (undone < 0) log(`the mark of protected files cannot be taken back: ${errnoName(undone)}`);
+  return code;
 }
 
 /** ioctl with a pointer to `at` on the real object. */

@@ -18,9 +18,10 @@ import {
   O_WRONLY,
   STATX_SIZE,
 } from '../../sys/constants.js';
-import { type Asker, keepNoCapability, killSetIds } from './attr.js';
+import { type Asker, hasSetIds, keepNoCapability, killSetIds } from './attr.js';
 import { type Backings, KEPT, ONCE, STALE } from '../data/backings.js';
-import { copyUp } from '../copyUp/copyUp.js';
+import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
+import { CUT } from '../copyUp/source.js';
 import { dataFile } from './files.js';
 import { F_ASK, F_METACOPY, F_RETIRED, F_UPPER } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
@@ -57,7 +58,7 @@ export function openFile(ov: Overlay, backings: Backings, node: number, open: Op
   if (refusal < 0) return refusal;
   // Who waited for the copy takes it before looking at those who have opened the lower file meanwhile.
   if (writes && ov.bulk.of(object)?.result !== undefined) {
-    const up = copyUp(ov, object, truncates ? 0 : Infinity);
+    const up = copyUp(ov, object);
     if (up < 0) return up;
   }
   if (backings.isOpen(node) && (backings.isStale(node) || (writes && isLower(ov, object)))) {
@@ -66,20 +67,37 @@ export function openFile(ov: Overlay, backings: Backings, node: number, open: Op
     if (!retired && !ov.isGone(node)) retire(ov, backings, node);
     return -E.ESTALE;
   }
-  if (writes) {
-    const up = copyUp(ov, object, truncates ? 0 : Infinity);
-    // Writes do not come here that could take them away.
-    const kept = up < 0 ? up : keepNoCapability(ov, object);
-    if (kept < 0) return kept;
-  }
+  const cut = writes ? makeWritable(ov, backings, object, open) : 0;
+  if (cut < 0) return cut;
   const id = register(ov, backings, node);
-  if (id <= 0) return id;
-  if (truncates) {
-    const code = truncate(ov, backings, object, open.kill);
+  // Truncated by the copy-up, so it is open: what is read and written comes here.
+  if (id <= 0) return cut === CUT ? NO_BACKING : id;
+  if (truncates && cut !== CUT) {
+    const code = truncate(ov, object);
     if (code < 0) return code;
   }
   if (mayMap(flags)) askAlways(ov, backings, object);
   return backings.hold(node);
+}
+
+/**
+ * The copy-up of a file that is opened for writing. Writes do not come here that could take set-id bits
+ * and capabilities away. Returns 0, CUT when it is truncated by that, or -errno.
+ */
+function makeWritable(ov: Overlay, backings: Backings, node: number, open: Open): number {
+  if ((open.flags & O_TRUNC) === 0) {
+    const code = copyUp(ov, node);
+    return code < 0 ? code : keepNoCapability(ov, node);
+  }
+  const kill = hasSetIds(ov, node) ? open.kill : undefined;
+  let code = kill || ov.overrides ? copyUpMeta(ov, node) : 0;
+  if (code >= 0 && kill) {
+    code = killSetIds(ov, node, kill);
+    // After an open the kernel asks for the size and times anew, but not for the mode.
+    backings.port.invalidate(node);
+  }
+  if (code >= 0 && ov.overrides) code = keepNoCapability(ov, node);
+  return code < 0 ? code : copyUp(ov, node, 0);
 }
 
 /** What is immutable is not opened for writing, what is append-only for that alone (may_open). */
@@ -127,17 +145,10 @@ function isEmpty(ov: Overlay, fd: number): number {
   return code < 0 ? code : Number(probe.size === 0);
 }
 
-function truncate(ov: Overlay, backings: Backings, node: number, kill: Asker | undefined): number {
-  const kept = keepNoCapability(ov, node);
-  const fd = kept < 0 ? kept : dataFile(ov, node);
-  if (fd < 0) return fd;
-  const code = ov.sys.native.ftruncate(fd, 0, 0);
-  if (code < 0 || !kill) return code;
-  const mode = ov.table.mode(node);
-  const killed = killSetIds(ov, node, kill);
-  // After an open the kernel asks for the size and times anew, but not for the mode.
-  if (ov.table.mode(node) !== mode) backings.port.invalidate(node);
-  return killed;
+/** Deciding: nothing after it fails the open. */
+function truncate(ov: Overlay, node: number): number {
+  const fd = dataFile(ov, node);
+  return fd < 0 ? fd : ov.sys.native.ftruncate(fd, 0, 0);
 }
 
 /** A shared mapping that is written through needs both. */

@@ -1,5 +1,5 @@
 /** Extended attributes of nodes: read from the real object, changed on the upper one. */
-import { E } from '../../base/errno.js';
+import { E, errnoName } from '../../base/errno.js';
 import { isChr, isDir, isReg, S_ISGID } from '../../base/mode.js';
 import {
   ACCESS_ACL,
@@ -11,6 +11,7 @@ import {
 } from '../../layer/xattrs.js';
 import { SETXATTR_ACL_KILL_SGID } from '../../protocol/flags.js';
 import { STATX_MODE } from '../../sys/constants.js';
+import { log } from '../../sys/log.js';
 import { XATTR_LIST, XATTR_MAX } from '../../sys/sys.js';
 import type { Asker } from './attr.js';
 import { copyUpMeta } from '../copyUp/copyUp.js';
@@ -110,13 +111,22 @@ export function setxattr(
   if (dir < 0) return dir;
   const stored = diskName(ov, node, key);
   if (typeof stored === 'number') return stored;
+  const kills = key === ACCESS_ACL && (ext & SETXATTR_ACL_KILL_SGID) !== 0;
+  const mode = ov.table.mode(node);
+  if (kills) code = chmod(ov, node, mode & ~S_ISGID);
+  if (code < 0) return code;
+  // Deciding.
   code = ov.sys.native.setxattr(dir, objectName(ov, node), stored, at, size, flags);
-  if (code >= 0) code = aclChanged(ov, node, key, (ext & SETXATTR_ACL_KILL_SGID) !== 0);
-  if (code >= 0 && stored === CAPABILITY && isReg(ov.table.mode(node))) {
+  if (code < 0) {
+    if (kills) chmod(ov, node, mode);
+    return code;
+  }
+  aclChanged(ov, node, key);
+  if (stored === CAPABILITY && isReg(mode)) {
     ov.table.set(node, F_CAPABLE);
     ov.dropFile(node);
   }
-  return code;
+  return 0;
 }
 
 export function removexattr(ov: Overlay, node: number, key: string, caller: Asker): number {
@@ -137,37 +147,53 @@ export function removexattr(ov: Overlay, node: number, key: string, caller: Aske
   if (dir < 0) return dir;
   const stored = diskName(ov, node, key);
   if (typeof stored === 'number') return stored;
+  const kills = losesSgid(ov, node, key, caller);
+  if (kills < 0) return kills;
+  const mode = ov.table.mode(node);
+  const killed = kills > 0 ? chmod(ov, node, mode & ~S_ISGID) : 0;
+  if (killed < 0) return killed;
+  // Deciding.
   const code = ov.sys.native.removexattr(dir, objectName(ov, node), stored);
-  if (code >= 0 && key === CAPABILITY && ov.table.has(node, F_CAPABLE)) {
+  if (code < 0) {
+    if (kills > 0) chmod(ov, node, mode);
+    return code;
+  }
+  if (key === CAPABILITY && ov.table.has(node, F_CAPABLE)) {
     ov.table.clear(node, F_CAPABLE);
     ov.dropFile(node);
   }
-  return code < 0 ? code : aclChanged(ov, node, key, losesSgid(ov, node, key, caller));
+  aclChanged(ov, node, key);
+  return 0;
 }
 
 /**
- * Whether removing the ACL clears set-group-id, as setting one does, of which FUSE tells us, and as
- * overlayfs does in either case (ovl_set_or_remove_acl).
+ * 1 when removing the ACL clears set-group-id, as setting one does, of which FUSE tells us, and as
+ * overlayfs does in either case, before it (ovl_set_or_remove_acl); 0; -errno.
  */
-function losesSgid(ov: Overlay, node: number, key: string, caller: Asker): boolean {
-  if (key !== ACCESS_ACL || (ov.table.mode(node) & S_ISGID) === 0) return false;
+function losesSgid(ov: Overlay, node: number, key: string, caller: Asker): number {
+  if (key !== ACCESS_ACL || (ov.table.mode(node) & S_ISGID) === 0) return 0;
   const { attrs } = ov.sys.stats;
-  if (ov.stat(node, attrs) < 0) return false;
-  return !caller.member(attrs.gid) && !caller.keepsSetIds();
+  const code = ov.stat(node, attrs);
+  if (code < 0) return code;
+  return !caller.member(attrs.gid) && !caller.keepsSetIds() ? 1 : 0;
+}
+
+/** Gives an upper object the mode, where it has another. Returns 0 or -errno. */
+function chmod(ov: Overlay, node: number, mode: number): number {
+  const { native } = ov.sys;
+  if (mode === ov.table.mode(node)) return 0;
+  const code = native.fchmodat(objectDir(ov, node), objectName(ov, node), mode & 0o7777);
+  if (code >= 0) ov.table.setMode(node, mode);
+  return code;
 }
 
 /** An access ACL changes the mode; a default ACL what new entries get. */
-function aclChanged(ov: Overlay, node: number, key: string, killSgid: boolean): number {
+function aclChanged(ov: Overlay, node: number, key: string): void {
   const { table, sys } = ov;
-  if (key === DEFAULT_ACL) table.clear(node, F_ACL_KNOWN | F_ACL_DEFAULT);
-  if (key !== ACCESS_ACL) return 0;
   const { attrs } = sys.stats;
+  if (key === DEFAULT_ACL) table.clear(node, F_ACL_KNOWN | F_ACL_DEFAULT);
+  if (key !== ACCESS_ACL) return;
   const code = ov.stat(node, attrs, STATX_MODE);
-  if (code < 0) return code;
-  const { mode } = attrs;
-  table.setMode(node, mode);
-  if (!killSgid || (mode & S_ISGID) === 0) return 0;
-  table.setMode(node, mode & ~S_ISGID);
-  const dir = objectDir(ov, node);
-  return sys.native.fchmodat(dir, objectName(ov, node), mode & 0o7777 & ~S_ISGID);
+  if (code >= 0) table.setMode(node, attrs.mode);
+  else log(`the mode that an ACL gives cannot be read: ${errnoName(code)}`);
 }

@@ -4,10 +4,12 @@
  * stands at the name, made ready in the workdir and moved over it (ovl_create_upper,
  * ovl_create_over_whiteout).
  */
-import { E } from '../../base/errno.js';
+import { display } from '../../base/bytes.js';
+import { E, errnoName } from '../../base/errno.js';
 import { dtype, isDir, S_ISGID } from '../../base/mode.js';
 import { makeNested, refusesDevices } from '../../layer/whiteout.js';
 import { AT_REMOVEDIR } from '../../sys/constants.js';
+import { log } from '../../sys/log.js';
 import type { Stat } from '../../sys/stat.js';
 import { XATTR } from '../../sys/sys.js';
 import { copyUp } from '../copyUp/copyUp.js';
@@ -25,6 +27,7 @@ import {
   own,
 } from './newObject.js';
 import { orphanName, type Overlay } from '../overlay.js';
+import { leave } from '../workdir/workdir.js';
 import { refusedIn } from '../guard.js';
 import { isUpperWhiteout } from '../lookup/isWhiteout.js';
 
@@ -43,16 +46,10 @@ export function create(ov: Overlay, creation: Creation, stat: Stat): number {
   const dir = upperParent(ov, parent);
   if (dir < 0) return dir;
   const mode = maskedMode(ov, parent, creation);
+  // Deciding: it is made, with all that belongs to it, or taken away again.
   let code = makeObject(ov, creation, dir, name, mode);
-  if (code >= 0) {
-    code = finishInPlace(ov, creation, dir, mode);
-    const opaque = isDir(mode) && ov.lowers.count(ov.table.lower(parent)) > 0;
-    // An optimization, allowed to fail: lookups then need not look below (ovl_create_upper).
-    if (code >= 0 && opaque) setOpaque(ov, dir, name);
-  } else if (code === -E.EEXIST) {
-    code = createOverWhiteout(ov, creation, dir, mode);
-  }
-  if (code >= 0) code = statNew(ov, dir, name, stat);
+  if (code >= 0) code = finishInPlace(ov, creation, dir, mode, stat);
+  else if (code === -E.EEXIST) code = createOverWhiteout(ov, creation, dir, mode, stat);
   return code < 0 ? code : adopt(ov, parent, name, stat);
 }
 
@@ -69,7 +66,9 @@ export function createWhiteout(ov: Overlay, creation: Omit<Creation, 'make'>, st
   if (typeof temp === 'number') return temp;
   const work = ov.workDir();
   const { native, stats } = ov.sys;
-  let code = ov.sys.renameNew(work, temp, dir, name);
+  let code = statNew(ov, work, temp, stat);
+  // Deciding: the rename to the name, or over the whiteout there.
+  if (code >= 0) code = ov.sys.renameNew(work, temp, dir, name);
   if (code === -E.EEXIST) {
     const found = ov.sys.statName(dir, name, stats.probe);
     if (found < 0) code = found;
@@ -77,9 +76,12 @@ export function createWhiteout(ov: Overlay, creation: Omit<Creation, 'make'>, st
       code = native.renameat2(work, temp, dir, name, 0);
     }
   }
-  if (code < 0) native.unlinkat(work, temp, 0);
-  else code = statNew(ov, dir, name, stat);
-  return code < 0 ? code : adopt(ov, parent, name, stat);
+  if (code < 0) {
+    native.unlinkat(work, temp, 0);
+    return code;
+  }
+  renewCtime(ov, dir, name, stat);
+  return adopt(ov, parent, name, stat);
 }
 
 /**
@@ -107,16 +109,47 @@ function statNew(ov: Overlay, dir: number, name: string, stat: Stat): number {
   return code < 0 ? code : ov.show(ov.upper?.id ?? 0, dir, name, stat);
 }
 
-/** Owner and set-id bits of an object made at its final name. A failure takes it away again. */
-function finishInPlace(ov: Overlay, creation: Creation, dir: number, mode: number): number {
-  const { name } = creation;
-  const inherits = (ov.table.mode(creation.parent) & S_ISGID) !== 0;
-  const code = own(ov, creation, dir, name, mode, inherits ? -1 : creation.caller.gid);
-  if (code < 0) ov.sys.native.unlinkat(dir, name, isDir(mode) ? AT_REMOVEDIR : 0);
+/** The object of `stat` was renamed since, which is a change of it; what cannot be read stays as it was before. */
+function renewCtime(ov: Overlay, dir: number, name: string, stat: Stat): void {
+  const { probe } = ov.sys.stats;
+  if (ov.sys.statName(dir, name, probe) >= 0) stat.ctimeFrom(probe);
+}
+
+/**
+ * Owner and set-id bits of an object made at its final name; fills `stat`. A failure takes it away
+ * again.
+ */
+function finishInPlace(
+  ov: Overlay,
+  creation: Creation,
+  dir: number,
+  mode: number,
+  stat: Stat,
+): number {
+  const { parent, name } = creation;
+  const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
+  let code = own(ov, creation, dir, name, mode, inherits ? -1 : creation.caller.gid);
+  const opaque = isDir(mode) && ov.lowers.count(ov.table.lower(parent)) > 0;
+  // An optimization, allowed to fail: lookups then need not look below (ovl_create_upper).
+  if (code >= 0 && opaque) setOpaque(ov, dir, name);
+  if (code >= 0) code = statNew(ov, dir, name, stat);
+  if (code >= 0) return 0;
+  const undone = ov.sys.native.unlinkat(dir, name, isDir(mode) ? AT_REMOVEDIR : 0);
+  if (undone < 0) {
+    log(`cannot take ${display(name)} away, which was not made whole: ${errnoName(undone)}`);
+    ov.dirListings.drop(parent);
+  }
   return code;
 }
 
-function createOverWhiteout(ov: Overlay, creation: Creation, dir: number, mode: number): number {
+/** Fills `stat`. Returns 0 or -errno. */
+function createOverWhiteout(
+  ov: Overlay,
+  creation: Creation,
+  dir: number,
+  mode: number,
+  stat: Stat,
+): number {
   const { native, stats } = ov.sys;
   const { name } = creation;
   const found = ov.sys.statName(dir, name, stats.probe);
@@ -129,10 +162,13 @@ function createOverWhiteout(ov: Overlay, creation: Creation, dir: number, mode: 
   if (code >= 0) {
     code = own(ov, creation, at, temp, mode, stage.gid ?? creation.caller.gid);
     if (code >= 0 && isDir(mode)) code = setOpaque(ov, at, temp);
+    if (code >= 0) code = statNew(ov, at, temp, stat);
+    // Deciding.
     if (code >= 0) code = ov.work?.replaceWhiteout(at, temp, dir, name) ?? -E.EROFS;
     if (code < 0) native.unlinkat(at, temp, isDir(mode) ? AT_REMOVEDIR : 0);
   }
   stage.end();
+  if (code >= 0) renewCtime(ov, dir, name, stat);
   return code;
 }
 
@@ -166,10 +202,11 @@ export function createTmpfile(ov: Overlay, creation: Creation, stat: Stat): numb
   if (up < 0) return up;
   const node = ov.table.create(parent, '', mode);
   const name = orphanName(node);
+  // Deciding: the object in the workdir has no other name, and goes if it cannot be examined.
   let code = makeOrphan(ov, { ...creation, name });
   if (code >= 0) {
     code = statNew(ov, ov.workDir(), name, stat);
-    if (code < 0) ov.sys.native.unlinkat(ov.workDir(), name, 0);
+    if (code < 0) leave(ov.sys.native.unlinkat(ov.workDir(), name, 0), name);
   }
   if (code < 0) {
     ov.table.release(node, ov.dropped);

@@ -2,6 +2,7 @@
 import { E } from '../../base/errno.js';
 import { dtype } from '../../base/mode.js';
 import type { Stat } from '../../sys/stat.js';
+import { afterChange, beforeChange } from '../answer.js';
 import { carryImpure, copyUp, copyUpMeta } from '../copyUp/copyUp.js';
 import { FROM_UPPER } from '../listing/dirListing.js';
 import { F_METACOPY, F_ORPHAN, F_UNLINKED } from '../inodes/record.js';
@@ -29,13 +30,14 @@ export function link(ov: Overlay, node: number, parent: number, name: string, st
   if (dir < 0) return dir;
   const from = ov.realDir(node);
   if (from < 0) return from;
-  if (!table.has(node, F_ORPHAN)) {
-    code = carryImpure(ov, node, table.parent(node), parent, from, ov.realName(node));
-  }
-  if (code >= 0) code = linkUpper(ov, node, parent, dir, name);
+  const orphan = table.has(node, F_ORPHAN);
+  if (!orphan) code = carryImpure(ov, node, table.parent(node), parent, from, ov.realName(node));
+  if (code >= 0) code = beforeChange(ov, node);
   if (code < 0) return code;
-  if (table.has(node, F_ORPHAN)) {
-    ov.work?.removeOrphan(ov.realName(node), false);
+  const give = orphan ? nameOrphan : linkUpper;
+  code = give(ov, node, parent, dir, name);
+  if (code < 0) return code;
+  if (orphan) {
     table.clear(node, F_ORPHAN);
     table.rename(node, parent, name, ov.dropped);
   } else {
@@ -44,20 +46,38 @@ export function link(ov: Overlay, node: number, parent: number, name: string, st
   ov.dirListings
     .get(parent)
     ?.put(name, dtype(table.mode(node)), FROM_UPPER, table.inoLo(node), table.inoHi(node));
-  return ov.stat(node, stat);
+  afterChange(ov, node, stat);
+  return 0;
 }
 
-/** The link itself; over a whiteout it is made in the workdir and moved there. */
+/** An orphan's name in the workdir becomes one in the tree, over a whiteout too. Deciding: the rename. */
+function nameOrphan(ov: Overlay, node: number, parent: number, dir: number, name: string): number {
+  const { native } = ov.sys;
+  const work = ov.workDir();
+  const from = ov.realName(node);
+  const code = ov.sys.renameNew(work, from, dir, name);
+  if (code !== -E.EEXIST) return code;
+  const whiteout = whiteoutAt(ov, parent, dir, name);
+  return whiteout < 0 ? whiteout : native.renameat2(work, from, dir, name, 0);
+}
+
+/** 0 when a whiteout stands at the name; -EEXIST when something else does; -errno. */
+function whiteoutAt(ov: Overlay, parent: number, dir: number, name: string): number {
+  const { probe } = ov.sys.stats;
+  const found = ov.sys.statName(dir, name, probe);
+  if (found < 0) return found;
+  return isUpperWhiteout(ov, parent, dir, name, probe) ? 0 : -E.EEXIST;
+}
+
+/** The link itself, which decides; over a whiteout it is made in the workdir, and its move there decides. */
 function linkUpper(ov: Overlay, node: number, parent: number, dir: number, name: string): number {
   const { native } = ov.sys;
   const from = ov.realDir(node);
   if (from < 0) return from;
   const code = native.linkat(from, ov.realName(node), dir, name, 0);
   if (code !== -E.EEXIST) return code;
-  const { probe } = ov.sys.stats;
-  const found = ov.sys.statName(dir, name, probe);
-  if (found < 0) return found;
-  if (!isUpperWhiteout(ov, parent, dir, name, probe)) return -E.EEXIST;
+  const whiteout = whiteoutAt(ov, parent, dir, name);
+  if (whiteout < 0) return whiteout;
   const temp = ov.work?.tempName() ?? '';
   const made = native.linkat(from, ov.realName(node), ov.workDir(), temp, 0);
   if (made < 0) return made;

@@ -11,20 +11,12 @@ import { prepareWhiteout, setOpaque } from './create.js';
 import { FROM_UPPER } from '../listing/dirListing.js';
 import { F_METACOPY, F_UPPER } from '../inodes/record.js';
 import type { Caller } from './newObject.js';
-import { orphanName, type Overlay } from '../overlay.js';
+import type { Overlay } from '../overlay.js';
 import { refusedIn } from '../guard.js';
 import { setRedirect } from './redirect.js';
 import { checkEmpty, forgetName, ownName } from './remove.js';
 import { locate, lowerShows, type NameSlot } from '../lookup/locate.js';
-import {
-  clearTarget,
-  NOTHING,
-  ORPHAN_LINKED,
-  type Plan,
-  putBack,
-  undo,
-  WHITEOUT_LEFT,
-} from './replace.js';
+import { clearTarget, NOTHING, type Plan, restoreTarget, undo, WHITEOUT_LEFT } from './replace.js';
 import { announceWhiteouts, dropXWhiteouts } from './whiteouts.js';
 
 const KNOWN = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
@@ -61,10 +53,9 @@ export function rename(
   if (exchange) code = executeExchange(ov, plan);
   else if ((flags & RENAME_WHITEOUT) !== 0) code = moveLeaving(ov, plan, maker);
   else code = executeMove(ov, plan);
-  if (code < 0) return code;
   ov.table.release(from.node, ov.dropped);
   if (to.node !== 0) ov.table.release(to.node, ov.dropped);
-  return 0;
+  return code;
 }
 
 function check(ov: Overlay, from: NameSlot, to: NameSlot, flags: number): number {
@@ -119,7 +110,7 @@ function prepare(ov: Overlay, from: NameSlot, to: NameSlot, exchange: boolean): 
   }
   if (code < 0) return code;
   const names = { from, to, exchange, fromDir, toDir, fromShows, toShows };
-  return { ...names, cleared: NOTHING, undone: false };
+  return { ...names, cleared: NOTHING, moved: false };
 }
 
 /** What `place` must carry to be the same object at `target`: its way to its lowers, or that it has none. */
@@ -147,6 +138,7 @@ const hasLowers = (ov: Overlay, dir: number): boolean => ov.table.lower(dir) !==
 function executeExchange(ov: Overlay, plan: Plan): number {
   const { from, to } = plan;
   const { native } = ov.sys;
+  // Deciding.
   const code = native.renameat2(plan.fromDir, from.name, plan.toDir, to.name, RENAME_EXCHANGE);
   if (code < 0) return code;
   moveName(ov, from, to);
@@ -163,10 +155,8 @@ function executeMove(ov: Overlay, plan: Plan, cover = ''): number {
   if (cleared < 0) return cleared;
   plan.cleared = cleared;
   const code = moveAndCover(ov, plan, cover, to.whiteout || (to.dir && cleared === WHITEOUT_LEFT));
-  if (code < 0) {
-    if (plan.undone) return code;
-    if (cleared === ORPHAN_LINKED) ov.work?.removeOrphan(orphanName(to.node), false);
-    else if (cleared !== NOTHING) putBack(ov, plan, cleared === WHITEOUT_LEFT);
+  if (code < 0 && !plan.moved) {
+    restoreTarget(ov, plan);
     return code;
   }
   if (to.node !== 0) {
@@ -176,7 +166,9 @@ function executeMove(ov: Overlay, plan: Plan, cover = ''): number {
   moveName(ov, from, to);
   ov.dirListings.get(from.parent)?.remove(from.name);
   listName(ov, to, from.node);
-  return 0;
+  // Moved, but the old name shows what lies below it, and the caller is told so.
+  if (code < 0) ov.dirListings.drop(from.parent);
+  return Math.min(code, 0);
 }
 
 /**
@@ -209,7 +201,7 @@ function moveAndCover(ov: Overlay, plan: Plan, cover: string, whiteoutThere: boo
   return code;
 }
 
-/** The renameat2. A directory cannot replace a whiteout, so it changes places with it. */
+/** The renameat2, which decides. A directory cannot replace a whiteout, so it changes places with it. */
 function moveOver(ov: Overlay, plan: Plan, whiteoutThere: boolean): number {
   const { from, to, fromDir, toDir, fromShows } = plan;
   const { native } = ov.sys;

@@ -1,9 +1,10 @@
 /** What a rename replaces: kept until the rename is done, for those who still use it, and put back when it fails. */
+import { display } from '../../base/bytes.js';
 import { E, errnoName } from '../../base/errno.js';
 import { log } from '../../sys/log.js';
 import { F_UPPER } from '../inodes/record.js';
 import { orphanName, type Overlay } from '../overlay.js';
-import { isLastName } from './remove.js';
+import { forgetName, isLastName } from './remove.js';
 import { type NameSlot } from '../lookup/locate.js';
 
 export interface Plan {
@@ -18,8 +19,8 @@ export interface Plan {
   readonly toShows: boolean;
   /** What `clearTarget` did. */
   cleared: number;
-  /** The move was done and undone: everything is where it was. */
-  undone: boolean;
+  /** The move stands, although it failed: it could not be undone. */
+  moved: boolean;
 }
 
 /** What clearTarget did. */
@@ -54,9 +55,17 @@ export function clearTarget(ov: Overlay, plan: Plan): number {
   return away < 0 ? away : NAME_FREE;
 }
 
+/** The move did not happen: what `clearTarget` took away comes back. */
+export function restoreTarget(ov: Overlay, plan: Plan): void {
+  const { to, cleared } = plan;
+  if (cleared === ORPHAN_LINKED) ov.work?.removeOrphan(orphanName(to.node), false);
+  else if (cleared !== NOTHING) putBack(ov, plan, cleared === WHITEOUT_LEFT);
+  plan.cleared = NOTHING;
+}
+
 /**
  * Undoes a move, what it replaced included, when the old name does not get what it is to have.
- * `covered`: a whiteout stands there.
+ * `covered`: a whiteout stands there. Where the move itself cannot be undone, `plan.moved` says so.
  */
 export function undo(ov: Overlay, plan: Plan, covered: boolean): void {
   const { from, to, fromDir, toDir, cleared } = plan;
@@ -64,24 +73,36 @@ export function undo(ov: Overlay, plan: Plan, covered: boolean): void {
   let code = covered
     ? (ov.work?.swap(toDir, to.name, fromDir, from.name) ?? -E.EROFS)
     : ov.sys.renameNew(toDir, to.name, fromDir, from.name);
-  plan.undone = true;
-  if (code >= 0 && cleared === ORPHAN_LINKED) {
+  if (code < 0) {
+    plan.moved = true;
+    log(`a rename of ${display(from.name)} cannot be undone: ${errnoName(code)}`);
+    return;
+  }
+  plan.cleared = NOTHING;
+  if (cleared === ORPHAN_LINKED) {
     code = native.renameat2(ov.workDir(), orphanName(to.node), toDir, to.name, 0);
-  } else if (code >= 0 && cleared !== NOTHING) {
+  } else if (cleared !== NOTHING) {
     putBack(ov, plan, covered);
-  } else if (code >= 0 && covered !== to.whiteout) {
+  } else if (covered !== to.whiteout) {
     code = covered
       ? native.unlinkat(toDir, to.name, 0)
       : (ov.work?.whiteout(toDir, to.name) ?? -E.EROFS);
   }
-  if (code < 0) log(`cannot undo a failed rename: ${errnoName(code)}`);
+  if (code < 0) lost(ov, to, code);
 }
 
 /** Puts a target that was moved away back; `covered`: a whiteout has its name. */
-export function putBack(ov: Overlay, { to, toDir }: Plan, covered: boolean): void {
+function putBack(ov: Overlay, { to, toDir }: Plan, covered: boolean): void {
   const orphan = orphanName(to.node);
   const code = covered
     ? (ov.work?.replaceWhiteout(ov.workDir(), orphan, toDir, to.name) ?? -E.EROFS)
     : ov.sys.renameNew(ov.workDir(), orphan, toDir, to.name);
-  if (code < 0) log(`cannot undo a failed rename: ${errnoName(code)}`);
+  if (code < 0) lost(ov, to, code);
+}
+
+/** The target could not be put back: its name is looked up anew, and whoever has it open keeps it. */
+function lost(ov: Overlay, to: NameSlot, code: number): void {
+  log(`cannot put ${display(to.name)} back after a failed rename: ${errnoName(code)}`);
+  ov.dirListings.drop(to.parent);
+  if (to.node !== 0 && ov.table.has(to.node, F_UPPER)) forgetName(ov, to.node, to.parent, to.name);
 }

@@ -9,6 +9,8 @@ import {
   O_NONBLOCK,
   O_RDONLY,
   RESOLVE_LAYER,
+  UTIME_NOW,
+  UTIME_OMIT,
 } from '../../sys/constants.js';
 import { XATTR, XATTR_LIST, XATTR_MAX } from '../../sys/sys.js';
 import { METADATA, type Source } from './source.js';
@@ -43,7 +45,15 @@ export function decorate(
   if (code >= 0 && !isLnk(from.mode) && !overrides) {
     code = native.fchmodat(work, temp, from.mode & 0o7777);
   }
-  return code < 0 ? code : setTimes(ov.sys, from.stat, work, temp, AT_SYMLINK_NOFOLLOW);
+  if (code >= 0) code = setTimes(ov.sys, from.stat, work, temp, AT_SYMLINK_NOFOLLOW);
+  return code >= 0 && from.cuts ? touch(ov, work, temp) : code;
+}
+
+/** A truncation is a change of data, whose time is now; with the writeback cache the kernel says which it is. */
+export function touch(ov: Overlay, dir: number, name: string): number {
+  if (ov.times) return 0;
+  const now = [0, UTIME_OMIT, 0, UTIME_NOW] as const;
+  return ov.sys.native.utimensat(dir, name, ...now, AT_SYMLINK_NOFOLLOW);
 }
 
 function copyXattrs(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
@@ -54,7 +64,8 @@ function copyXattrs(ov: Overlay, node: number, from: Source, work: number, temp:
   if (bytes <= 0) return bytes === -E.EOPNOTSUPP ? 0 : bytes;
   for (const key of sys.text(XATTR_LIST, bytes - 1).split('\0')) {
     const copied = isPrivate(key, ov.markPrefix) ? undefined : nameOfCopy(ov, node, key);
-    if (copied === undefined) continue;
+    // A truncation takes the capabilities away (file_remove_privs).
+    if (copied === undefined || (from.cuts && key === CAPABILITY)) continue;
     const size = native.getxattr(from.dir, from.name, key, XATTR, XATTR_MAX);
     if (size === -E.ENODATA) continue; // listed, but not ours to read (security modules)
     if (key === CAPABILITY && size === -E.EINVAL) continue; // gives none (ovl_no_fscap)

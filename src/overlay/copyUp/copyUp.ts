@@ -13,11 +13,12 @@ import { SPOILS, spoil, type Stats } from '../../sys/stat.js';
 import { DENTS, DENTS_SIZE, type Sys, XATTR } from '../../sys/sys.js';
 import { decorate } from './attrs.js';
 import { bulkData, copyUpData, makeFile, needsSync, syncFile } from './data.js';
-import { ALL, METADATA, planSource, type Source } from './source.js';
+import { ALL, CUT, METADATA, planSource, type Source } from './source.js';
 import { xinoHi } from '../lookup/identity.js';
 import {
   F_COVERED,
   F_IMPURE,
+  F_LINKED,
   F_METACOPY,
   F_ORPHAN,
   F_UNLINKED,
@@ -33,14 +34,19 @@ function spoilViews({ source, copy, parent, entry, origin, probe }: Stats): void
   spoil(source, copy, parent, entry, origin, probe);
 }
 
-/** Makes sure that `node` is an upper object with all its data; parents first. Returns 0 or -errno. */
+/**
+ * Makes sure that `node` is an upper object with all its data, or, with a limit, so many bytes of it,
+ * which is a truncation; parents first. Returns 0, CUT when it was truncated so, or -errno.
+ */
 export function copyUp(ov: Overlay, node: number, limit: number = ALL): number {
   const { table } = ov;
   if (SPOILS) spoilViews(ov.sys.stats);
   if (!table.has(node, F_UPPER)) return raise(ov, node, limit);
   if (!table.has(node, F_METACOPY | F_COVERED)) return 0;
-  const code = table.has(node, F_METACOPY) ? copyUpData(ov, node, limit) : 0;
-  return code < 0 ? code : linkNames(ov, node);
+  // The names first: after the data comes, a truncation may be done.
+  const linked = linkNames(ov, node);
+  if (linked < 0) return linked;
+  return table.has(node, F_METACOPY) ? copyUpData(ov, node, limit) : 0;
 }
 
 /** Makes sure that `node` is an upper object whose metadata can change; its data may stay below. */
@@ -57,8 +63,14 @@ function raise(ov: Overlay, node: number, limit: number): number {
     const parents = copyUp(ov, ov.table.parent(node));
     if (parents < 0) return parents;
   }
-  const code = copyUpOne(ov, node, limit);
-  return code < 0 ? code : linkNames(ov, node);
+  if (!ov.table.has(node, F_LINKED)) return copyUpOne(ov, node, limit);
+  if (limit === METADATA || limit === ALL) {
+    const code = copyUpOne(ov, node, limit);
+    return code < 0 ? code : linkNames(ov, node);
+  }
+  // All names of a file lead to its copy at once, so it is cut only when nothing can fail after that.
+  const code = copyUpOne(ov, node, ov.metacopies ? METADATA : ALL);
+  return code < 0 ? code : copyUp(ov, node, limit);
 }
 
 /** Gives an indexed file its links at all names it is known by, so that a reader of the bare upper sees the change under each. */
@@ -96,7 +108,7 @@ function copyUpOne(ov: Overlay, node: number, limit: number): number {
     return code;
   }
   commit(ov, node, plan);
-  return 0;
+  return plan.cuts ? CUT : 0;
 }
 
 function makeTemp(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
@@ -116,7 +128,7 @@ function makeTemp(ov: Overlay, node: number, from: Source, work: number, temp: s
   return native.mknodat(work, temp, mode, rdevMajor, minor);
 }
 
-/** The rename that makes the copy the object; the parent keeps its times (ovl_copy_up_one). */
+/** The rename that makes the copy the object, which decides; the parent keeps its times (ovl_copy_up_one). */
 function publish(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
   const { table } = ov;
   if (table.has(node, F_UNLINKED)) {

@@ -13,7 +13,8 @@ import {
 import { savedSize, type Stat } from '../../sys/stat.js';
 import { type Sys, XATTR, XATTR_MAX } from '../../sys/sys.js';
 import { BULK_LEAST, type BulkCopy, punch } from '../data/bulk.js';
-import { METADATA, type Source } from './source.js';
+import { touch } from './attrs.js';
+import { CUT, cutsTo, METADATA, type Source } from './source.js';
 import type { Overlay } from '../overlay.js';
 import { setTimes } from '../../sys/times.js';
 
@@ -116,7 +117,8 @@ function copyInPlace(ov: Overlay, node: number, out: number, limit: number): num
 
 /**
  * A metadata-only copy gets its data (ovl_copy_up_meta_inode_data). Until the mark goes, which is
- * the commit, whatever the upper file holds does not count; its times and capabilities stay.
+ * the commit, whatever the upper file holds does not count; its times and capabilities stay. Returns 0,
+ * CUT, or -errno.
  */
 export function copyUpData(ov: Overlay, node: number, limit: number): number {
   const { native, stats } = ov.sys;
@@ -134,20 +136,27 @@ export function copyUpData(ov: Overlay, node: number, limit: number): number {
   let done = bulk ?? copyInPlace(ov, node, out, limit);
   if (done >= 0 && bulk === undefined && needsSync(ov, { stat: source, limit }))
     done = native.fsync(out);
-  if (done >= 0 && capability > 0)
-    done = native.setxattr(dir, name, CAPABILITY, XATTR, capability, 0);
+  const cuts = cutsTo(limit, source.size);
+  const keep = (): number =>
+    capability > 0 ? native.setxattr(dir, name, CAPABILITY, XATTR, capability, 0) : 0;
+  // Writing takes the capabilities away; a truncation is to.
+  if (done >= 0 && !cuts) done = keep();
+  if (done >= 0) done = setTimes(ov.sys, source, dir, name, AT_SYMLINK_NOFOLLOW);
+  if (done >= 0 && cuts) done = touch(ov, dir, name);
+  // Deciding.
   if (done >= 0) done = native.removexattr(dir, name, `${ov.markPrefix}metacopy`);
   if (done < 0) {
     // The size shown is the upper file's: it must be what it was, and hold no half-copied data.
     punch(ov.sys, out, source.sizeLo, source.sizeHi);
     native.ftruncate(out, source.sizeLo, source.sizeHi);
+    keep();
+    setTimes(ov.sys, source, dir, name, AT_SYMLINK_NOFOLLOW);
   }
   native.close(out);
-  const timed = setTimes(ov.sys, source, dir, name, AT_SYMLINK_NOFOLLOW);
-  if (done < 0 || timed < 0) return Math.min(done, timed);
+  if (done < 0) return done;
   ov.dataMoved(node);
   ov.dropLower(node);
-  return 0;
+  return cuts ? CUT : 0;
 }
 
 /**

@@ -10,6 +10,9 @@ import type { Overlay } from '../overlay.js';
 export const ALL = Infinity;
 export const METADATA = -1;
 
+/** The answer of a copy-up that left the file no longer than asked for: the truncation is done with it. */
+export const CUT = 1;
+
 /** What is copied: the lower object's descriptor and name, and its attributes. */
 export interface Source {
   readonly stat: Stat;
@@ -22,6 +25,8 @@ export interface Source {
   readonly entry: string;
   /** Bytes of data to copy; METADATA: none, the copy only describes the file. */
   readonly limit: number;
+  /** That is less than the file has: with its new name the file is truncated, which is a change of its data. */
+  readonly cuts: boolean;
 }
 
 /** What is to be copied of `node`; -errno when it cannot be. */
@@ -32,17 +37,21 @@ export function planSource(ov: Overlay, node: number, limit: number): Source | n
   if (isForeign(ov, node, stat)) return -E.EOVERFLOW;
   const { mode } = stat;
   if (isDir(mode)) {
-    const whole = { parts: false, entry: '', limit: ALL };
+    const whole = { parts: false, entry: '', limit: ALL, cuts: false };
     return { stat, dir: ov.realDirOf(node), name: '.', mode, ...whole };
   }
   const [dir, name] = [ov.realDir(node), ov.realName(node)];
   const linked = stat.nlink > 1;
   const entry = ov.table.has(node, F_LINKED) ? entryOf(ov, node, dir, name) : '';
   if (typeof entry === 'number') return entry;
-  const empty = stat.size === 0;
-  const wanted = limit === METADATA && (!isReg(mode) || empty) ? ALL : limit;
-  return { stat, dir, name, mode, parts: linked && entry === '', entry, limit: wanted };
+  const wanted = limit === METADATA && (!isReg(mode) || stat.size === 0) ? ALL : limit;
+  const cuts = isReg(mode) && cutsTo(limit, stat.size);
+  return { stat, dir, name, mode, parts: linked && entry === '', entry, limit: wanted, cuts };
 }
+
+/** A copy of `limit` bytes makes a file of `size` exactly so short. */
+export const cutsTo = (limit: number, size: number): boolean =>
+  limit !== METADATA && limit < size && limit <= Number.MAX_SAFE_INTEGER;
 
 /** The name in the index of a lower file; -errno when there can be none. */
 function entryOf(ov: Overlay, node: number, dir: number, name: string): string | number {

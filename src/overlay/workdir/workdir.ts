@@ -95,10 +95,15 @@ export class Workdir {
         ? native.unlinkat(dirfd, name, 0)
         : native.renameat2(dirfd, name, this.dir, orphan, 0);
     }
-    const target = orphan ?? this.tempName();
-    const moved = this.#moveLeavingWhiteout(dirfd, name, target);
-    if (moved < 0 || orphan !== undefined) return moved;
-    return native.unlinkat(this.dir, target, 0);
+    // Deciding: the rename that leaves a whiteout, or the exchange with one.
+    if (orphan !== undefined) return this.#moveLeavingWhiteout(dirfd, name, orphan);
+    // The file has other names: a whiteout replaces this one. Deciding: the rename.
+    const temp = this.tempName();
+    const made = this.whiteout(this.dir, temp);
+    if (made < 0) return made;
+    const covered = native.renameat2(this.dir, temp, dirfd, name, 0);
+    if (covered < 0) leave(native.unlinkat(this.dir, temp, 0), temp);
+    return covered;
   }
 
   #moveLeavingWhiteout(dirfd: number, name: string, target: string): number {
@@ -164,7 +169,7 @@ export class Workdir {
     const code = dir
       ? removeTree(this.#sys, this.dir, name)
       : this.#sys.native.unlinkat(this.dir, name, 0);
-    if (code < 0) log(`cannot remove ${display(name)} from the workdir: ${errnoName(code)}`);
+    leave(code, name);
   }
 
   close(): void {
@@ -172,6 +177,11 @@ export class Workdir {
     this.#sys.native.close(this.dir);
     this.#sys.native.close(this.base);
   }
+}
+
+/** Says that `name` could not be removed from the workdir (`code` < 0): the change is done, and the next mount removes it. */
+export function leave(code: number, name: string): void {
+  if (code < 0) log(`cannot remove ${display(name)} from the workdir: ${errnoName(code)}`);
 }
 
 /**

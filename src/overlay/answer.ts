@@ -1,0 +1,66 @@
+/**
+ * The attributes that answer a change which is done. It has happened whatever statx(2) says after it, so
+ * the answer cannot be an error: the kernel is told what is known, and that it must ask again before it
+ * relies on it (a validity of 0, `src/fuse/encode.ts`).
+ */
+import { display } from '../base/bytes.js';
+import { errnoName } from '../base/errno.js';
+import { isDir, isReg } from '../base/mode.js';
+import { STATX } from '../protocol/layout.js';
+import { log } from '../sys/log.js';
+import type { Stat } from '../sys/stat.js';
+import type { Overlay } from './overlay.js';
+
+/** Attributes from before a change, and whose they are. */
+export class Remembered {
+  readonly #words = new Uint32Array(STATX.size / 4);
+  #node = 0;
+  /** Its file capabilities, where they were read. */
+  capability: string | undefined;
+
+  keep(node: number, stat: Stat): void {
+    stat.saveTo(this.#words);
+    this.#node = node;
+  }
+
+  /** Fills `stat`; with zeros, and false, when another node's are remembered. */
+  put(node: number, stat: Stat): boolean {
+    const known = this.#node === node;
+    if (!known) this.#words.fill(0);
+    stat.load(this.#words);
+    return known;
+  }
+}
+
+/**
+ * Before a change of `node` that is one call: remembers its attributes where the kernel uses those of the
+ * answer without asking again. It does so with the size: of a symlink, and of a regular file where that is
+ * not its own (writeback cache: fuse_do_setattr, fuse_change_attributes). Returns 0 or -errno.
+ */
+export function beforeChange(ov: Overlay, node: number): number {
+  const mode = ov.table.mode(node);
+  return isDir(mode) || (isReg(mode) && ov.times) ? 0 : remember(ov, node);
+}
+
+/** Remembers the attributes of `node`. Returns 0 or -errno. */
+export function remember(ov: Overlay, node: number): number {
+  const { attrs } = ov.sys.stats;
+  const code = ov.stat(node, attrs);
+  if (code >= 0) ov.before.keep(node, attrs);
+  return Math.min(code, 0);
+}
+
+/** Fills `stat` with the attributes of `node` after a change. */
+export function afterChange(ov: Overlay, node: number, stat: Stat): void {
+  // Once more: one failure may be of the moment, as ENOMEM and EMFILE are.
+  if (ov.stat(node, stat) >= 0) return;
+  const code = ov.stat(node, stat);
+  if (code >= 0) return;
+  const { table } = ov;
+  log(
+    `a change of ${display(table.name(node))} is done, but it cannot be examined: ${errnoName(code)}`,
+  );
+  ov.before.put(node, stat);
+  stat.mode = table.mode(node);
+  ov.uncertain = true;
+}
