@@ -5,6 +5,8 @@ import { isStacked } from '../overlay/plane.js';
 import { Init, Init2 } from '../protocol/flags.js';
 import { INIT_IN, INIT_OUT } from '../protocol/layout.js';
 import { MAX_IO } from '../sys/memory.js';
+import { BODY, REPLY, type Served } from './served.js';
+import { connectFlushes, connectTimes } from './writebackPort.js';
 
 const MAJOR = 7;
 const MINOR_LEAST = 31;
@@ -42,7 +44,7 @@ const WANTED2 = Init2.NO_EXPORT_SUPPORT | Init2.CREATE_SUPP_GROUP | Init2.ALLOW_
 /** Without these no plane is coherent, or can work. */
 const NEEDED = Init.NO_OPEN_SUPPORT | Init.NO_OPENDIR_SUPPORT | Init.DONT_MASK | Init.POSIX_ACL;
 
-export interface Negotiated {
+interface Negotiated {
   readonly minor: number;
   readonly setxattrExt: boolean;
   readonly writeback: boolean;
@@ -60,7 +62,7 @@ const stackDepth = (ov: Overlay): number =>
  * Answers INIT: reads fuse_init_in at `from`, writes fuse_init_out at `out`. -EPROTO: this kernel
  * cannot carry the mount; -EOPNOTSUPP: it has no passthrough.
  */
-export function negotiate(ov: Overlay, from: number, out: number): Negotiated | number {
+function negotiate(ov: Overlay, from: number, out: number): Negotiated | number {
   const { u32, u16 } = ov.sys;
   const i = from >> 2;
   const minor = Math.min(u32[i + INIT_IN.minor / 4], MINOR_MOST);
@@ -93,6 +95,22 @@ export function negotiate(ov: Overlay, from: number, out: number): Negotiated | 
     setxattrExt: (flags & Init.SETXATTR_EXT) !== 0,
     writeback: (flags & Init.WRITEBACK_CACHE) !== 0,
   };
+}
+
+export function onInit(s: Served): number {
+  const agreed = negotiate(s.ov, BODY, REPLY);
+  if (typeof agreed === 'number') {
+    s.failure =
+      agreed === -E.EOPNOTSUPP
+        ? 'this kernel has no FUSE passthrough (Linux 6.9, CONFIG_FUSE_PASSTHROUGH): leave data=passthrough out'
+        : 'the FUSE protocol of this kernel is too old: Linux 5.4 or later is needed';
+    return agreed;
+  }
+  s.minor = agreed.minor;
+  s.setxattrExt = agreed.setxattrExt;
+  if (agreed.writeback) connectTimes(s.ov, s.slot);
+  if (s.ov.upper && !s.ov.passthrough) connectFlushes(s.ov, s.slot);
+  return INIT_OUT.size;
 }
 
 /** Passthrough: opens are requests, which truncate too; the writeback cache excludes it (process_init_reply). */

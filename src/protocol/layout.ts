@@ -107,6 +107,8 @@ export const INIT_IN = {
   flags: 12,
   flags2: 16,
 } as const;
+/** What a kernel before 5.17 sends: up to `flags`. */
+export const LEAST_INIT_IN_SIZE = 16;
 export const INIT_OUT = {
   size: 64,
   major: 0,
@@ -134,6 +136,10 @@ export const IOCTL_IN = {
 export const IOCTL_OUT = { size: 16, result: 0, flags: 4, in_iovs: 8, out_iovs: 12 } as const;
 export const FALLOCATE_IN = { size: 32, fh: 0, offset: 8, length: 16, mode: 24 } as const;
 export const LSEEK_IN = { size: 24, fh: 0, offset: 8, whence: 16 } as const;
+export const FLUSH_IN = { size: 24 } as const;
+export const ACCESS_IN = { size: 8 } as const;
+export const POLL_IN = { size: 24 } as const;
+export const INTERRUPT_IN = { size: 8, unique: 0 } as const;
 export const LSEEK_OUT = { size: 8, offset: 0 } as const;
 export const COPY_FILE_RANGE_IN = {
   size: 56,
