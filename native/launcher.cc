@@ -133,8 +133,20 @@ Scan scan(int argc, char** argv) {
   return found;
 }
 
+// The store's command, behind the flags that may stand before it (src/cli/frame/command.ts).
+std::string_view storeWord(int argc, char** argv) {
+  for (int i = 1; i < argc; i++) {
+    const std::string_view arg = argv[i];
+    if (arg == "--root")
+      i++;
+    else if (!arg.starts_with("--root=") && !arg.starts_with("--no-sync"))
+      return isStoreWord(arg) ? arg : std::string_view();
+  }
+  return {};
+}
+
 Mode classify(int argc, char** argv) {
-  if (argc > 1 && isStoreWord(argv[1])) return Mode::commandLine;
+  if (!storeWord(argc, argv).empty()) return Mode::commandLine;
   const Scan found = scan(argc, argv);
   if (found.options) return found.elsewhere ? Mode::commandLine : Mode::mount;
   if (found.firstWord == 1) {
@@ -185,6 +197,8 @@ int run(int argc, char** argv) {
     case Mode::commandLine:
       break;
   }
+  const std::string_view word = storeWord(argc, argv);
+  if (!word.empty() && !isService(word)) enterUserNamespace();
   const int error = execNode("dist/cli/main.js", args, environ);
   fail("cannot start node (" + errorText(error) + "): install Node 20 or set STRATAFS_NODE");
 }

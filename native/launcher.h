@@ -115,6 +115,12 @@ Fd connectTo(const std::string& path, int& error);
 // A listening socket at `path`; what was there is replaced.
 Fd listenAt(const std::string& path);
 
+// --- launcher_userns.cc ---
+
+// Makes an ordinary user root in a user namespace of the user's own, the same for all the store's
+// commands, and says so in STRATAFS_ROOTLESS (UID:GID outside). Does nothing for root.
+void enterUserNamespace();
+
 // --- launcher_unmount.cc ---
 
 // `stratafs unmount [-l] MNT`, with `args` what follows the word; returns the exit code.

@@ -33,6 +33,11 @@ inline bool isStoreWord(std::string_view word) {
   return std::ranges::find(kStoreWords, word) != std::end(kStoreWords);
 }
 
+// Those that serve other programs, as the user that runs them.
+inline bool isService(std::string_view word) {
+  return word == "snapshotter" || word == "volume-plugin";
+}
+
 }  // namespace launcher
 
 #endif  // STRATAFS_LAUNCHER_WORDS_H

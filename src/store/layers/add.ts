@@ -2,6 +2,7 @@
 import { mkdirSync, statSync, utimesSync } from 'node:fs';
 import { unpackLayer } from '../../archive/unpack.js';
 import { UserError } from '../../base/errno.js';
+import { log } from '../../sys/log.js';
 import { bytes } from '../../sys/paths.js';
 import { readBlobStream } from '../content/ingest.js';
 import type { Descriptor } from '../content/documents.js';
@@ -19,6 +20,17 @@ export interface LayerInput {
   readonly diffId: Digest;
   /** Trees of the layers below, top first. */
   readonly lowers: readonly string[];
+}
+
+interface UnpackedBlob {
+  readonly tree: string;
+  readonly record: LayerRecord;
+  readonly warnings: readonly string[];
+}
+
+/** Says what this user or file system could not keep of a layer. */
+export function tellWarnings({ record, warnings }: UnpackedBlob): void {
+  for (const warning of warnings) log(`layer ${shortId(record.diffId)}: ${warning}`);
 }
 
 interface BlobInput {
@@ -47,7 +59,7 @@ export async function unpackBlob(
   lease: Lease,
   input: BlobInput,
   sync = store.sync,
-): Promise<{ readonly tree: string; readonly record: LayerRecord }> {
+): Promise<UnpackedBlob> {
   const { blob, diffId, lowers } = input;
   const tree = `${lease.directory}/${newId().slice(0, 16)}`;
   const begun = Date.now() - TICK_MS;
@@ -74,7 +86,7 @@ export async function unpackBlob(
     added: new Date().toISOString(),
     uses: [`blobs/${hexOf(blob.digest)}`],
   };
-  return { tree, record };
+  return { tree, record, warnings: unpacked.warnings };
 }
 
 /** Publishes an unpacked, synced tree as a layer; another command may have been faster. */
@@ -103,8 +115,9 @@ export async function ensureLayer(
   });
   if (there) return there;
   const blob = typeof input.blob === 'function' ? await input.blob() : input.blob;
-  const { tree, record } = await unpackBlob(store, lease, { ...input, blob });
-  await publishLayer(store, tree, record);
+  const unpacked = await unpackBlob(store, lease, { ...input, blob });
+  tellWarnings(unpacked);
+  await publishLayer(store, unpacked.tree, unpacked.record);
   const published = readLayer(store, input.diffId);
   if (!published) throw new UserError(`layer ${shortId(input.diffId)} was removed meanwhile`);
   return published;

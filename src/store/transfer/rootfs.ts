@@ -11,7 +11,7 @@ import { type ImageConfig, MEDIA } from '../content/documents.js';
 import { ownPlatform, type Platform } from '../images/platform.js';
 import { type Reference, withDefaultTag } from '../images/reference.js';
 import { setReference } from '../images/tags.js';
-import { ensureLayer, publishLayer, readLayer, unpackBlob } from '../layers/add.js';
+import { ensureLayer, publishLayer, readLayer, tellWarnings, unpackBlob } from '../layers/add.js';
 import type { LayerRecord } from '../layers/records.js';
 import { type Digest, hexOf, newId } from '../state/ids.js';
 import type { Lease } from '../state/lease.js';
@@ -72,7 +72,9 @@ async function layerOf(store: Store, lease: Lease, blob: Ingested): Promise<Laye
   const known = mediaType === MEDIA.layer ? readLayer(store, blob.digest) : undefined;
   if (known)
     return ensureLayer(store, lease, { blob: descriptor, diffId: known.diffId, lowers: [] });
-  const { tree, record } = await unpackBlob(store, lease, { blob: descriptor, lowers: [] });
+  const unpacked = await unpackBlob(store, lease, { blob: descriptor, lowers: [] });
+  const { tree, record } = unpacked;
+  tellWarnings(unpacked);
   await store.locked(() => {
     lease.keep(`layers/${hexOf(record.diffId)}`);
   });
