@@ -69,9 +69,10 @@ const EXTRAS = [
   },
 ];
 
-/** On removal: hosts remove their sockets themselves, the directory of these is left. */
+/** Hosts remove their sockets themselves; their logs are left, and the directory. */
 const POSTRM = `#!/bin/sh
 set -e
+[ "$1" != purge ] || rm -f /run/stratafs/host-*.log
 rmdir /run/stratafs 2>/dev/null || true
 `;
 
@@ -114,7 +115,6 @@ function stageStratafs({ root, modules, native, target }, stage, node) {
     addCodeCache(root, home, process.execPath);
     addCodeCache(root, home, join(node, 'bin/node'));
   }
-  cpSync(join(root, 'package.json'), join(home, 'package.json'));
   rmSync(join(home, 'LICENSE'));
   // An ordinary user has no sbin on PATH; mount(8) looks there alone.
   for (const name of ['bin/stratafs', 'sbin/stratafs', 'sbin/mount.fuse.stratafs']) {

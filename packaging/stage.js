@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { BUNDLES, writeBuildId } from './buildId.js';
-import { packageName, run, TARGETS, tools } from './targets.js';
+import { fail, packageName, run, TARGETS, tools } from './targets.js';
 
 /** Only for who compiles; and what a dependency needs for its command or its types alone. */
 const NOT_RUN = ['node-addon-api', 'node-api-headers', 'yargs', '@types/node'];
@@ -100,9 +100,43 @@ export function stageTree(root, stage, modules, native) {
     filter: (file) => !isLeftOut(relative(modules, file)),
   });
   copyDependencies(root, join(stage, 'dist/node_modules'));
-  cpSync(join(root, 'bench/client'), join(stage, 'bench/client'), { recursive: true });
+  for (const directory of ['bench/client', 'proto']) {
+    cpSync(join(root, directory), join(stage, directory), { recursive: true });
+  }
   cpSync(join(root, 'LICENSE'), join(stage, 'LICENSE'));
+  cpSync(join(root, 'package.json'), join(stage, 'package.json'));
   writeBuildId(stage);
+  checkReferences(stage);
+}
+
+/**
+ * What it does without: the bench's charts and progress bar, and the peer that is installed on
+ * demand; the host's modules, as there are the bundles.
+ */
+const OPTIONAL = ['@observablehq/plot', 'linkedom', 'cli-progress', 'fuse-native', './hostMain.js'];
+
+/** Ends with a sentence when a module of the tree names a file or a package that is not in it. */
+function checkReferences(stage) {
+  const dist = join(stage, 'dist');
+  for (const file of readdirSync(dist, { recursive: true })) {
+    if (!/\.[cm]?js$/.test(file) || file.startsWith('node_modules/')) continue;
+    const text = readFileSync(join(dist, file), 'utf8');
+    const from = dirname(join(dist, file));
+    const paths = [...text.matchAll(/new URL\('([^']+)', import\.meta\.url\)/g)].map(
+      ([, name]) => name,
+    );
+    for (const name of [...importsOf(text), ...paths]) {
+      const target = name.startsWith('.') ? join(from, name) : join(dist, 'node_modules', name);
+      if (name.startsWith('node:') || OPTIONAL.includes(name) || existsSync(target)) continue;
+      fail(`dist/${file} names ${name}, which is not in the package: see packaging/stage.js`);
+    }
+  }
+}
+
+/** What a module imports, statically or when it comes to it. */
+function importsOf(text) {
+  const imports = /(?:^|[;}\s])(?:from|import|require)\s*\(?\s*['"]([@\w.][\w@./:-]*)['"]/g;
+  return [...text.matchAll(imports)].map(([, name]) => name);
 }
 
 /**
@@ -231,7 +265,7 @@ function reachable(modules, from) {
     if (files.has(file)) continue;
     files.add(file);
     const text = readFileSync(join(modules, file), 'utf8');
-    for (const [, , name] of text.matchAll(/\b(from|import|require)\s*\(?\s*['"]([^'"\n]+)['"]/g)) {
+    for (const name of importsOf(text)) {
       if (name.startsWith('.')) waiting.push(resolveImport(modules, file, name));
       else packages.add(/^(@[^/]+\/)?[^/]+/.exec(name)[0]);
     }

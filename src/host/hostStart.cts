@@ -3,6 +3,14 @@
  * (bundle.js). Where there is none, or the modules are newer, as after `tsc` alone, the host is
  * started from the modules: slower, otherwise the same.
  */
+// Debian 12 has Node 18 in /usr/bin. (Node 20.16 is the first that has this.)
+if (!('getBuiltinModule' in process)) {
+  const { execPath, version } = process as NodeJS.Process;
+  console.error(
+    `${execPath} is ${version}, stratafs needs Node 20.19, 22.12, or 24 and later: set STRATAFS_NODE to one`,
+  );
+  (process as NodeJS.Process).exit(1);
+}
 const fs = process.getBuiltinModule('node:fs');
 const { Script } = process.getBuiltinModule('node:vm');
 const threads = process.getBuiltinModule('node:worker_threads');

@@ -184,6 +184,8 @@ describe.skipIf(
         const project = await install(dir, named(title));
         const command = join(project, 'node_modules/.bin/stratafs');
         expect((await run(command, ['--version'])).stdout).toContain(`stratafs ${VERSION}`);
+        // It needs npm packages and files that are no modules.
+        expect((await run(command, ['snapshotter', '--help'])).stdout).toContain('Usage');
         expect((await use(dir, [], command, `${dir}/root`)).stdout).toBe(USED);
         await mkdir(`${dir}/user`);
         await run('chown', ['nobody:nogroup', `${dir}/user`]);
