@@ -50,8 +50,11 @@ su somebody -c 'cd; mkdir low mnt run; chmod 700 run; echo mine > low/f; export 
 # 8: a process of the user runs, the host that is ending.
 until userdel --remove somebody 2>/dev/null || [ $? -ne 8 ]; do sleep 0.1; done`;
 
+/** A mount outlives the package: its host has what it needs. */
 const PURGE = `
+mount /merged
 apt-get -qq purge -y stratafs stratafs-node >/dev/null
+[ ! -e /usr/lib/stratafs ]; cat /merged/f; echo late > /merged/late; rm /merged/f; umount /merged; cat /l/up/late
 # The host ends when its last mount has; it removes its socket itself.
 for try in $(seq 100); do [ -e /run/stratafs ] || break; rmdir /run/stratafs 2>/dev/null || sleep 0.1; done
 rm -rf /l /merged; sed -i /stratafs/d /etc/fstab
@@ -75,7 +78,7 @@ describe.skipIf(
             await cp(deb, join(union.mountpoint, 'debs', deb.replace(/.*\//, '')));
           const script = [LIST, INSTALL, FSTAB, USER, PURGE].join('\n');
           const { stdout } = await inRoot(union.mountpoint, script, { timeout: 5 * MINUTE });
-          expect(stdout).toBe('hello\n1\nmore\nmine\nno trace\n');
+          expect(stdout).toBe('hello\n1\nmore\nmine\nhello\nlate\nno trace\n');
         } finally {
           await unmount(union);
         }
