@@ -4,8 +4,10 @@
       'target_name': 'stratafs_native',
       'sources': [
         'native/addon.cc',
+        'native/apart.cc',
         'native/arena.cc',
         'native/copy.cc',
+        'native/host_paths.cc',
         'native/identity.cc',
         'native/layout.cc',
         'native/mount.cc',

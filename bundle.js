@@ -52,6 +52,6 @@ async function make(input, output) {
 
 const [host = '', engine = ''] = BUNDLES;
 await make('src/host/hostMain.ts', host);
-await make('src/fuse/engineThread.ts', engine);
+await make('src/host/engineMain.ts', engine);
 // Last, as it is made of all the others.
 writeBuildId(root);

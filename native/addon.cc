@@ -214,8 +214,6 @@ void defineSystemCalls(napi_env env, napi_value exports, Thread* t) {
       method<sys::raiseNofile>("raiseNofile", t),
       method<sys::mount>("mount", t),
       method<sys::umount2>("umount2", t),
-      method<sys::fusermount>("fusermount", t),
-      method<sys::fusermountUnmount>("fusermountUnmount", t),
   };
   napi_define_properties(env, exports, std::size(table), table);
 }
@@ -291,6 +289,7 @@ napi_value init(napi_env env, napi_value exports) {
   defineSystemCalls(env, exports, thread);
   defineSession(env, exports, thread);
   defineHost(env, exports);
+  defineHostPaths(env, exports);
   defineSyncTree(env, exports);
   defineRest(env, exports, thread);
   return exports;

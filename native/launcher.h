@@ -108,8 +108,9 @@ std::string lastWords(const std::string& log, off_t from);
 // Sends one request line and waits for the answer: to the host that systemd runs, where it may
 // serve this process, else to the host of its own, which is started when there is none.
 Answer ask(const Place& place, const std::string& line);
-// Sends a line to every host of `place` that runs, and waits at most `timeoutMs` for their answers.
-void askAll(const Place& place, const std::string& line, int timeoutMs);
+// Sends a line to every host of `place` that runs, and waits at most `timeoutMs` for their answers,
+// or for one that begins with `enough`: some host may be stopped.
+void askAll(const Place& place, const std::string& line, const std::string& enough, int timeoutMs);
 // A connection, or none with `error` set.
 Fd connectTo(const std::string& path, int& error);
 // A listening socket at `path`; what was there is replaced.

@@ -172,7 +172,7 @@ Answer ask(const Place& place, const std::string& line) {
   return askOwn(host, request);
 }
 
-void askAll(const Place& place, const std::string& line, int timeoutMs) {
+void askAll(const Place& place, const std::string& line, const std::string& enough, int timeoutMs) {
   const int64_t deadline = nowMs() + timeoutMs;
   std::vector<Fd> asked;
   for (const std::string& socket : socketsOf(place)) {
@@ -180,9 +180,24 @@ void askAll(const Place& place, const std::string& line, int timeoutMs) {
     Fd fd = connectTo(socket, error);
     if (fd && sendAll(fd.get(), line)) asked.push_back(std::move(fd));
   }
-  for (const Fd& fd : asked) {
-    std::string text;
-    receiveLine(fd.get(), text, static_cast<int>(std::max<int64_t>(deadline - nowMs(), 0)));
+  std::vector<std::string> answers(asked.size());
+  std::vector<pollfd> waits;
+  for (const Fd& fd : asked)
+    waits.push_back({fd.get(), POLLIN, 0});
+  for (size_t left = asked.size(); left > 0;) {
+    const int64_t ms = deadline - nowMs();
+    if (ms <= 0 || (poll(waits.data(), waits.size(), static_cast<int>(ms)) < 0 && errno != EINTR))
+      return;
+    for (size_t i = 0; i < waits.size(); i++) {
+      if (waits[i].fd < 0 || waits[i].revents == 0) continue;
+      std::array<char, 4096> part;
+      const ssize_t n = recv(waits[i].fd, part.data(), part.size(), MSG_DONTWAIT);
+      if (n > 0) answers[i].append(part.data(), static_cast<size_t>(n));
+      if (n > 0 && answers[i].back() != '\n') continue;
+      if (answers[i].starts_with(enough)) return;
+      waits[i].fd = -1;
+      left--;
+    }
   }
 }
 

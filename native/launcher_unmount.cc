@@ -129,7 +129,8 @@ int unmount(const std::vector<std::string>& args) {
     if (!fusermount(path, lazy)) fail(path + " was not unmounted: fusermount3 said why, above");
   }
   // The kernel lets go before the host does: wait, so that the caller may reuse upper and workdir.
-  if (!lazy) askAll(findPlace(), "{\"ended\":" + quoteBytes(mounted.device) + "}\n", 5000);
+  if (lazy) return 0;
+  askAll(findPlace(), "{\"ended\":" + quoteBytes(mounted.device) + "}\n", "{\"ended\":true}", 5000);
   return 0;
 }
 

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "fusermount.h"
 #include "sys.h"
 
 namespace stratafs::sys {
@@ -51,7 +52,7 @@ int64_t nowMs() {
 // other threads; the child keeps descriptors 0 to 2 and, as number 3, its end of the socket.
 class Helper {
  public:
-  explicit Helper(char* message) : message_(message) { message_[0] = '\0'; }
+  explicit Helper(std::string& message) : message_(message) { message_.clear(); }
   Helper(const Helper&) = delete;
   Helper& operator=(const Helper&) = delete;
   ~Helper() {
@@ -169,15 +170,11 @@ class Helper {
     char buffer[512];
     const ssize_t got = ::read(stderr_.get(), buffer, sizeof buffer);
     if (got < 0) return errno == EINTR;
-    const size_t kept = std::min<size_t>(got, kMessageSize - 1 - heard_);
-    std::memcpy(message_ + heard_, buffer, kept);
-    heard_ += kept;
-    message_[heard_] = '\0';
+    message_.append(buffer, std::min<size_t>(got, kMessageSize - 1 - message_.size()));
     return got > 0;
   }
 
-  char* const message_;
-  size_t heard_ = 0;
+  std::string& message_;
   Fd socket_;
   Fd stderr_;
   pid_t pid_ = -1;
@@ -195,9 +192,7 @@ int32_t umount2(Thread&, const Name& target, int32_t flags) {
   return result(::umount2(target.c_str(), flags));
 }
 
-int32_t fusermount(Thread& thread, const Name& target, const std::string& options, uint32_t at) {
-  char* const message = reinterpret_cast<char*>(thread.at(at, kMessageSize));
-  if (message == nullptr) return -EFAULT;
+int32_t runFusermount(const std::string& target, const std::string& options, std::string& message) {
   Helper helper(message);
   std::vector<const char*> arguments;
   if (!options.empty()) arguments = {"-o", options.c_str()};
@@ -213,9 +208,7 @@ int32_t fusermount(Thread& thread, const Name& target, const std::string& option
   return device.release();
 }
 
-int32_t fusermountUnmount(Thread& thread, const Name& target, bool lazy, uint32_t at) {
-  char* const message = reinterpret_cast<char*>(thread.at(at, kMessageSize));
-  if (message == nullptr) return -EFAULT;
+int32_t runFusermountOff(const std::string& target, bool lazy, std::string& message) {
   Helper helper(message);
   std::vector<const char*> arguments = {"-u"};
   if (lazy) arguments.push_back("-z");

@@ -1,7 +1,6 @@
 #include "peer.h"
 
 #include <fcntl.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -14,6 +13,7 @@
 #include <iterator>
 #include <string>
 
+#include "apart.h"
 #include "bind.h"
 #include "identity.h"
 
@@ -84,77 +84,6 @@ Napi::Value peerIdentity(const Napi::CallbackInfo& info) {
   return Napi::String::New(env, text);
 }
 
-// A path as src/ holds it: one character per byte.
-std::string latin1(Napi::Env env, Napi::Value value) {
-  size_t length = 0;
-  if (napi_get_value_string_latin1(env, value, nullptr, 0, &length) != napi_ok) return {};
-  std::string path(length + 1, '\0');
-  napi_get_value_string_latin1(env, value, path.data(), path.size(), &length);
-  path.resize(length);
-  return path;
-}
-
-// One call on a mount, on a thread of libuv's pool. Its promise gets 0 or -errno.
-class MountCall : public Napi::AsyncWorker {
- public:
-  MountCall(Napi::Env env, std::string path)
-      : AsyncWorker(env), path_(std::move(path)), done_(Napi::Promise::Deferred::New(env)) {}
-  Napi::Promise promise() const { return done_.Promise(); }
-
- protected:
-  virtual int call(const char* path) = 0;
-  void Execute() override { result_ = call(path_.c_str()) < 0 ? -errno : 0; }
-  void OnOK() override { done_.Resolve(Napi::Number::New(Env(), result_)); }
-
- private:
-  std::string path_;
-  Napi::Promise::Deferred done_;
-  int result_ = 0;
-};
-
-class SyncCall : public MountCall {
- public:
-  using MountCall::MountCall;
-
- protected:
-  int call(const char* path) override {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return -1;
-    const int result = ::syncfs(fd);
-    const int error = errno;
-    close(fd);
-    errno = error;
-    return result;
-  }
-};
-
-class UnmountCall : public MountCall {
- public:
-  UnmountCall(Napi::Env env, std::string path, int flags)
-      : MountCall(env, std::move(path)), flags_(flags) {}
-
- protected:
-  int call(const char* path) override { return ::umount2(path, flags_); }
-
- private:
-  int flags_;
-};
-
-Napi::Value start(MountCall* call) {
-  const Napi::Promise promise = call->promise();
-  call->Queue();  // Deletes the call when its promise is settled.
-  return promise;
-}
-
-Napi::Value syncPath(const Napi::CallbackInfo& info) {
-  return start(new SyncCall(info.Env(), latin1(info.Env(), info[0])));
-}
-
-Napi::Value unmountPath(const Napi::CallbackInfo& info) {
-  return start(
-      new UnmountCall(info.Env(), latin1(info.Env(), info[0]), info[1].ToNumber().Int32Value()));
-}
-
 // One datagram to the unix socket at a path; "@" stands for the NUL of an abstract address.
 Napi::Value sendDatagram(const Napi::CallbackInfo& info) {
   const std::string path = latin1(info.Env(), info[0]);
@@ -194,7 +123,6 @@ void exitNow(const Napi::CallbackInfo& info) {
 void defineHost(napi_env env, napi_value exports) {
   const napi_property_descriptor table[] = {
       wrapped<peerUid>("peerUid"),           wrapped<peerIdentity>("peerIdentity"),
-      wrapped<syncPath>("syncPath"),         wrapped<unmountPath>("unmountPath"),
       wrapped<sendDatagram>("sendDatagram"), wrapped<timeOfDay>("timeOfDay"),
       wrapped<exitNow>("exitNow"),
   };

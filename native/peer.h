@@ -7,5 +7,7 @@
 namespace stratafs {
 
 void defineHost(napi_env env, napi_value exports);
+// host_paths.cc
+void defineHostPaths(napi_env env, napi_value exports);
 
 }  // namespace stratafs

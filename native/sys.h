@@ -65,7 +65,5 @@ int32_t flock(Thread&, int32_t fd, int32_t operation);
 int32_t mount(Thread&, const Name& source, const Name& target, const Name& type, int64_t flags,
               const std::string& data);
 int32_t umount2(Thread&, const Name& target, int32_t flags);
-int32_t fusermount(Thread&, const Name& target, const std::string& options, uint32_t at);
-int32_t fusermountUnmount(Thread&, const Name& target, bool lazy, uint32_t at);
 
 }  // namespace stratafs::sys

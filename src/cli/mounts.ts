@@ -1,9 +1,13 @@
 /** `stratafs mounts`. */
 import { display } from '../base/bytes.js';
-import { liveMounts } from '../client/ask.js';
+import { askForMounts } from '../client/ask.js';
 
 export async function mountsText(json: boolean): Promise<string> {
-  const mounts = (await liveMounts()).map(
+  const { mounts: live, silent } = await askForMounts();
+  for (const socket of silent) {
+    process.stderr.write(`stratafs: the host at ${socket} does not answer: it is stopped\n`);
+  }
+  const mounts = live.map(
     ({ mountpoint, lowers, dataLayers, upper, work, readOnly, device, pid, ...host }) => ({
       mountpoint: display(mountpoint),
       lowers: lowers.map(display),

@@ -1,73 +1,49 @@
 /** Asking the processes that serve mounts, over their sockets; nothing here touches a mount. */
 import { existsSync, unlinkSync } from 'node:fs';
-import { createConnection } from 'node:net';
 import { UserError } from '../base/errno.js';
 import type { MountStats } from '../wire/stats.js';
 import { errnoOf } from '../sys/paths.js';
 import { allSockets, mountNamespace, socketOwner } from '../wire/sockets.js';
-import type { MountInfo, Request } from '../wire/control.js';
+import type { Done, MountInfo } from '../wire/control.js';
+import { NoAnswer, request } from '../wire/request.js';
 
-const TIMEOUT_MS = 30_000;
+/** An engine may be busy. */
+const STATS_MS = 30_000;
 
 /** A live mount and where its server listens. */
 export interface Served extends MountInfo {
   readonly socket: string;
 }
 
-/** One request, one answer; undefined when nobody listens there (any more). */
-export async function request(socketPath: string, what: Request): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const socket = createConnection(socketPath);
-    let text = '';
-    socket.setEncoding('utf8');
-    socket.setTimeout(TIMEOUT_MS, () => {
-      socket.destroy(new Error(`no answer from ${socketPath}`));
-    });
-    socket.on('connect', () => {
-      socket.write(`${JSON.stringify(what)}\n`);
-    });
-    socket.on('data', (part: string) => {
-      text += part;
-    });
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      const gone = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes(error.code ?? '');
-      if (gone) resolve(undefined);
-      else reject(error);
-    });
-    socket.on('close', () => {
-      if (text === '') resolve(undefined);
-      else settle(text, resolve, reject);
-    });
-  });
+/** What the processes that serve mounts say. */
+export interface Asked {
+  readonly mounts: readonly Served[];
+  /** Sockets of processes that run and do not answer: they are stopped. */
+  readonly silent: readonly string[];
 }
 
-/** An answer that ends too early is the end of who gave it. */
-function settle(
-  text: string,
-  resolve: (answer: unknown) => void,
-  reject: (reason: UserError) => void,
-): void {
-  try {
-    resolve(JSON.parse(text));
-  } catch (error) {
-    reject(new UserError('the host ended within its answer: try again', { cause: error }));
-  }
-}
-
-/** Every live mount of this user in this mount namespace. */
-export async function liveMounts(): Promise<Served[]> {
+/** Asks for every live mount of this user in this mount namespace. */
+export async function askForMounts(): Promise<Asked> {
   const here = mountNamespace();
+  const silent: string[] = [];
   const answers = await Promise.all(
     allSockets().map(async (socket) => {
-      const mounts = (await request(socket, { query: 'mounts' })) as MountInfo[] | undefined;
+      const mounts = (await request(socket, { query: 'mounts' }).catch((error: unknown) => {
+        if (!(error instanceof NoAnswer)) throw error;
+        silent.push(socket);
+        return [];
+      })) as MountInfo[] | undefined;
       if (!mounts) removeStale(socket);
       return (mounts ?? [])
         .filter(({ namespace }) => namespace === here)
         .map((mount): Served => ({ ...mount, socket }));
     }),
   );
-  return answers.flat();
+  return { mounts: answers.flat(), silent };
 }
+
+/** Every live mount of this user in this mount namespace whose server answers. */
+export const liveMounts = async (): Promise<readonly Served[]> => (await askForMounts()).mounts;
 
 /**
  * Removes the socket of a process that was killed. A host's own name stays: only who holds the host's
@@ -88,6 +64,14 @@ function removeStale(socket: string): void {
 export async function mountStats(
   mount: Pick<Served, 'socket' | 'device'>,
 ): Promise<MountStats | undefined> {
-  const answer = await request(mount.socket, { query: 'stats', device: mount.device });
-  return (answer as MountStats | null | undefined) ?? undefined;
+  const query = { query: 'stats', device: mount.device } as const;
+  const answer = (await request(mount.socket, query, STATS_MS)) as
+    | MountStats
+    | Done
+    | null
+    | undefined;
+  if (answer && 'stderr' in answer) {
+    throw new UserError(answer.stderr.trim().replace(/^stratafs: /, ''));
+  }
+  return answer ?? undefined;
 }

@@ -1,8 +1,8 @@
 /** From a path on the command line to the live mount that is meant. */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
-import { liveMounts, type Served } from './ask.js';
-import { placesOf, statDevice } from '../sys/mountTable.js';
+import { askForMounts, liveMounts, type Served } from './ask.js';
+import { deviceAt, placesOf, statDevice } from '../sys/mountTable.js';
 import { absolute } from '../options/list.js';
 import { type Found, look, realpath } from '../sys/paths.js';
 import { workingDirectory } from '../wire/sockets.js';
@@ -34,11 +34,24 @@ export async function findTarget(argument: string): Promise<Target> {
   return { path, found, mount };
 }
 
-/** The live mount on `argument`; throws UserError when there is none. */
+/**
+ * The live mount on `argument`; throws UserError when there is none. Asks nothing of the mount itself,
+ * which may not answer.
+ */
 export async function findMounted(argument: string): Promise<Served> {
-  const { path, mount } = await findTarget(argument);
-  if (!mount) {
-    throw new UserError(`${display(path)} is not a mount point of stratafs: see stratafs mounts`);
+  const path = absolute(argument, workingDirectory());
+  const resolved = realpath(path);
+  if (typeof resolved === 'number') {
+    throw new UserError(`cannot read ${display(path)}: ${errnoText(resolved)}`);
   }
-  return mount;
+  const { mounts, silent } = await askForMounts();
+  const device = deviceAt(resolved);
+  const mount = mounts.find((each) => each.device === device);
+  if (mount) return mount;
+  if (silent.length > 0) {
+    throw new UserError(
+      `nobody who answers serves ${display(path)}, and the host at ${silent[0]} is stopped`,
+    );
+  }
+  throw new UserError(`${display(path)} is not a mount point of stratafs: see stratafs mounts`);
 }

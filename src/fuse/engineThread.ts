@@ -3,7 +3,7 @@
  * while it lives; the host reaches it through its message port and the loop's eventfd
  * (messages.ts).
  */
-import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { UserError } from '../base/errno.js';
 import { ReadAhead } from '../overlay/access/readAhead.js';
 import { FdCache } from '../overlay/data/fdCache.js';
@@ -26,9 +26,13 @@ import { tidy } from './tidy.js';
 const FD_SHARE = 5;
 const FD_LEAST = 64;
 
-class EngineThread {
+/** What the host wants to know before a mount is made; throws UserError when it may not be. */
+export type Check = (sys: Sys, question: unknown) => unknown;
+
+export class EngineThread {
   readonly #sys = new Sys();
   readonly #port: MessagePort;
+  readonly #check: Check;
   readonly #fds: FdCache;
   readonly #listings = new Listings();
   readonly #prepared = new Map<number, Served>();
@@ -36,8 +40,9 @@ class EngineThread {
   readonly #byMount = new Map<number, Served>();
   #stopping = false;
 
-  constructor(port: MessagePort) {
+  constructor(port: MessagePort, check: Check) {
     this.#port = port;
+    this.#check = check;
     const limit = this.#sys.native.raiseNofile();
     this.#fds = new FdCache(this.#sys.native, Math.max(FD_LEAST, Math.floor(limit / FD_SHARE)));
     this.#sys.reclaim = this.#fds.shrink;
@@ -139,6 +144,9 @@ class EngineThread {
 
   #take(message: ToEngine): void {
     switch (message.kind) {
+      case 'check':
+        this.#answer(message.mount, message.question);
+        return;
       case 'prepare':
         this.#prepare(message.mount, message);
         return;
@@ -158,6 +166,14 @@ class EngineThread {
       }
       case 'stop':
         this.#stopping = true;
+    }
+  }
+
+  #answer(mount: number, question: unknown): void {
+    try {
+      this.#post({ kind: 'checked', mount, answer: this.#check(this.#sys, question) });
+    } catch (error) {
+      this.#post({ kind: 'failed', mount, message: reason(error) });
     }
   }
 
@@ -234,5 +250,3 @@ function reason(error: unknown): string {
   log(error instanceof Error ? String(error.stack) : String(error));
   return `the mount failed: ${String(error)}`;
 }
-
-if (parentPort) new EngineThread(parentPort).run();

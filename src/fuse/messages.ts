@@ -7,6 +7,11 @@ import type { OverlaySpec } from '../overlay/spec.js';
 import type { MountStats } from '../wire/stats.js';
 
 export type ToEngine =
+  /**
+   * Look whether the mount may be made: `question` is for the function that the thread was started with
+   * (host/engineMain.ts). Answered by checked or failed.
+   */
+  | { readonly kind: 'check'; readonly mount: number; readonly question: unknown }
   /** Open and check the layers; answered by prepared or failed. `mount` is the host's number for it. */
   | { readonly kind: 'prepare'; readonly mount: number; readonly spec: OverlaySpec }
   /** The device is mounted on the mountpoint: serve it. Answered by live (INIT done) or failed. */
@@ -20,6 +25,7 @@ export type ToEngine =
 export type FromEngine =
   /** First message of a thread. */
   | { readonly kind: 'ready'; readonly wakeFd: number }
+  | { readonly kind: 'checked'; readonly mount: number; readonly answer: unknown }
   | {
       readonly kind: 'prepared';
       readonly mount: number;

@@ -1,31 +1,33 @@
 /**
- * One mount on its way up: the engine opens the layers, the kernel mounts, the engine serves. What
- * fails is undone.
+ * One mount on its way up: the engine looks at the layers and opens them, the mount is made, the engine
+ * serves it, and last it is put in its place. What fails is undone.
  */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
-import type { FromEngine } from '../fuse/messages.js';
+import type { FromEngine, ToEngine } from '../fuse/messages.js';
 import type { Native } from '../sys/native.js';
-import type { Checked } from './checks.js';
-import { deferred } from '../base/deferred.js';
-import { detach, mountDevice } from './device.js';
+import type { Checked, Question } from './checks.js';
+import { detach, type Made, makeMount, placeMount } from './device.js';
 import type { EngineWorker } from './engineWorker.js';
 import type { DirectoryLock } from './locks.js';
-import { deviceAt } from '../sys/mountTable.js';
 import type { MountPlan } from '../options/plan.js';
+import { within } from './within.js';
 
 export type Answer = Extract<FromEngine, { readonly mount: number }>;
 
 /** The layers may be on a disk that has to spin up first; INIT itself takes microseconds. */
-const STEP_TIMEOUT_MS = 90_000;
+const STEP_TIMEOUT_MS = 60_000;
+/** What is given up is over at once, unless a layer hangs. */
+const ABANDON_MS = 2000;
 
 /** A mount of this process, on the way or live. */
 export interface LiveMount {
   readonly number: number;
-  readonly plan: MountPlan;
-  readonly checked: Checked;
+  plan: MountPlan;
   readonly thread: EngineWorker;
-  readonly locks: readonly DirectoryLock[];
+  /** Undefined until the engine has looked at the layers. */
+  checked: Checked | undefined;
+  locks: readonly DirectoryLock[];
   /** "major:minor", once mounted. */
   device: string;
   /** The next thing the engine says about this mount. */
@@ -34,53 +36,79 @@ export interface LiveMount {
   readonly end: () => void;
 }
 
-/** From a mount that has its thread to one that is served; throws UserError, with nothing mounted, when that fails. */
+/** The engine's answer to a question about a mount that has its thread; throws UserError. */
+export async function askEngine(mount: LiveMount, question: Question): Promise<unknown> {
+  await within(STEP_TIMEOUT_MS, mount.thread.ready).catch((error: unknown) => {
+    throw new UserError(`the engine cannot start: ${String(error)}`);
+  });
+  const checked = await step(mount, 'checked', { kind: 'check', mount: mount.number, question });
+  return checked.answer;
+}
+
+/** From a mount that was checked and has its locks to one that is served; throws UserError, with nothing mounted, when that fails. */
 export async function bringUp(
   native: Native,
   mount: LiveMount,
+  mountpoint: string,
   log: (line: string) => void,
 ): Promise<void> {
-  const { number, plan, checked, thread } = mount;
-  const { mountpoint } = checked;
-  await thread.ready.catch((error: unknown) => {
-    throw new UserError(`the engine cannot start: ${String(error)}`);
-  });
-  const prepared = expect(mount, 'prepared');
-  thread.post({ kind: 'prepare', mount: number, spec: plan.spec });
-  await prepared;
-  let fd: number;
+  const { number, plan } = mount;
+  await step(mount, 'prepared', { kind: 'prepare', mount: number, spec: plan.spec });
+  let made: Made;
   try {
-    fd = mountDevice(native, plan, mountpoint);
+    made = await makeMount(native, plan, mountpoint);
   } catch (error) {
-    const ended = expect(mount, 'ended');
-    thread.post({ kind: 'abandon', mount: number });
-    await ended;
+    await giveUp(mount, () => {
+      mount.thread.post({ kind: 'abandon', mount: number });
+    });
     throw error;
   }
   try {
-    const live = expect(mount, 'live');
-    thread.post({ kind: 'serve', mount: number, deviceFd: fd });
-    await live;
+    await step(mount, 'live', { kind: 'serve', mount: number, deviceFd: made.fd });
+    mount.device = await placeMount(native, plan, mountpoint, made);
   } catch (error) {
-    const result = detach(native, mountpoint);
-    if (result < 0) log(`cannot unmount ${display(mountpoint)}: ${errnoText(result)}`);
+    await giveUp(mount, () => void takeOff(native, made, mountpoint, log));
     throw error;
   }
-  mount.device = deviceAt(mountpoint) ?? '';
+  if (made.mountFd >= 0) native.close(made.mountFd);
 }
 
-/** The engine's next answer about `mount`, which must be of this kind; throws UserError otherwise. */
-async function expect(mount: LiveMount, kind: Answer['kind']): Promise<void> {
-  const { promise, resolve } = deferred<Answer | undefined>();
-  mount.next = resolve;
-  const timer = setTimeout(() => {
-    resolve(undefined);
-  }, STEP_TIMEOUT_MS);
-  const answer = await promise;
-  clearTimeout(timer);
-  mount.next = undefined;
-  const where = display(mount.checked.mountpoint);
+/** One that is nowhere ends with its descriptor. */
+async function takeOff(
+  native: Native,
+  { mountFd }: Made,
+  mountpoint: string,
+  log: (line: string) => void,
+): Promise<void> {
+  if (mountFd >= 0) {
+    native.close(mountFd);
+    return;
+  }
+  const result = await detach(native, mountpoint);
+  if (result < 0) log(`cannot unmount ${display(mountpoint)}: ${errnoText(result)}`);
+}
+
+/** Does what ends the mount's engine part, and waits for the end for a moment: then its directories are free. */
+async function giveUp(mount: LiveMount, end: () => void): Promise<void> {
+  const ended = next(mount, ABANDON_MS);
+  end();
+  await ended;
+}
+
+type Kind = Answer['kind'];
+
+/** Sends a message; the engine's next answer about `mount` must be of this kind. Throws UserError otherwise. */
+async function step<K extends Kind>(
+  mount: LiveMount,
+  kind: K,
+  message: ToEngine,
+): Promise<Extract<Answer, { readonly kind: K }>> {
+  const coming = next(mount, STEP_TIMEOUT_MS);
+  mount.thread.post(message);
+  const answer = await coming;
+  const where = display(mount.plan.mountpoint);
   if (!answer) {
+    mount.thread.stuck = true;
     if (kind === 'prepared') mount.thread.post({ kind: 'abandon', mount: mount.number });
     throw new UserError(`the mount on ${where} was not ${kind} in time: look at the layers' disk`);
   }
@@ -88,4 +116,16 @@ async function expect(mount: LiveMount, kind: Answer['kind']): Promise<void> {
   if (answer.kind !== kind) {
     throw new UserError(`the mount on ${where} ended before it was live: try again`);
   }
+  return answer as Extract<Answer, { readonly kind: K }>;
+}
+
+async function next(mount: LiveMount, ms: number): Promise<Answer | undefined> {
+  const answer = await within(
+    ms,
+    new Promise<Answer>((resolve) => {
+      mount.next = resolve;
+    }),
+  );
+  mount.next = undefined;
+  return answer;
 }

@@ -22,6 +22,17 @@ import {
   mayAccess,
 } from '../sys/paths.js';
 
+/** What an engine thread is asked (engineMain.ts). */
+export type Question =
+  | {
+      readonly kind: 'plan';
+      readonly plan: MountPlan;
+      /** Device ("major:minor") of each live mount of the host -> st_dev of its layers. */
+      readonly layers: ReadonlyMap<string, ReadonlySet<string>>;
+    }
+  /** Asked when the workdir is locked: only then does nobody else set the mark. */
+  | { readonly kind: 'volatile'; readonly work: string };
+
 /** What the checks learned and the mount needs. */
 export interface Checked {
   /** The mountpoint without symlinks, as the mount table will show it. */
@@ -100,7 +111,6 @@ function checkUpper(
       `workdir ${display(work)} and upperdir ${display(upper)} overlap: use two directories side by side`,
     );
   }
-  checkIncompat(work);
   return { upper: upperFound, work: workFound };
 }
 
@@ -109,7 +119,7 @@ function checkUpper(
  * mount must know (ovl_workdir_cleanup_recurse in fs/overlayfs/readdir.c); `volatile` is the only
  * one there is, and it means that the upper may have lost data.
  */
-function checkIncompat(work: string): void {
+export function checkIncompat(work: string): void {
   const path = `${work}/work/incompat`;
   let marks: string[];
   try {

@@ -1,8 +1,15 @@
-/** The mount itself: /dev/fuse, mount(2), and fusermount3 where that takes privilege we lack. */
+/**
+ * The mount itself: /dev/fuse and mount(2), and fusermount3 where that takes privilege we lack. Where
+ * the kernel lets us (5.2), the mount is made out of sight, served, and only then put in its place: so
+ * it appears whole, and what fails before leaves nothing. Calls that walk a path leave the thread.
+ */
+import { readFileSync } from 'node:fs';
 import { display } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';
-import { AT_FDCWD, MNT_DETACH, O_RDWR } from '../sys/constants.js';
+import { STATX } from '../protocol/layout.js';
+import { AT_EMPTY_PATH, AT_FDCWD, MNT_DETACH, O_RDWR } from '../sys/constants.js';
 import { SCRATCH } from '../sys/memory.js';
+import { deviceAt } from '../sys/mountTable.js';
 import type { Native } from '../sys/native.js';
 import type { MountPlan } from '../options/plan.js';
 import { MS } from '../options/mountFlags.js';
@@ -20,37 +27,83 @@ const WORDS: readonly (readonly [number, string])[] = [
   [MS.DIRSYNC, 'dirsync'],
   [MS.NOATIME, 'noatime'],
 ];
+/** MS_* of the file system, as fsconfig(2) names them, and of the mount, as fsmount(2) has them. */
+const SUPER: readonly (readonly [number, string])[] = [
+  [MS.RDONLY, 'ro'],
+  [MS.SYNCHRONOUS, 'sync'],
+  [MS.DIRSYNC, 'dirsync'],
+  [MS.LAZYTIME, 'lazytime'],
+];
+const ATTRIBUTES: readonly (readonly [number, number])[] = [
+  [MS.RDONLY, 1],
+  [MS.NOSUID, 2],
+  [MS.NODEV, 4],
+  [MS.NOEXEC, 8],
+  [MS.NOATIME, 0x10],
+  [MS.STRICTATIME, 0x20],
+  [MS.NODIRATIME, 0x80],
+];
+/** No request is made for it: the root's attributes are as the kernel knows them. */
+const AT_STATX_DONT_SYNC = 0x4000;
 
-/** The text fusermount3 left in shared memory, as one line for a sentence. */
-function programText(native: Native): string {
-  const memory = Buffer.from(native.memory);
-  const end = memory.indexOf(0, SCRATCH);
-  const text = memory
-    .toString('latin1', SCRATCH, end)
-    .trim()
-    .replace(/\s*\n\s*/g, '; ');
-  return display(text);
+/** What fusermount3 said, as one line for a sentence. */
+const programText = (text: string): string => display(text.trim().replace(/\s*\n\s*/g, '; '));
+
+/** A mount that has been made, and the /dev/fuse descriptor that serves it. */
+export interface Made {
+  readonly fd: number;
+  /** The mount while it is nowhere; -1 when it is in its place already. */
+  readonly mountFd: number;
 }
 
-function kernelMount(native: Native, plan: MountPlan, target: string, allowOther: boolean): number {
-  const fd = native.openat2(AT_FDCWD, '/dev/fuse', O_RDWR, 0, 0);
-  if (fd < 0) return fd;
-  const data = [
+function parameters(plan: MountPlan, fd: number): string[] {
+  return [
     `fd=${fd}`,
     'rootmode=40000',
     `user_id=${process.geteuid?.() ?? 0}`,
     `group_id=${process.getegid?.() ?? 0}`,
     'default_permissions',
-    ...(allowOther ? ['allow_other'] : []),
-    ...plan.labels,
-  ].join(',');
-  const result = native.mount(plan.source, target, MOUNT_TYPE, plan.flags, data);
-  if (result >= 0) return fd;
+    ...(plan.allowOther ? ['allow_other'] : []),
+  ];
+}
+
+/** Out of sight; a negative errno where that cannot be. */
+function detachedMount(native: Native, plan: MountPlan, fd: number): number {
+  // Their form differs between mount(2) and fsconfig(2).
+  if (plan.labels.length > 0) return -E.ENOSYS;
+  const attributes = ATTRIBUTES.filter(([flag]) => (plan.flags & flag) !== 0);
+  return native.createMount(
+    [
+      `source=${plan.source}`,
+      'subtype=stratafs',
+      ...parameters(plan, fd),
+      ...SUPER.filter(([flag]) => (plan.flags & flag) !== 0).map(([, word]) => word),
+    ],
+    attributes.reduce((all, [, attribute]) => all | attribute, 0),
+  );
+}
+
+async function kernelMount(
+  native: Native,
+  plan: MountPlan,
+  target: string,
+): Promise<Made | number> {
+  const fd = native.openat2(AT_FDCWD, '/dev/fuse', O_RDWR, 0, 0);
+  if (fd < 0) return fd;
+  const mountFd = detachedMount(native, plan, fd);
+  if (mountFd >= 0) return { fd, mountFd };
+  const data = [...parameters(plan, fd), ...plan.labels].join(',');
+  const result = await native.mountPath(plan.source, target, MOUNT_TYPE, plan.flags, data);
+  if (result >= 0) return { fd, mountFd: -1 };
   native.close(fd);
   return result;
 }
 
-function programMount(native: Native, plan: MountPlan, target: string): number {
+function programMount(
+  native: Native,
+  plan: MountPlan,
+  target: string,
+): Promise<readonly [number, string]> {
   const source = plan.source.replace(/[\\,]/g, '\\$&');
   const options = [
     ...WORDS.filter(([flag]) => (plan.flags & flag) !== 0).map(([, word]) => word),
@@ -60,7 +113,7 @@ function programMount(native: Native, plan: MountPlan, target: string): number {
     ...(plan.allowOther ? ['allow_other'] : []),
     ...plan.labels,
   ].join(',');
-  return native.fusermount(target, options, SCRATCH);
+  return native.programMount(target, options);
 }
 
 function refusal(target: string, errno: number): string {
@@ -70,39 +123,74 @@ function refusal(target: string, errno: number): string {
   return `cannot mount on ${display(target)}: ${errnoText(errno)}`;
 }
 
-/**
- * Mounts on `target` (a resolved directory); returns the /dev/fuse descriptor that serves it. Throws
- * UserError, with nothing mounted.
- */
-export function mountDevice(native: Native, plan: MountPlan, target: string): number {
-  let fd = kernelMount(native, plan, target, plan.allowOther);
-  if (fd === -E.EPERM || fd === -E.EACCES) {
-    const errno = -fd;
-    fd = programMount(native, plan, target);
-    if (fd < 0) {
-      const said = fd === -E.ENOENT ? 'fusermount3 is not installed' : programText(native);
-      throw new UserError(
-        `cannot mount on ${display(target)}: ${errnoText(errno)}; ${said || errnoText(fd)}`,
-      );
-    }
-  }
-  if (fd < 0) throw new UserError(refusal(target, -fd));
-  if (plan.propagation !== 0) setPropagation(native, plan.propagation, target, fd);
-  return fd;
+/** Makes the mount for `target`, a resolved directory. Throws UserError, with nothing mounted. */
+export async function makeMount(native: Native, plan: MountPlan, target: string): Promise<Made> {
+  const made = await kernelMount(native, plan, target);
+  if (typeof made !== 'number') return made;
+  if (made !== -E.EPERM && made !== -E.EACCES) throw new UserError(refusal(target, -made));
+  const [fd, text] = await programMount(native, plan, target);
+  if (fd >= 0) return { fd, mountFd: -1 };
+  const said = fd === -E.ENOENT ? 'fusermount3 is not installed' : programText(text);
+  throw new UserError(
+    `cannot mount on ${display(target)}: ${errnoText(-made)}; ${said || errnoText(fd)}`,
+  );
 }
 
-function setPropagation(native: Native, flags: number, target: string, fd: number): void {
-  const result = native.mount('none', target, '', flags, '');
+/**
+ * Puts a mount that is served in its place. Returns its device, "major:minor". Throws UserError, with
+ * nothing mounted.
+ */
+export async function placeMount(
+  native: Native,
+  plan: MountPlan,
+  target: string,
+  { fd, mountFd }: Made,
+): Promise<string> {
+  if (mountFd >= 0) {
+    const result = await native.attachMount(mountFd, target);
+    if (result < 0) throw new UserError(refusal(target, -result));
+  }
+  try {
+    if (plan.propagation !== 0) await setPropagation(native, plan.propagation, target);
+    const device =
+      mountFd >= 0 ? deviceOf(native, mountFd) : (connectionOf(fd) ?? deviceAt(target));
+    if (device === undefined) {
+      throw new UserError(`${display(target)} was unmounted at once: try again`);
+    }
+    return device;
+  } catch (error) {
+    await detach(native, mountFd >= 0 ? `/proc/self/fd/${mountFd}` : target);
+    throw error;
+  }
+}
+
+function deviceOf(native: Native, mountFd: number): string | undefined {
+  const flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+  if (native.statx(mountFd, '', flags, 0, SCRATCH) < 0) return undefined;
+  const view = new DataView(native.memory);
+  const [major, minor] = [STATX.dev_major, STATX.dev_minor].map((at) =>
+    view.getUint32(SCRATCH + at, true),
+  );
+  return `${major}:${minor}`;
+}
+
+/** The connection that a descriptor serves, from which the device has its minor number (6.17; else unknown). */
+function connectionOf(fd: number): string | undefined {
+  const info = readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1');
+  const connection = /^fuse_connection:\s*(\d+)$/m.exec(info)?.[1];
+  return connection === undefined ? undefined : `0:${connection}`;
+}
+
+async function setPropagation(native: Native, flags: number, target: string): Promise<void> {
+  const result = await native.mountPath('none', target, '', flags, '');
   if (result >= 0) return;
-  detach(native, target);
-  native.close(fd);
   throw new UserError(
     `cannot set the propagation of ${display(target)}: ${errnoText(result)}; leave that option out`,
   );
 }
 
 /** Takes a mount off at once, also when it is in use: for the way back out of a failed start. */
-export function detach(native: Native, target: string): number {
-  const result = native.umount2(target, MNT_DETACH);
-  return result === -E.EPERM ? native.fusermountUnmount(target, true, SCRATCH) : result;
+export async function detach(native: Native, target: string): Promise<number> {
+  const result = await native.unmountPath(target, MNT_DETACH);
+  return result === -E.EPERM ? (await native.programUnmount(target, true))[0] : result;
 }

@@ -8,4 +8,4 @@ import { Worker } from 'node:worker_threads';
 const LIMITS = { maxYoungGenerationSizeMb: 6 };
 
 export const startEngine = (): Worker =>
-  new Worker(new URL('../fuse/engineThread.js', import.meta.url), { resourceLimits: LIMITS });
+  new Worker(new URL('./engineMain.js', import.meta.url), { resourceLimits: LIMITS });

@@ -7,6 +7,8 @@ import { startEngine } from './engineEntry.js';
 type Answer = Extract<FromEngine, { readonly mount: number }>;
 
 export class EngineWorker {
+  /** It owes an answer for too long; until it gives one it gets no more mounts. */
+  stuck = false;
   /** The mounts placed here, by number. */
   readonly mounts = new Set<number>();
   /** Settles when the thread has said `ready`; rejects when it died before. */
@@ -30,6 +32,7 @@ export class EngineWorker {
     this.#worker = startEngine();
     this.ready = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: FromEngine) => {
+        this.stuck = false;
         if (message.kind === 'ready') {
           this.#wakeFd = message.wakeFd;
           this.#started = true;
@@ -67,6 +70,17 @@ export class EngineWorker {
 
   get dead(): boolean {
     return this.#dead;
+  }
+
+  /** It leaves its loop as soon as it can: at once, when it has come up, or when a layer that hangs lets go of it. */
+  end(): void {
+    this.ready.then(
+      () => {
+        if (!this.#dead) this.post({ kind: 'stop' });
+      },
+      // It never came up.
+      () => undefined,
+    );
   }
 
   /** Posts and wakes the thread, which sits in its read loop. Only after `ready`. */

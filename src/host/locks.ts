@@ -6,12 +6,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { display } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../sys/constants.js';
 import type { Native } from '../sys/native.js';
+import { within } from './within.js';
 
 const LOCK_SH = 1;
 const LOCK_EX = 2;
-const LOCK_NB = 4;
+/** A file system whose server has stopped does not answer at all. */
+const HANG_MS = 15_000;
 /** How long a mount that has just been unmounted may take to let go of its upper. */
 const PATIENCE_MS = 2000;
 /** The same for who only reads, and can do so meanwhile at some cost. */
@@ -41,11 +42,8 @@ export class DirectoryLock {
     path: string,
     owner: () => string | undefined,
   ): Promise<DirectoryLock> {
-    const fd = native.openat2(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, 0);
-    if (fd < 0) throw new UserError(`cannot open ${role} ${display(path)}: ${errnoText(fd)}`);
-    const result = await tryLock(native, fd, LOCK_EX, owner, PATIENCE_MS);
-    if (result >= 0) return new DirectoryLock(native, fd);
-    native.close(fd);
+    const result = await tryLock(native, path, LOCK_EX, owner, PATIENCE_MS);
+    if (result >= 0) return new DirectoryLock(native, result);
     throw new UserError(refusal(role, path, result, owner()));
   }
 
@@ -58,26 +56,25 @@ export class DirectoryLock {
     path: string,
     owner: () => string | undefined,
   ): Promise<boolean> {
-    const fd = native.openat2(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, 0);
-    if (fd < 0) throw new UserError(`cannot open upperdir ${display(path)}: ${errnoText(fd)}`);
-    const result = await tryLock(native, fd, LOCK_SH, owner, READER_PATIENCE_MS);
-    native.close(fd);
+    const result = await tryLock(native, path, LOCK_SH, owner, READER_PATIENCE_MS);
+    if (result >= 0) native.close(result);
     if (result >= 0) return false;
     if (result === -E.EWOULDBLOCK) return true;
     throw new UserError(refusal('upperdir', path, result, undefined));
   }
 }
 
-/** flock(2); waits a little for a mount that is just ending, but not for one that is `owner`'s. */
+/** A descriptor that holds flock(2); waits a little for a mount that is just ending, but not for one that is `owner`'s. */
 async function tryLock(
   native: Native,
-  fd: number,
+  path: string,
   how: number,
   owner: () => string | undefined,
   patience: number,
 ): Promise<number> {
   for (let waited = 0; ; waited += STEP_MS) {
-    const result = native.flock(fd, how | LOCK_NB);
+    const result = await within(HANG_MS, native.lockPath(path, how));
+    if (result === undefined) return -E.ETIMEDOUT;
     if (result !== -E.EWOULDBLOCK || owner() !== undefined || waited >= patience) return result;
     await sleep(STEP_MS);
   }

@@ -7,16 +7,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import type { MountStats } from '../wire/stats.js';
-import { AT_FDCWD, OPEN_TREE_CLONE } from '../sys/constants.js';
 import type { Native } from '../sys/native.js';
-import { type Answer, bringUp, type LiveMount } from './bringUp.js';
-import { type Checked, checkPlan } from './checks.js';
+import { type Answer, askEngine, bringUp, type LiveMount } from './bringUp.js';
+import type { Checked } from './checks.js';
 import { deferred } from '../base/deferred.js';
 import { EngineWorker } from './engineWorker.js';
 import { DirectoryLock } from './locks.js';
 import { placesOf, statDevice } from '../sys/mountTable.js';
 import type { MountPlan } from '../options/plan.js';
 import type { FileId } from '../sys/paths.js';
+import { probe, type Probed } from './probe.js';
+import { within } from './within.js';
 import { WorkerPool } from './workerPool.js';
 import { abortConnection, unmountPlace } from './unmount.js';
 import type { MountInfo } from '../wire/control.js';
@@ -27,17 +28,15 @@ const SPARE_AFTER_MS = 100;
 /** How long mounts on their way may hold up the end of the process, and then its idle threads. */
 const PENDING_MS = 5000;
 const STOP_MS = 1000;
+/** How many mounts that have ended are remembered, for who asks after unmounting one. */
+const OVER_MOST = 64;
+const STATS_MS = 5000;
+/** As long as the writing of pages of another mount may take. */
+const FLUSH_MS = 60_000;
 
 interface PendingQuery {
   readonly mount: number;
-  readonly resolve: (stats: MountStats | undefined) => void;
-}
-
-/** A private clone of the mount at `path` can be made, as openLayer makes one of a lower. */
-function canClone(native: Native, path: string): boolean {
-  const clone = native.openTree(AT_FDCWD, path, OPEN_TREE_CLONE);
-  if (clone >= 0) native.close(clone);
-  return clone >= 0;
+  readonly resolve: (answer: { readonly stats: MountStats | undefined }) => void;
 }
 
 export class Mounts {
@@ -49,6 +48,8 @@ export class Mounts {
   readonly #queries = new Map<number, PendingQuery>();
   readonly #onEnd: () => void;
   readonly #log: (line: string) => void;
+  /** Devices of the mounts that ended last; another file system may have one by now. */
+  readonly #over: string[] = [];
   #counter = 0;
   #spare: NodeJS.Timeout | undefined;
   #stopping = false;
@@ -60,7 +61,7 @@ export class Mounts {
     this.#onEnd = onEnd;
     this.#log = log;
     this.#pool = new WorkerPool(availableParallelism(), () => this.#startWorker());
-    this.#pool.provide();
+    this.#provide();
   }
 
   /** Mounts of this process, on the way or live. */
@@ -73,8 +74,8 @@ export class Mounts {
     const served = { pid, version, build, path, namespace };
     return [...this.#all.values()]
       .filter((mount) => mount.device !== '')
-      .map(({ plan: { spec }, checked, device }) => ({
-        mountpoint: checked.mountpoint,
+      .map(({ plan: { spec, mountpoint }, checked, device }) => ({
+        mountpoint: checked?.mountpoint ?? mountpoint,
         device,
         lowers: spec.lowers,
         ...(spec.dataLayers === undefined ? {} : { dataLayers: spec.dataLayers }),
@@ -87,16 +88,9 @@ export class Mounts {
 
   /** Makes the mount live; throws UserError, with nothing left behind, when that fails. */
   async mount(asked: MountPlan): Promise<MountInfo> {
-    const checked = checkPlan(asked, {
-      layersOf: (device) => this.#byDevice(device)?.checked.devices,
-      clones: (path) => canClone(this.#native, path),
-    });
-    await this.#flush(checked);
-    const live = await this.#seenLive(asked, checked);
-    const plan: MountPlan = live ? { ...asked, spec: { ...asked.spec, live: true } } : asked;
-    const locks = await this.#lock(plan, checked);
-    const mount = this.#place(plan, checked, locks);
-    const up = bringUp(this.#native, mount, this.#log);
+    const probed = await probe(this.#native, asked);
+    const mount = this.#place(asked, probed);
+    const up = this.#bringUp(mount);
     this.#pending.add(up);
     try {
       await up;
@@ -108,25 +102,58 @@ export class Mounts {
     }
     this.#provideSoon();
     const info = this.list().find(({ device }) => device === mount.device);
-    if (!info) throw new UserError(`${display(checked.mountpoint)} was unmounted at once`);
+    if (!info) throw new UserError(`${display(asked.mountpoint)} was unmounted at once`);
     return info;
   }
 
-  /** Counters of the mount with this device; undefined when there is none. */
+  async #bringUp(mount: LiveMount): Promise<void> {
+    const { plan } = mount;
+    const question = { kind: 'plan', plan, layers: this.#layers() } as const;
+    const checked = (await askEngine(mount, question)) as Checked;
+    mount.checked = checked;
+    await this.#flush(checked);
+    if (await this.#seenLive(plan, checked)) {
+      mount.plan = { ...plan, spec: { ...plan.spec, live: true } };
+    }
+    await this.#lock(mount, checked);
+    await bringUp(this.#native, mount, checked.mountpoint, this.#log);
+  }
+
+  /** Device of each live mount -> st_dev of its layers. */
+  #layers(): Map<string, ReadonlySet<string>> {
+    const layers = new Map<string, ReadonlySet<string>>();
+    for (const { device, checked } of this.#all.values()) {
+      if (device !== '' && checked) layers.set(device, checked.devices);
+    }
+    return layers;
+  }
+
+  /**
+   * Counters of the mount with this device; undefined when there is none. Throws UserError when its
+   * engine does not answer.
+   */
   async stats(device: string): Promise<MountStats | undefined> {
     const mount = this.#byDevice(device);
     if (!mount) return undefined;
     const query = ++this.#counter;
-    const { promise, resolve } = deferred<MountStats | undefined>();
+    const { promise, resolve } = deferred<{ readonly stats: MountStats | undefined }>();
     this.#queries.set(query, { mount: mount.number, resolve });
     mount.thread.post({ kind: 'stats', mount: mount.number, query });
-    return promise;
+    const answer = await within(STATS_MS, promise);
+    if (answer) return answer.stats;
+    this.#queries.delete(query);
+    const where = display(mount.checked?.mountpoint ?? '');
+    throw new UserError(`the engine of ${where} does not answer: one of its layers hangs`);
   }
 
-  /** Waits until an unmounted file system has been given up; at once when it is still mounted here. */
-  async ended(device: string): Promise<void> {
+  /**
+   * Waits until an unmounted file system of ours has been given up; at once when it is still mounted
+   * here. False for one that is not ours.
+   */
+  async ended(device: string): Promise<boolean> {
     const mount = this.#byDevice(device);
     if (mount && placesOf(device).length === 0) await mount.ended;
+    return mount !== undefined || this.#over.includes(device);
   }
 
   /**
@@ -165,22 +192,30 @@ export class Mounts {
 
   // --- on the way up -------------------------------------------------------------------------
 
-  #place(plan: MountPlan, checked: Checked, locks: readonly DirectoryLock[]): LiveMount {
+  /** Throws UserError where no engine thread can be started. */
+  #place(plan: MountPlan, { devices, remote }: Probed): LiveMount {
     const number = ++this.#counter;
     const layerThreads = new Set<EngineWorker>();
+    const ours = new Set<string>();
     for (const other of this.#all.values()) {
-      if (other.device !== '' && checked.devices.has(statDevice(other.device))) {
-        layerThreads.add(other.thread);
-      }
+      if (other.device === '' || !devices.has(statDevice(other.device))) continue;
+      ours.add(statDevice(other.device));
+      layerThreads.add(other.thread);
     }
-    const thread = this.#pool.place(number, layerThreads, plan.spec.lowers.join('\0'));
+    const hangs = [...remote].some((device) => !ours.has(device));
+    let thread: EngineWorker;
+    try {
+      thread = this.#pool.place(number, layerThreads, plan.spec.lowers.join('\0'), hangs);
+    } catch (error) {
+      throw new UserError(`cannot start an engine thread: ${String(error)}`);
+    }
     const { promise: ended, resolve: end } = deferred();
     const mount: LiveMount = {
       number,
       plan,
-      checked,
       thread,
-      locks,
+      checked: undefined,
+      locks: [],
       device: '',
       next: undefined,
       ended,
@@ -198,27 +233,23 @@ export class Mounts {
     return DirectoryLock.isTaken(this.#native, upper, () => this.#userOf(readUpperId));
   }
 
-  async #lock(plan: MountPlan, checked: Checked): Promise<readonly DirectoryLock[]> {
-    const { upper, work } = plan.spec;
-    if (checked.upperId === undefined || upper === undefined || work === undefined) return [];
-    const held: DirectoryLock[] = [];
+  /** What is taken before something fails is given back with the mount (#drop). */
+  async #lock(mount: LiveMount, checked: Checked): Promise<void> {
+    const { upper, work } = mount.plan.spec;
+    if (checked.upperId === undefined || upper === undefined || work === undefined) return;
     const take = async (role: string, path: string, id: FileId | undefined): Promise<void> => {
-      held.push(await DirectoryLock.take(this.#native, role, path, () => this.#userOf(id)));
+      const lock = await DirectoryLock.take(this.#native, role, path, () => this.#userOf(id));
+      mount.locks = [...mount.locks, lock];
     };
-    try {
-      await take('upperdir', upper, checked.upperId);
-      await take('workdir', work, checked.workId);
-    } catch (error) {
-      for (const lock of held) lock.release();
-      throw error;
-    }
-    return held;
+    await take('upperdir', upper, checked.upperId);
+    await take('workdir', work, checked.workId);
+    await askEngine(mount, { kind: 'volatile', work });
   }
 
   /** The mount point of the mount of ours that changes directory `id` and is still mounted. */
   #userOf(id: FileId | undefined): string | undefined {
     for (const { device, checked } of this.#all.values()) {
-      if (checked.upperId !== id && checked.workId !== id) continue;
+      if (!checked || (checked.upperId !== id && checked.workId !== id)) continue;
       // The number alone is not enough: the kernel gives it to the next file system at once.
       if (device !== '' && placesOf(device).includes(checked.mountpoint)) return checked.mountpoint;
     }
@@ -228,9 +259,14 @@ export class Mounts {
   /** What a live mount has not yet written to its upper must be seen by a mount that reads it. */
   async #flush(checked: Checked): Promise<void> {
     for (const { device, checked: other } of [...this.#all.values()]) {
-      if (device === '' || other.upperId === undefined) continue;
+      if (device === '' || other?.upperId === undefined) continue;
       if (!checked.readIds.has(other.upperId)) continue;
-      const result = await this.#native.syncPath(other.mountpoint);
+      const result = await within(FLUSH_MS, this.#native.syncPath(other.mountpoint));
+      if (result === undefined) {
+        throw new UserError(
+          `the mount on ${display(other.mountpoint)}, whose upper is a layer here, does not write what it holds: look at its layers`,
+        );
+      }
       if (result < 0) this.#log(`cannot sync ${display(other.mountpoint)}: ${errnoText(result)}`);
     }
   }
@@ -240,11 +276,12 @@ export class Mounts {
   #drop(mount: LiveMount): void {
     if (!this.#all.delete(mount.number)) return;
     this.#pool.remove(mount.number);
+    if (mount.device !== '' && this.#over.push(mount.device) > OVER_MOST) this.#over.shift();
     for (const lock of mount.locks) lock.release();
     for (const [query, { mount: number, resolve }] of this.#queries) {
       if (number !== mount.number) continue;
       this.#queries.delete(query);
-      resolve(undefined);
+      resolve({ stats: undefined });
     }
     mount.end();
     this.#onEnd();
@@ -252,10 +289,19 @@ export class Mounts {
 
   // --- the threads ---------------------------------------------------------------------------
 
+  /** A spare thread that cannot be had now is started when it is needed. */
+  #provide(): void {
+    try {
+      this.#pool.provide();
+    } catch (error) {
+      this.#log(`cannot start an engine thread ahead of time: ${String(error)}`);
+    }
+  }
+
   #provideSoon(): void {
     this.#spare ??= setTimeout(() => {
       this.#spare = undefined;
-      if (!this.#stopping) this.#pool.provide();
+      if (!this.#stopping) this.#provide();
     }, SPARE_AFTER_MS).unref();
   }
 
@@ -266,7 +312,7 @@ export class Mounts {
         this.#heard(answer);
       },
       ({ query, stats }) => {
-        this.#queries.get(query)?.resolve(stats);
+        this.#queries.get(query)?.resolve({ stats });
         this.#queries.delete(query);
       },
       (thread, reason) => {
@@ -291,8 +337,9 @@ export class Mounts {
       const message = `the engine failed: ${reason.message}`;
       if (mount.next) mount.next({ kind: 'failed', mount: mount.number, message });
       else {
-        abortConnection(this.#native, mount.device, this.#log);
-        this.#drop(mount);
+        void abortConnection(this.#native, mount.device, this.#log).then(() => {
+          this.#drop(mount);
+        });
       }
     }
   }

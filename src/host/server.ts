@@ -134,8 +134,7 @@ export class MountServer {
   async #answer(request: Request, socket: Socket): Promise<unknown> {
     if ('argv' in request) return this.#mount(request, socket);
     if ('ended' in request) {
-      await this.#mounts.ended(request.ended);
-      return {};
+      return { ended: await this.#mounts.ended(request.ended) };
     }
     if ('host' in request) return this.#told(request);
     switch (request.query) {

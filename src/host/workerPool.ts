@@ -29,6 +29,8 @@ function suits({ mounts: { size } }: EngineWorker, { mounts }: EngineWorker): bo
 
 export class WorkerPool {
   readonly #threads = new Set<EngineWorker>();
+  /** Those of them that one mount has for itself. */
+  readonly #own = new Set<EngineWorker>();
   readonly #limit: number;
   readonly #start: () => EngineWorker;
   /** Mount number -> the threads that serve its layers. */
@@ -46,19 +48,45 @@ export class WorkerPool {
     return this.#threads;
   }
 
-  /** Starts a thread when every one has work and there may be one more, for the next mount to find. */
+  /**
+   * Starts a thread when every one has work and there may be one more, for the next mount to find.
+   * Throws where none can be started.
+   */
   provide(): void {
-    if (this.#threads.size >= this.#limit) return;
-    for (const thread of this.#threads) if (thread.mounts.size === 0) return;
+    const shared = [...this.#threads].filter((thread) => !this.#own.has(thread));
+    if (shared.length >= this.#limit || shared.some(({ mounts }) => mounts.size === 0)) return;
     this.#add();
   }
 
-  /** Places mount `number`, whose layers `layerThreads` serve; `lowers` is equal for mounts of the same ones. */
-  place(number: number, layerThreads: ReadonlySet<EngineWorker>, lowers: string): EngineWorker {
+  /**
+   * Places mount `number`, whose layers `layerThreads` serve; `lowers` is equal for mounts of the same
+   * ones. `hangs`: a layer may hang, so it gets a thread of its own. Throws where none can be started.
+   */
+  place(
+    number: number,
+    layerThreads: ReadonlySet<EngineWorker>,
+    lowers: string,
+    hangs = false,
+  ): EngineWorker {
+    const own = hangs || [...layerThreads].some((thread) => this.#own.has(thread));
+    const thread = own ? this.#addOwn() : this.#best(layerThreads, lowers);
+    thread.mounts.add(number);
+    this.#waits.set(number, layerThreads);
+    this.#lowers.set(number, lowers);
+    return thread;
+  }
+
+  #addOwn(): EngineWorker {
+    const thread = this.#add();
+    this.#own.add(thread);
+    return thread;
+  }
+
+  #best(layerThreads: ReadonlySet<EngineWorker>, lowers: string): EngineWorker {
     const excluded = this.#awaitedBy(layerThreads);
     let best: EngineWorker | undefined;
     for (const thread of this.#threads) {
-      if (excluded.has(thread) || thread.dead) continue;
+      if (excluded.has(thread) || thread.dead || thread.stuck || this.#own.has(thread)) continue;
       // One that is still starting would make the caller wait: only when there is no other.
       const sooner = best !== undefined && thread.started && !best.started;
       if (!best || sooner) best = thread;
@@ -67,11 +95,7 @@ export class WorkerPool {
         if (fewer(thread, best, serves)) best = thread;
       }
     }
-    best ??= this.#add();
-    best.mounts.add(number);
-    this.#waits.set(number, layerThreads);
-    this.#lowers.set(number, lowers);
-    return best;
+    return best ?? this.#add();
   }
 
   #serves(thread: EngineWorker, lowers: string): boolean {
@@ -79,15 +103,23 @@ export class WorkerPool {
     return false;
   }
 
-  /** Mount `number` is over. */
+  /** Mount `number` is over. A thread that it had for itself ends. */
   remove(number: number): void {
     this.#waits.delete(number);
     this.#lowers.delete(number);
-    for (const thread of this.#threads) thread.mounts.delete(number);
+    for (const thread of this.#threads) {
+      if (thread.mounts.delete(number) && this.#own.has(thread)) this.#end(thread);
+    }
+  }
+
+  #end(thread: EngineWorker): void {
+    this.forget(thread);
+    thread.end();
   }
 
   forget(thread: EngineWorker): void {
     this.#threads.delete(thread);
+    this.#own.delete(thread);
   }
 
   #add(): EngineWorker {

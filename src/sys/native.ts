@@ -139,24 +139,12 @@ export interface Native {
   // --- mounts ------------------------------------------------------------------------------
   mount(source: string, target: string, type: string, flags: number, data: string): number;
   umount2(target: string, flags: number): number;
-  /**
-   * Mounts through `fusermount3` (then `fusermount`): runs it with `-o options -- target`, receives
-   * the device descriptor over its socket. Returns the descriptor or -errno; the program's stderr is
-   * left as text at `at` (NUL-terminated, at most 4096 bytes).
-   */
-  fusermount(target: string, options: string, at: number): number;
-  /** `fusermount3 -u [-z] target`; stderr at `at` as above. */
-  fusermountUnmount(target: string, lazy: boolean, at: number): number;
 
   // --- the host (native/peer.cc) -------------------------------------------------------------
   /** The user ID of the process at the other end of a connected unix socket (SO_PEERCRED). */
   peerUid(fd: number): number;
   /** What that process may do, as text (native/identity.h); -errno when it cannot be told. */
   peerIdentity(fd: number): string | number;
-  /** syncfs(2) of the file system at `path`, off this thread; 0 or -errno. */
-  syncPath(path: string): Promise<number>;
-  /** umount2(2), off this thread: the last unmount of a file system writes what is dirty. */
-  unmountPath(path: string, flags: number): Promise<number>;
   /** Sends `text` to the datagram socket at `path` (`@NAME`: an abstract one); 0 or -errno. */
   sendDatagram(path: string, text: string): number;
   /** clock_gettime(2), CLOCK_REALTIME, in nanoseconds; Date.now() has milliseconds. */
@@ -169,6 +157,42 @@ export interface Native {
    * thread and several at a time; `fd` stays open until it is done. 0 or the first -errno.
    */
   syncTree(fd: number): Promise<number>;
+
+  // --- the host's paths (native/host_paths.cc): each promise is of a call on a thread of its own, as
+  // --- it may hang; -EAGAIN when there are too many of these
+  /** syncfs(2) of the file system at `path`; 0 or -errno. */
+  syncPath(path: string): Promise<number>;
+  /** umount2(2): the last unmount of a file system writes what is dirty. */
+  unmountPath(path: string, flags: number): Promise<number>;
+  /**
+   * One line for each path, following symlinks: an errno, or `DEV INO IS_DIRECTORY TYPE`, all decimal,
+   * where TYPE is f_type of statfs(2). `progress[0]` counts the paths that have answered.
+   */
+  probePaths(paths: readonly string[], progress: Int32Array): Promise<readonly [number, string]>;
+  /** Opens a directory and takes flock(2) `how | LOCK_NB` on it; the descriptor, or -errno. */
+  lockPath(path: string, how: number): Promise<number>;
+  /**
+   * A FUSE mount that is nowhere yet (fsopen, fsconfig, fsmount): `parameters` as `key=value` or `key`,
+   * MOUNT_ATTR_*. The mount's descriptor, or -errno. Not a promise: it walks no path.
+   */
+  createMount(parameters: readonly string[], attributes: number): number;
+  /** move_mount(2) of that mount to `target`. */
+  attachMount(mountFd: number, target: string): Promise<number>;
+  /** mount(2). */
+  mountPath(
+    source: string,
+    target: string,
+    type: string,
+    flags: number,
+    data: string,
+  ): Promise<number>;
+  /**
+   * Mounts through `fusermount3` (then `fusermount`): runs it with `-o options -- target` and receives
+   * the device descriptor over its socket. That descriptor or -errno, and what it said on stderr.
+   */
+  programMount(target: string, options: string): Promise<readonly [number, string]>;
+  /** `fusermount3 -u [-z] target`; 0 or -errno, and what it said. */
+  programUnmount(target: string, lazy: boolean): Promise<readonly [number, string]>;
 
   // --- the session -------------------------------------------------------------------------
   /** Adds a /dev/fuse descriptor (set O_NONBLOCK here) to this thread's loop; returns its slot. */

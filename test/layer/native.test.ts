@@ -273,26 +273,27 @@ describe('the rest', () => {
     b.native.close(two);
   });
 
-  it.runIf(root)('mounts and unmounts by fusermount3, which hands the device over', () => {
+  it.runIf(root)('mounts and unmounts by fusermount3, which hands the device over', async () => {
     const mountpoint = join(b.path, 'mnt');
     mkdirSync(mountpoint);
-    const device = b.native.fusermount(mountpoint, 'fsname=helped', b.at);
+    const [device] = await b.native.programMount(mountpoint, 'fsname=helped');
     if (device === -errno.ENOENT) return; // No fusermount on this machine.
     const mounted = (): boolean => readFileSync('/proc/self/mounts', 'latin1').includes(mountpoint);
     expect(device).toBeGreaterThan(2);
     expect(readFileSync(`/proc/self/fdinfo/${device}`, 'latin1')).toMatch(/^flags:\s*0?2\d{6}$/m);
     expect(mounted()).toBe(true);
-    expect(b.native.fusermountUnmount(mountpoint, false, b.at)).toBe(0);
+    expect(await b.native.programUnmount(mountpoint, false)).toEqual([0, '']);
     expect(mounted()).toBe(false);
     expect(b.native.close(device)).toBe(0);
   });
 
-  it('says why fusermount3 refused', () => {
-    const got = b.native.fusermount(join(b.path, 'missing'), 'fsname=x', b.at);
+  it('says why fusermount3 refused', async () => {
+    const [got, said] = await b.native.programMount(join(b.path, 'missing'), 'fsname=x');
     if (got === -errno.ENOENT) return; // No fusermount on this machine.
     expect(got).toBe(-errno.EPERM);
-    expect(b.text(b.bytes.indexOf(0, b.at) - b.at)).toContain('missing');
-    expect(b.native.fusermountUnmount(join(b.path, 'missing'), true, b.at)).toBe(-errno.EPERM);
+    expect(said).toContain('missing');
+    const [unmounted] = await b.native.programUnmount(join(b.path, 'missing'), true);
+    expect(unmounted).toBe(-errno.EPERM);
   });
 
   it('lays out its memory as memory.ts says', () => {

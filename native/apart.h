@@ -1,0 +1,26 @@
+// Calls that can take long or hang, each on a thread of its own, with a promise for JavaScript: a
+// path may lie on a file system whose server has stopped. A pool of few threads would be used up by
+// a few such paths.
+#pragma once
+
+#include "napi_headers.h"
+
+#include <functional>
+#include <string>
+
+namespace stratafs {
+
+struct Outcome {
+  int32_t code = 0;  // >= 0, or -errno.
+  std::string text;  // Only with `withText`.
+};
+
+// A promise of the code of `work`, or of [code, text] with `withText`. -EAGAIN when there are too
+// many such threads, or none can be started. `keep` lives as long as the call.
+Napi::Value runApart(Napi::Env env, bool withText, std::function<Outcome()> work,
+                     Napi::Value keep = Napi::Value());
+
+// A path as src/ holds it: one character per byte.
+std::string latin1(Napi::Env env, Napi::Value value);
+
+}  // namespace stratafs

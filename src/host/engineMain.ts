@@ -1,0 +1,27 @@
+/** What an engine thread runs: the engine, and the checks that the host has done there. */
+import { parentPort } from 'node:worker_threads';
+import { EngineThread } from '../fuse/engineThread.js';
+import { AT_FDCWD, OPEN_TREE_CLONE } from '../sys/constants.js';
+import type { Sys } from '../sys/sys.js';
+import { checkIncompat, checkPlan, type Question } from './checks.js';
+
+/** A private clone of the mount at `path` can be made, as openLayer makes one of a lower. */
+function canClone({ native }: Sys, path: string): boolean {
+  const clone = native.openTree(AT_FDCWD, path, OPEN_TREE_CLONE);
+  if (clone >= 0) native.close(clone);
+  return clone >= 0;
+}
+
+function check(sys: Sys, question: unknown): unknown {
+  const asked = question as Question;
+  if (asked.kind === 'volatile') {
+    checkIncompat(asked.work);
+    return undefined;
+  }
+  return checkPlan(asked.plan, {
+    layersOf: (device) => asked.layers.get(device),
+    clones: (path) => canClone(sys, path),
+  });
+}
+
+if (parentPort) new EngineThread(parentPort, check).run();
