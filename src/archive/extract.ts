@@ -6,7 +6,8 @@
 import { writeSync } from 'node:fs';
 import { E, errnoText, UserError } from '../base/errno.js';
 import { S_IFBLK, S_IFCHR, S_IFIFO } from '../base/mode.js';
-import { isDotMark, makeNested, refusesDevices } from '../layer/whiteout.js';
+import { refusesDevices } from '../layer/absence.js';
+import { isDotMark, makeNested } from '../layer/whiteout.js';
 import { TRUSTED, USER } from '../layer/xattrs.js';
 import { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, RESOLVE_LAYER } from '../sys/constants.js';
 import type { Sys } from '../sys/sys.js';

@@ -1,6 +1,7 @@
 /** Directories that an archive's names imply and no entry describes. */
 import { E } from '../base/errno.js';
 import { isDir, S_IFMT } from '../base/mode.js';
+import { noXattr } from '../layer/absence.js';
 import { isPrivate, TRUSTED } from '../layer/xattrs.js';
 import {
   AT_FDCWD,
@@ -101,13 +102,16 @@ export class Implied {
     const { native } = this.#sys;
     const xattrs = new Map<string, string>();
     const bytes = native.listxattr(fd, '', XATTR_LIST, XATTR_MAX);
+    let code = noXattr(bytes) ? 0 : Math.min(bytes, 0);
     const keys = bytes > 0 ? this.#sys.text(XATTR_LIST, bytes - 1).split('\0') : [];
     for (const key of keys) {
       if (isPrivate(key, this.#prefix) || isPrivate(key, TRUSTED)) continue;
       const value = this.#sys.xattr(fd, '', key);
       if (typeof value === 'string') xattrs.set(key, value);
+      else if (!noXattr(value)) code = value;
     }
     native.close(fd);
+    if (code < 0) throw failed('read the xattrs of a lower layer for', { name: path }, code);
     return xattrs;
   }
 }

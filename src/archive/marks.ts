@@ -4,6 +4,7 @@
  */
 import { E, errnoText, UserError } from '../base/errno.js';
 import { DT_REG, isDir } from '../base/mode.js';
+import { noName, refusesDevices } from '../layer/absence.js';
 import { readEntries } from '../layer/directory.js';
 import {
   dirMarks,
@@ -13,7 +14,6 @@ import {
   isXWhiteout,
   makeWhiteout,
   makeXWhiteout,
-  refusesDevices,
 } from '../layer/whiteout.js';
 import { O_DIRECTORY, O_PATH, RESOLVE_LAYER } from '../sys/constants.js';
 import { type Sys, XATTR } from '../sys/sys.js';
@@ -98,10 +98,12 @@ export class OverlayMarks implements Marks {
   #look(dir: number, name: string): 'nothing' | 'whiteout' | 'dir' | 'other' {
     const { probe } = this.#sys.stats;
     const found = this.#sys.statName(dir, name, probe);
-    if (found === -E.ENOENT) return 'nothing';
+    if (noName(found)) return 'nothing';
     if (found < 0) throw fail(name, found);
     if (isDeviceWhiteout(probe)) return 'whiteout';
-    if (this.#files && isXWhiteout(this.#sys, dir, name, probe, this.#prefix)) return 'whiteout';
+    const marked = this.#files ? isXWhiteout(this.#sys, dir, name, probe, this.#prefix) : 0;
+    if (marked < 0) throw fail(name, marked);
+    if (marked > 0) return 'whiteout';
     return isDir(probe.mode) ? 'dir' : 'other';
   }
 

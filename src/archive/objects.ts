@@ -1,7 +1,8 @@
 /** What of an object on disk goes into an archive. */
-import { E, errnoText, UserError } from '../base/errno.js';
+import { errnoText, UserError } from '../base/errno.js';
 import { encodeName } from '../layer/override.js';
-import { noXattr, toClient } from '../layer/xattrs.js';
+import { noXattr } from '../layer/absence.js';
+import { toClient } from '../layer/xattrs.js';
 import { type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 import { shown } from './limits.js';
 
@@ -30,7 +31,7 @@ export function readXattrs(
     const value = sys.xattr(dir, name, key);
     if (typeof value === 'string') xattrs.set(client, value);
     // It went meanwhile.
-    else if (value !== -E.ENODATA) {
+    else if (!noXattr(value)) {
       throw new UserError(`cannot read xattr ${shown(key)} of ${shown(name)}: ${errnoText(value)}`);
     }
   }

@@ -3,9 +3,10 @@
  * overlayfs (ovl_lookup, ovl_lookup_layer) for whoever exports, not for a mount. Nothing is cached; a
  * merged directory is a list of open directories, topmost first.
  */
-import { E, errnoText, UserError } from '../base/errno.js';
+import { errnoText, UserError } from '../base/errno.js';
 import { display } from '../base/bytes.js';
 import { isDir, isReg } from '../base/mode.js';
+import { noNameBelow, noXattr } from '../layer/absence.js';
 import { closeLayer, type Layer, openLayer } from '../layer/layer.js';
 import { readMetacopy } from '../layer/metacopy.js';
 import {
@@ -16,7 +17,7 @@ import {
   isXWhiteout,
   parseRedirect,
 } from '../layer/whiteout.js';
-import { noXattr, TRUSTED, USER } from '../layer/xattrs.js';
+import { TRUSTED, USER } from '../layer/xattrs.js';
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
 import type { Stat } from '../sys/stat.js';
 import type { Sys } from '../sys/sys.js';
@@ -134,7 +135,9 @@ export class Stack {
   isWhiteout(part: Part, name: string, stat: Stat): boolean {
     if (isDeviceWhiteout(stat)) return true;
     const announced = part.xwhiteouts || this.roots[part.layer]?.xwhiteouts;
-    return announced && isXWhiteout(this.sys, part.fd, name, stat, this.prefix);
+    const marked = announced ? isXWhiteout(this.sys, part.fd, name, stat, this.prefix) : 0;
+    if (marked < 0) throw this.#error(name, marked);
+    return marked > 0;
   }
 
   /** What `name` is in the directory that `parts` make. To be released. */
@@ -208,7 +211,7 @@ export class Stack {
   #stat(part: Part, name: string): boolean {
     const code = this.sys.statName(part.fd, name, this.#seen);
     // A redirect may have a name that no layer can hold (ovl_lookup_single).
-    if (code === -E.ENOENT || code === -E.ENAMETOOLONG) return false;
+    if (noNameBelow(code)) return false;
     if (code < 0) throw this.#error(name, code);
     return true;
   }

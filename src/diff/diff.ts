@@ -2,9 +2,10 @@
  * What an upper directory changes against its lowers, computed from the upper alone: O(changes).
  * The lowers are only asked about names that the upper has.
  */
-import { E, errnoText, UserError } from '../base/errno.js';
+import { errnoText, UserError } from '../base/errno.js';
 import { display } from '../base/bytes.js';
 import { DT_DIR, isDir } from '../base/mode.js';
+import { noName, noXattr, vanished } from '../layer/absence.js';
 import { readEntries } from '../layer/directory.js';
 import { type DirMarks, dirMarks, isDeviceWhiteout, isXWhiteout } from '../layer/whiteout.js';
 import { TRUSTED, USER } from '../layer/xattrs.js';
@@ -43,8 +44,8 @@ export function diffUpper(
   upper: string,
   lowers: readonly string[],
   dataLayers: readonly string[] = [],
+  sys = new Sys(),
 ): Change[] {
-  const sys = new Sys();
   const root = sys.open(AT_FDCWD, upper, O_PATH | O_DIRECTORY, 0, 0);
   if (root < 0) throw new UserError(`cannot open ${display(upper)}: ${errnoText(root)}`);
   const below = lowers.length === 0 ? undefined : openLowers(sys, lowers, dataLayers);
@@ -72,6 +73,10 @@ function openLowers(sys: Sys, lowers: readonly string[], dataLayers: readonly st
   return openOverlay(sys, spec, new FdCache(sys.native, FDS));
 }
 
+/** A wrong list is worse than none. */
+const unreadable = (verb: string, path: string, code: number): UserError =>
+  new UserError(`cannot ${verb} ${display(path === '' ? '/' : path)}: ${errnoText(code)}`);
+
 interface Entry {
   readonly name: string;
   readonly type: number;
@@ -89,7 +94,7 @@ class Differ {
   }
 
   compare(root: number): Change[] {
-    this.#xwhiteouts = this.#marks(root)?.xwhiteouts === true;
+    this.#xwhiteouts = this.#marks(root, '').xwhiteouts;
     return this.#directory(root, this.#below ? ROOT : 0, '');
   }
 
@@ -97,50 +102,50 @@ class Differ {
   #directory(dir: number, below: number, path: string, xwhiteouts = false): Change[] {
     const entries: Entry[] = [];
     const read = readEntries(this.#sys, dir, (name, type) => entries.push({ name, type }));
-    if (read < 0) throw new UserError(`cannot read ${display(path)}/: ${errnoText(read)}`);
+    if (read < 0) throw unreadable('read', path, read);
     entries.sort((a, b) => (a.name < b.name ? -1 : 1));
     return entries.flatMap((entry) => this.#entry(dir, below, path, entry, xwhiteouts));
   }
 
-  #marks(dir: number): DirMarks | undefined {
+  #marks(dir: number, path: string): DirMarks {
     const marks = dirMarks(this.#sys, dir, '.', false, TRUSTED);
-    return typeof marks === 'number' ? undefined : marks;
+    if (typeof marks === 'number') throw unreadable('read the marks of', path, marks);
+    return marks;
   }
 
   #entry(dir: number, below: number, path: string, entry: Entry, xwhiteouts: boolean): Change[] {
     const { probe } = this.#sys.stats;
     const full = `${path}/${entry.name}`;
     const code = this.#sys.statName(dir, entry.name, probe);
-    if (code === -E.ENOENT) return [];
-    if (code < 0) throw new UserError(`cannot examine ${display(full)}: ${errnoText(code)}`);
-    const hidden =
-      isDeviceWhiteout(probe) ||
-      ((xwhiteouts || this.#xwhiteouts) && isXWhiteout(this.#sys, dir, entry.name, probe));
-    if (hidden) {
-      const hides = this.#below ? this.#lower(below, entry.name) !== 0 : true;
+    if (vanished(code)) return [];
+    if (code < 0) throw unreadable('examine', full, code);
+    const announced = xwhiteouts || this.#xwhiteouts;
+    const marked = announced ? isXWhiteout(this.#sys, dir, entry.name, probe) : 0;
+    if (marked < 0) throw unreadable('read the marks of', full, marked);
+    if (marked > 0 || isDeviceWhiteout(probe)) {
+      const hides = this.#below ? this.#lower(below, entry.name, full) !== 0 : true;
       return hides ? [{ kind: 'D', path: full }] : [];
     }
     if (entry.type === DT_DIR) return this.#subdirectory(dir, below, full, entry.name);
     const known = this.#below
-      ? this.#lower(below, entry.name) !== 0
-      : this.#hasOrigin(dir, entry.name);
+      ? this.#lower(below, entry.name, full) !== 0
+      : this.#hasOrigin(dir, entry.name, full);
     return [{ kind: known ? 'C' : 'A', path: full }];
   }
 
   #subdirectory(dir: number, below: number, path: string, name: string): Change[] {
     const { native } = this.#sys;
     const fd = this.#sys.open(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_LAYER);
-    if (fd < 0) throw new UserError(`cannot open ${display(path)}: ${errnoText(fd)}`);
+    if (fd < 0) throw unreadable('open', path, fd);
     try {
-      const marks = this.#marks(fd);
-      const opaque = marks?.opaque === true;
-      const lower = this.#lower(below, name);
+      const { opaque, xwhiteouts } = this.#marks(fd, path);
+      const lower = this.#lower(below, name, path);
       const lowerDir = lower !== 0 && isDir(this.#below?.table.mode(lower) ?? 0) ? lower : 0;
-      const inside = this.#directory(fd, lowerDir, path, marks?.xwhiteouts);
+      const inside = this.#directory(fd, lowerDir, path, xwhiteouts);
       const gone = opaque && lowerDir !== 0 ? this.#hiddenBy(fd, lowerDir, path) : [];
-      const existed = this.#below ? lower !== 0 : !opaque && this.#hasOrigin(dir, name);
+      const existed = this.#below ? lower !== 0 : !opaque && this.#hasOrigin(dir, name, path);
       if (!existed) return [{ kind: 'A', path }, ...inside];
-      const changed = inside.length > 0 || gone.length > 0 || this.#differs(fd, lowerDir);
+      const changed = inside.length > 0 || gone.length > 0 || this.#differs(fd, lowerDir, path);
       const own: Change[] = changed ? [{ kind: 'C', path }] : [];
       return [...own, ...[...inside, ...gone].sort((a, b) => (a.path < b.path ? -1 : 1))];
     } finally {
@@ -150,36 +155,45 @@ class Differ {
 
   /** What an opaque directory hides and has no successor for. */
   #hiddenBy(dir: number, lowerDir: number, path: string): Change[] {
-    const index = this.#below ? dirListingOf(this.#below, lowerDir) : -E.EIO;
-    if (typeof index === 'number')
-      throw new UserError(`cannot read the lowers of ${display(path)}`);
+    if (!this.#below) return [];
+    const index = dirListingOf(this.#below, lowerDir);
+    if (typeof index === 'number') throw unreadable('read the lowers of', path, index);
     const gone: Change[] = [];
     for (const name of index.names()) {
       const there = this.#sys.statName(dir, name, this.#sys.stats.probe, STATX_TYPE);
-      if (there === -E.ENOENT) gone.push({ kind: 'D', path: `${path}/${name}` });
+      if (noName(there)) gone.push({ kind: 'D', path: `${path}/${name}` });
+      else if (there < 0) throw unreadable('examine', `${path}/${name}`, there);
     }
     return gone;
   }
 
   /** The lowers' node at `name`, 0 when there is none. */
-  #lower(parent: number, name: string): number {
+  #lower(parent: number, name: string, path: string): number {
     const ov = this.#below;
     if (!ov || parent === 0) return 0;
-    if (resolve(ov, parent, name) < 0 || ov.hit.found !== Found.Lower) return 0;
+    const code = resolve(ov, parent, name);
+    if (code < 0) throw unreadable('look up in the lowers', path, code);
+    if (ov.hit.found !== Found.Lower) return 0;
     return nodeOfHit(ov, parent, name);
   }
 
-  #hasOrigin(dir: number, name: string): boolean {
+  #hasOrigin(dir: number, name: string, path: string): boolean {
     const { native } = this.#sys;
-    return [TRUSTED, USER].some((p) => native.getxattr(dir, name, `${p}origin`, 0, 0) >= 0);
+    return [TRUSTED, USER].some((prefix) => {
+      const size = native.getxattr(dir, name, `${prefix}origin`, 0, 0);
+      if (size < 0 && !noXattr(size)) throw unreadable('read the marks of', path, size);
+      return size >= 0;
+    });
   }
 
   /** Owner, mode or mtime of an upper directory differ from the lowers' (with none known: it was copied up for its content). */
-  #differs(dir: number, lower: number): boolean {
+  #differs(dir: number, lower: number, path: string): boolean {
     const ov = this.#below;
     if (!ov || lower === 0) return ov !== undefined;
     const { attrs, probe } = this.#sys.stats;
-    if (ov.stat(lower, attrs) < 0 || this.#sys.statFd(dir, probe) < 0) return true;
+    let code = ov.stat(lower, attrs);
+    if (code >= 0) code = this.#sys.statFd(dir, probe);
+    if (code < 0) throw unreadable('examine', path, code);
     const owner = attrs.uid !== probe.uid || attrs.gid !== probe.gid;
     const time = attrs.mtime !== probe.mtime || attrs.mtimeNsec !== probe.mtimeNsec;
     return owner || time || attrs.mode !== probe.mode;

@@ -45,7 +45,7 @@ function list(s: Served, node: number, plus: boolean): number {
     if (!plus) {
       added = addPlain(s, node, name, listing, slot, listing.cookie(i), at);
     } else if (listing.size <= PLUS_MAX && !s.ov.live) {
-      added = addPlus(s, node, name, listing.cookie(i), at);
+      added = addPlus(s, node, name, listing, slot, listing.cookie(i), at);
     } else {
       s.ov.sys.u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
       added = addPlain(s, node, name, listing, slot, listing.cookie(i), at + DIRENTPLUS.dirent);
@@ -79,25 +79,37 @@ function addDot(
 }
 
 /** False when the entry vanished: it is left out. */
-function addPlus(s: Served, parent: number, name: string, cookie: number, at: number): boolean {
+function addPlus(
+  s: Served,
+  parent: number,
+  name: string,
+  listing: DirListing,
+  slot: number,
+  cookie: number,
+  at: number,
+): boolean {
   const { ov } = s;
+  // An entry that cannot be looked up is still an entry: whoever stats it gets the error.
+  const bare = (): boolean => addUnknown(s, name, listing, slot, cookie, at);
   let node = ov.table.byName(parent, name);
   let stat = ov.sys.stats.reply;
   if (node !== 0) {
-    if (ov.stat(node, stat) < 0) return false;
+    if (ov.stat(node, stat) < 0) return bare();
   } else {
-    // An entry that cannot be looked up is still an entry: whoever stats it gets the error.
-    if (resolve(ov, parent, name) < 0) return addUnknown(s, parent, name, cookie, at);
+    if (resolve(ov, parent, name) < 0) return bare();
     if (ov.hit.found === Found.None || ov.hit.found === Found.UpperWhiteout) return false;
     node = nodeOfHit(ov, parent, name);
     stat = ov.hit.stat;
     if (ov.complete(node, stat) < 0) {
       ov.table.release(node, ov.dropped);
-      return addUnknown(s, parent, name, cookie, at);
+      return bare();
     }
   }
+  if (encodeEntry(ov, node, stat, at) < 0) {
+    ov.table.release(node, ov.dropped);
+    return bare();
+  }
   ov.table.remember(node);
-  encodeEntry(ov, node, stat, at);
   const type = dtype(ov.table.mode(node));
   const { table } = ov;
   const dirent = at + DIRENTPLUS.dirent;
@@ -106,10 +118,14 @@ function addPlus(s: Served, parent: number, name: string, cookie: number, at: nu
 }
 
 /** A READDIRPLUS record without attributes. */
-function addUnknown(s: Served, parent: number, name: string, cookie: number, at: number): boolean {
-  const listing = dirListingOf(s.ov, parent);
-  const slot = typeof listing === 'number' ? undefined : listing.slot(name);
-  if (typeof listing === 'number' || slot === undefined) return false;
+function addUnknown(
+  s: Served,
+  name: string,
+  listing: DirListing,
+  slot: number,
+  cookie: number,
+  at: number,
+): boolean {
   s.ov.sys.u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
   const dirent = at + DIRENTPLUS.dirent;
   const known = listing.inoKnown(slot);

@@ -23,8 +23,8 @@ function attrValidity(ov: Overlay, node: number): number {
   return asks ? 0 : validity(ov);
 }
 
-/** fuse_attr at `out` of `node`. */
-function encodeAttr(ov: Overlay, node: number, stat: Stat, out: number): void {
+/** fuse_attr at `out` of `node`. Returns 0 or -errno. */
+function encodeAttr(ov: Overlay, node: number, stat: Stat, out: number): number {
   const { u32 } = ov.sys;
   const s = stat.at >> 2;
   const o = out >> 2;
@@ -36,13 +36,19 @@ function encodeAttr(ov: Overlay, node: number, stat: Stat, out: number): void {
   copyTime(u32, s + STATX.mtime / 4, o + ATTR.mtime / 4, o + ATTR.mtimensec / 4);
   copyTime(u32, s + STATX.ctime / 4, o + ATTR.ctime / 4, o + ATTR.ctimensec / 4);
   u32[o + ATTR.mode / 4] = stat.mode;
-  u32[o + ATTR.nlink / 4] = shownNlink(ov, node, stat);
+  const nlink = shownNlink(ov, node, stat);
+  if (nlink < 0) return nlink;
+  u32[o + ATTR.nlink / 4] = nlink;
   u32[o + ATTR.uid / 4] = stat.uid;
   u32[o + ATTR.gid / 4] = stat.gid;
-  if (ov.translates) translateOwner(ov, node, stat, o + ATTR.uid / 4, o + ATTR.gid / 4);
+  if (ov.translates) {
+    const told = translateOwner(ov, node, stat, o + ATTR.uid / 4, o + ATTR.gid / 4);
+    if (told < 0) return told;
+  }
   u32[o + ATTR.rdev / 4] = encodeDev(stat.rdevMajor, stat.rdevMinor);
   u32[o + ATTR.blksize / 4] = stat.blksize;
   u32[o + ATTR.flags / 4] = 0;
+  return 0;
 }
 
 /**
@@ -56,17 +62,20 @@ function neverNoBlocks(ov: Overlay, node: number, at: number): void {
   if (isReg(ov.table.mode(node))) u32[at] = 1;
 }
 
-/** Replaces the IDs on disk, at two words of a reply, by those a client sees. */
-function translateOwner(ov: Overlay, node: number, stat: Stat, uid: number, gid: number): void {
+/** Replaces the IDs on disk, at two words of a reply, by those a client sees. Returns 0 or -errno. */
+function translateOwner(ov: Overlay, node: number, stat: Stat, uid: number, gid: number): number {
   const { ids, overflow, sys } = ov;
   const { u32 } = sys;
-  if (overflow && isForeign(ov, node, stat)) {
+  const foreign = overflow ? isForeign(ov, node, stat) : 0;
+  if (foreign < 0) return foreign;
+  if (overflow && foreign > 0) {
     if (u32[uid] === overflow.uid) u32[uid] = NO_ID;
     if (u32[gid] === overflow.gid) u32[gid] = NO_ID;
   }
-  if (!ids) return;
+  if (!ids) return 0;
   u32[uid] = ids.shownUid(u32[uid]);
   u32[gid] = ids.shownGid(u32[gid]);
+  return 0;
 }
 
 function copyTime(u32: Uint32Array, from: number, sec: number, nsec: number): void {
@@ -82,7 +91,7 @@ const encodeDev = (major: number, minor: number): number =>
 export const devMajor = (dev: number): number => (dev >>> 8) & 0xfff;
 export const devMinor = (dev: number): number => (dev & 0xff) | ((dev >>> 12) & 0xfff00);
 
-/** fuse_attr_out at `out`; returns its size. */
+/** fuse_attr_out at `out`; returns its size or -errno. */
 export function encodeAttrOut(ov: Overlay, node: number, stat: Stat, out: number): number {
   const { u32 } = ov.sys;
   const o = out >> 2;
@@ -90,11 +99,11 @@ export function encodeAttrOut(ov: Overlay, node: number, stat: Stat, out: number
   u32[o + 1] = 0;
   u32[o + 2] = 0;
   u32[o + 3] = 0;
-  encodeAttr(ov, node, stat, out + ATTR_OUT.attr);
-  return ATTR_OUT.size;
+  const code = encodeAttr(ov, node, stat, out + ATTR_OUT.attr);
+  return code < 0 ? code : ATTR_OUT.size;
 }
 
-/** fuse_entry_out at `out`; returns its size. */
+/** fuse_entry_out at `out`; returns its size or -errno. */
 export function encodeEntry(ov: Overlay, node: number, stat: Stat, out: number): number {
   const { u32 } = ov.sys;
   const o = out >> 2;
@@ -103,8 +112,8 @@ export function encodeEntry(ov: Overlay, node: number, stat: Stat, out: number):
   u32[o + ENTRY_OUT.generation / 4] = ov.table.generation(node);
   u32[o + ENTRY_OUT.generation / 4 + 1] = 0;
   fillValidity(u32, o, validity(ov), attrValidity(ov, node));
-  encodeAttr(ov, node, stat, out + ENTRY_OUT.attr);
-  return ENTRY_OUT.size;
+  const code = encodeAttr(ov, node, stat, out + ENTRY_OUT.attr);
+  return code < 0 ? code : ENTRY_OUT.size;
 }
 
 /** A fuse_entry_out without a node: the name does not exist, and the kernel may remember that. */
@@ -124,7 +133,7 @@ function fillValidity(u32: Uint32Array, o: number, entry: number, attr: number):
   u32[o + ENTRY_OUT.attr_valid_nsec / 4] = 0;
 }
 
-/** fuse_statx_out at `out`: fuse_statx is struct statx up to dev_minor, the rest is spare. */
+/** fuse_statx_out at `out` (its size, or -errno): fuse_statx is struct statx up to dev_minor, the rest is spare. */
 export function encodeStatxOut(ov: Overlay, node: number, stat: Stat, out: number): number {
   const { u32, u8 } = ov.sys;
   u32.fill(0, out >> 2, (out + STATX_OUT.size) >> 2);
@@ -134,8 +143,12 @@ export function encodeStatxOut(ov: Overlay, node: number, stat: Stat, out: numbe
   const o = body >> 2;
   u32[o + STATX.ino / 4] = ov.table.inoLo(node);
   u32[o + STATX.ino / 4 + 1] = ov.table.inoHi(node);
-  u32[o + STATX.nlink / 4] = shownNlink(ov, node, stat);
+  const nlink = shownNlink(ov, node, stat);
+  if (nlink < 0) return nlink;
+  u32[o + STATX.nlink / 4] = nlink;
   neverNoBlocks(ov, node, o + STATX.blocks / 4);
-  if (ov.translates) translateOwner(ov, node, stat, o + STATX.uid / 4, o + STATX.gid / 4);
-  return STATX_OUT.size;
+  const told = ov.translates
+    ? translateOwner(ov, node, stat, o + STATX.uid / 4, o + STATX.gid / 4)
+    : 0;
+  return told < 0 ? told : STATX_OUT.size;
 }

@@ -38,10 +38,12 @@ export function onLookup(s: Served, parent: number): number {
   return complete;
 }
 
-/** The reply that gives the kernel one more lookup of `node`. */
+/** The reply that gives the kernel one more lookup of `node`; -errno gives none. */
 function entry(s: Served, node: number, stat: Stat): number {
-  s.ov.table.remember(node);
-  return encodeEntry(s.ov, node, stat, REPLY);
+  const size = encodeEntry(s.ov, node, stat, REPLY);
+  if (size < 0) s.ov.table.release(node, s.ov.dropped);
+  else s.ov.table.remember(node);
+  return size;
 }
 
 /** Creates and answers with the entry. */

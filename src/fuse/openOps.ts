@@ -64,8 +64,9 @@ function opened(s: Served, id: number, at: number): number {
 
 /** The reply to CREATE and TMPFILE: the entry of a new node, whose attributes are in `reply`, then the open file. */
 function made(s: Served, node: number, id: number): number {
-  s.ov.table.remember(node);
   const size = encodeEntry(s.ov, node, s.ov.sys.stats.reply, REPLY);
+  if (size < 0) return size;
+  s.ov.table.remember(node);
   return size + opened(s, id, REPLY + size);
 }
 
@@ -108,8 +109,12 @@ export function onTmpfile(s: Served, parent: number): number {
     ov.table.release(node, ov.dropped);
     return id;
   }
-  ov.table.remember(node);
   const size = encodeEntry(ov, node, reply, REPLY);
+  if (size < 0) {
+    ov.table.release(node, ov.dropped);
+    return size;
+  }
+  ov.table.remember(node);
   u32.fill(0, (REPLY + size) >> 2, (REPLY + size + OPEN_OUT.size) >> 2);
   u32[(REPLY + size + OPEN_OUT.open_flags) >> 2] = Fopen.KEEP_CACHE;
   return ENTRY_OUT.size + OPEN_OUT.size;

@@ -5,12 +5,11 @@
  * which is its upper's (ovl_get_root); a workdir by that upper, when both paths start at one directory.
  * flock(2), by which our own mounts know each other, is `locks.ts`.
  */
-import { statSync } from 'node:fs';
 import { display } from '../base/bytes.js';
-import { UserError } from '../base/errno.js';
+import { errnoText, UserError } from '../base/errno.js';
 import type { OverlaySpec } from '../overlay/spec.js';
 import { type MountRow, statDevice, unescapeOctal } from '../sys/mountTable.js';
-import { type Ancestry, bytes, type FileId, look } from '../sys/paths.js';
+import { type Ancestry, type FileId, type Found, isOutOfReach, look } from '../sys/paths.js';
 
 /** What a mount wants with a directory, and how much of ovl_report_in_use applies to it. */
 interface Wanted {
@@ -102,9 +101,16 @@ function directoriesInUse(
   return used;
 }
 
-function identity(path: string): FileId | undefined {
+const identity = (path: string): FileId | undefined => examine(path)?.id;
+
+/** What is at a path of another mount; undefined for what is out of our reach. Throws a UserError. */
+function examine(path: string): Found | undefined {
   const found = look(path);
-  return typeof found === 'number' ? undefined : found.id;
+  if (typeof found !== 'number') return found;
+  if (isOutOfReach(found)) return undefined;
+  throw new UserError(
+    `cannot tell whether ${display(path)} of another overlay mount is in use: ${errnoText(found)}`,
+  );
 }
 
 /** The identity of the one of `wanted` that the relative upperdir of the mount `row` means. */
@@ -150,11 +156,6 @@ const inodeOf = (id: FileId): string => id.slice(id.indexOf(':') + 1);
 
 /** st_ino of the root of a mount; undefined when something else is mounted over it. */
 function rootNumber({ mountpoint, device }: MountRow): string | undefined {
-  try {
-    const { dev, ino } = statSync(bytes(mountpoint), { bigint: true });
-    return String(dev) === statDevice(device) ? String(ino) : undefined;
-  } catch {
-    // What cannot be examined cannot be compared.
-    return undefined;
-  }
+  const found = examine(mountpoint);
+  return found?.device === statDevice(device) ? inodeOf(found.id) : undefined;
 }

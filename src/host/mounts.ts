@@ -5,7 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { display } from '../base/bytes.js';
-import { errnoText, UserError } from '../base/errno.js';
+import { E, errnoText, UserError } from '../base/errno.js';
 import type { MountStats } from '../wire/stats.js';
 import type { Native } from '../sys/native.js';
 import { type Answer, askEngine, bringUp, type LiveMount } from './bringUp.js';
@@ -267,7 +267,9 @@ export class Mounts {
           `the mount on ${display(other.mountpoint)}, whose upper is a layer here, does not write what it holds: look at its layers`,
         );
       }
-      if (result < 0) this.#log(`cannot sync ${display(other.mountpoint)}: ${errnoText(result)}`);
+      // ENOTCONN: its connection was aborted; there is nothing left to write.
+      if (result >= 0 || result === -E.ENOTCONN) continue;
+      throw new UserError(`cannot sync ${display(other.mountpoint)}: ${errnoText(result)}`);
     }
   }
 

@@ -6,7 +6,9 @@
 import { MOUNT_TYPE } from './device.js';
 import { type MountRow, mountsOfTypes, statDevice, unescapeOctal } from '../sys/mountTable.js';
 import { splitOptions, splitLayers } from '../options/list.js';
-import { look } from '../sys/paths.js';
+import { display } from '../base/bytes.js';
+import { errnoText, UserError } from '../base/errno.js';
+import { isOutOfReach, look } from '../sys/paths.js';
 
 export const MAX_DEPTH = 2;
 /** Types of file systems that are unions. */
@@ -45,6 +47,11 @@ function overlayLayers(row: MountRow): Set<string> {
     for (const path of layers.filter((each) => each.startsWith('/'))) {
       const found = look(path);
       if (typeof found !== 'number') devices.add(found.device);
+      else if (!isOutOfReach(found)) {
+        throw new UserError(
+          `cannot tell how deep ${display(path)} is stacked: ${errnoText(found)}`,
+        );
+      }
     }
   }
   return devices;

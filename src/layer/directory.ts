@@ -1,15 +1,15 @@
 /** Reads the raw entries of one directory of one layer. */
-import { E } from '../base/errno.js';
 import { DT_UNKNOWN, dtype } from '../base/mode.js';
 import { O_DIRECTORY, O_RDONLY, RESOLVE_LAYER, STATX_TYPE } from '../sys/constants.js';
 import { DENTS, DENTS_SIZE, type Sys } from '../sys/sys.js';
+import { vanished } from './absence.js';
 
 /** linux_dirent64: u64 ino, i64 off, u16 reclen, u8 type, name. */
 const D_RECLEN = 16;
 const D_TYPE = 18;
 const D_NAME = 19;
 
-/** False ends the reading. */
+/** False ends the reading, -errno ends it with that. */
 export type EntryVisitor = (name: string, type: number, inoLo: number, inoHi: number) => unknown;
 
 /**
@@ -50,11 +50,13 @@ function visitBlock(sys: Sys, dirfd: number, bytes: number, visit: EntryVisitor)
     let type = u8[at + D_TYPE];
     if (type === DT_UNKNOWN) {
       const known = sys.statName(dirfd, name, probe, STATX_TYPE);
-      if (known === -E.ENOENT || known === -E.ESTALE) continue; // removed meanwhile: no entry any more
+      if (vanished(known)) continue;
       if (known < 0) return known;
       type = dtype(probe.mode);
     }
-    if (visit(name, type, u32[at >> 2], u32[(at >> 2) + 1]) === false) return 0;
+    const told = visit(name, type, u32[at >> 2], u32[(at >> 2) + 1]);
+    if (told === false) return 0;
+    if (typeof told === 'number' && told < 0) return told;
   }
   return 1;
 }

@@ -6,7 +6,7 @@
  * which must be reached through the same mount.
  */
 import { display } from '../base/bytes.js';
-import { E, errnoText, UserError } from '../base/errno.js';
+import { errnoText, UserError } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import {
   AT_FDCWD,
@@ -22,9 +22,12 @@ import {
 } from '../sys/constants.js';
 import type { Stat } from '../sys/stat.js';
 import { SMALL, type Sys } from '../sys/sys.js';
+import { lockedFlags, noClone, noIoctl } from './absence.js';
 
 /** struct btrfs_ioctl_fs_info_args, 1024 bytes: u64 max_id, u64 num_devices, u8 fsid[16]. */
 const BTRFS_FSID = 16;
+/** BTRFS_SUPER_MAGIC, f_type of statfs(2). */
+const BTRFS_MAGIC = 0x9123_683e;
 
 export interface Layer {
   /** Names the layer in the inode table; never a position. Above 0. */
@@ -63,7 +66,12 @@ export function openLayer(sys: Sys, path: string, id: number, writable: boolean)
     const stat = { dev, inoLo, inoHi, stamp: stampOf(probe) };
     const anchor = sys.open(root, '.', O_RDONLY | O_DIRECTORY, 0, 0);
     if (anchor < 0) throw refused(path, anchor);
-    const { uuid, volumes } = fsUuid(sys, anchor);
+    const identity = fsUuid(sys, anchor);
+    if (typeof identity === 'number') {
+      sys.native.close(anchor);
+      throw refused(path, identity);
+    }
+    const { uuid, volumes } = identity;
     const fileSystem = volumes ? uuid : String(stat.dev);
     return { id, path, writable, root, anchor, ...stat, uuid, fileSystem };
   } catch (error) {
@@ -103,8 +111,7 @@ function openRoot(sys: Sys, path: string, writable: boolean): number {
   if (!writable) {
     const clone = native.openTree(AT_FDCWD, path, OPEN_TREE_CLONE);
     if (clone >= 0) return restrictClone(sys, path, clone);
-    // EPERM: no CAP_SYS_ADMIN; EINVAL: the mount may not be cloned (its namespace is another one).
-    if (clone !== -E.EPERM && clone !== -E.EINVAL) throw refused(path, clone);
+    if (!noClone(clone)) throw refused(path, clone);
   }
   const root = sys.open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
   if (root < 0) throw refused(path, root);
@@ -114,20 +121,28 @@ function openRoot(sys: Sys, path: string, writable: boolean): number {
 function restrictClone(sys: Sys, path: string, clone: number): number {
   const set = MOUNT_ATTR_NOATIME | MOUNT_ATTR_RDONLY;
   const restricted = sys.native.mountSetattr(clone, set, MOUNT_ATTR__ATIME);
-  // EPERM: atime or other flags are locked in this user namespace; the clone serves without them.
-  if (restricted >= 0 || restricted === -E.EPERM) return clone;
+  // The clone serves without them.
+  if (restricted >= 0 || lockedFlags(restricted)) return clone;
   sys.native.close(clone);
   throw refused(path, restricted);
 }
 
 /** The UUID as kernel overlayfs writes it into file handles (sb->s_uuid); `volumes`: a btrfs. */
-function fsUuid(sys: Sys, anchor: number): { uuid: string; volumes: boolean } {
+function fsUuid(sys: Sys, anchor: number): { uuid: string; volumes: boolean } | number {
   const { native } = sys;
-  const told = native.ioctl(anchor, FS_IOC_GETFSUUID, SMALL) >= 0 && sys.u8[SMALL] === 16;
-  if (told) return { uuid: sys.text(SMALL + 1, 16), volumes: false };
+  const told = native.ioctl(anchor, FS_IOC_GETFSUUID, SMALL);
+  if (told < 0 && !noIoctl(told)) return told;
+  if (told >= 0 && sys.u8[SMALL] === 16) {
+    return { uuid: sys.text(SMALL + 1, 16), volumes: false };
+  }
+  const none = { uuid: '\0'.repeat(16), volumes: false };
+  const known = native.fstatfs(anchor, SMALL);
+  if (known < 0) return known;
+  if (sys.u32[SMALL >> 2] !== BTRFS_MAGIC) return none;
   // Btrfs has one, but answers ENOTTY: it does not say how long (super_set_uuid).
-  const volumes = native.ioctl(anchor, BTRFS_IOC_FS_INFO, SMALL) >= 0;
-  return { uuid: volumes ? sys.text(SMALL + BTRFS_FSID, 16) : '\0'.repeat(16), volumes };
+  const asked = native.ioctl(anchor, BTRFS_IOC_FS_INFO, SMALL);
+  if (asked < 0) return noIoctl(asked) ? none : asked;
+  return { uuid: sys.text(SMALL + BTRFS_FSID, 16), volumes: true };
 }
 
 function refused(path: string, code: number): UserError {

@@ -5,6 +5,7 @@
 import { O_PATH } from '../sys/constants.js';
 import type { Stat } from '../sys/stat.js';
 import { SMALL, type Sys, XATTR } from '../sys/sys.js';
+import { noHandle, noHandleRight, staleHandle } from './absence.js';
 import type { Layer } from './layer.js';
 
 const MAGIC = 0xfb;
@@ -20,7 +21,7 @@ export const HANDLE_MAX = 128;
 
 /**
  * Writes the origin value of `dirfd`/`name` of a lower layer to the XATTR buffer; returns its
- * length, or 0 when the file system gives no handles: the copy then has no origin, as in
+ * length, -errno, or 0 when the file system gives no handles: the copy then has no origin, as in
  * ovl_set_origin_fh.
  */
 export function encodeOrigin(
@@ -32,7 +33,8 @@ export function encodeOrigin(
 ): number {
   const { u8, u32 } = sys;
   u32[SMALL >> 2] = HANDLE_MAX;
-  if (sys.native.nameToHandleAt(dirfd, name, SMALL, 0) < 0) return 0;
+  const found = sys.native.nameToHandleAt(dirfd, name, SMALL, 0);
+  if (found < 0) return noHandle(found) ? 0 : found;
   const bytes = u32[SMALL >> 2];
   const length = HEADER + bytes;
   u8[XATTR] = 0;
@@ -46,9 +48,15 @@ export function encodeOrigin(
 }
 
 /** The same as a string; "" when there is none. */
-export function originOf(sys: Sys, layer: Layer, dirfd: number, name: string, flags = 0): string {
+export function originOf(
+  sys: Sys,
+  layer: Layer,
+  dirfd: number,
+  name: string,
+  flags = 0,
+): string | number {
   const length = encodeOrigin(sys, layer, dirfd, name, flags);
-  return length === 0 ? '' : sys.text(XATTR, length);
+  return length <= 0 ? length || '' : sys.text(XATTR, length);
 }
 
 /** The name of an origin's entry in the index (ovl_get_index_name_fh). */
@@ -80,27 +88,29 @@ export function originLayers(layers: readonly Layer[]): readonly Layer[] {
 /**
  * Finds the object behind an origin value, and fills `stat`. Returns the id of a layer on
  * its file system, or 0 when there is none to be used: the value is empty or foreign, its layer is
- * not among `layers` (of originLayers), or the file is gone.
+ * not among `layers` (of originLayers), the file is gone, or handles cannot be opened here. -errno when
+ * that cannot be told.
  */
 export function findOrigin(sys: Sys, layers: readonly Layer[], value: string, stat: Stat): number {
   if (value.length <= HEADER || value.charCodeAt(1) !== MAGIC) return 0;
   if ((value.charCodeAt(3) & FLAG_BIG_ENDIAN) !== 0) return 0;
   const uuid = value.slice(UUID_AT, HEADER);
   const layer = layers.find((each) => each.uuid === uuid);
-  if (!layer || !statHandle(sys, layer, value, stat)) return 0;
+  if (!layer) return 0;
+  const found = statHandle(sys, layer, value, stat);
+  if (found < 0) return staleHandle(found) || noHandleRight(found) ? 0 : found;
   return layers.find((each) => each.dev === stat.dev)?.id ?? layer.id;
 }
 
-/** True when the object behind a file handle in `layer` can be reached; it then fills `stat`. */
-export function statHandle(sys: Sys, layer: Layer, value: string, stat: Stat): boolean {
+/** 0 when the object behind a file handle in `layer` can be reached; it then fills `stat`. -errno. */
+export function statHandle(sys: Sys, layer: Layer, value: string, stat: Stat): number {
   const { native, u32 } = sys;
   u32[SMALL >> 2] = value.length - HEADER;
   u32[(SMALL >> 2) + 1] = value.charCodeAt(4);
   sys.put(value.slice(HEADER), SMALL + 8);
   const fd = native.openByHandleAt(layer.anchor, SMALL, O_PATH);
-  // ESTALE: the lower file is gone. EPERM: no CAP_DAC_READ_SEARCH. Both mean: no origin known.
-  if (fd < 0) return false;
+  if (fd < 0) return fd;
   const found = sys.statFd(fd, stat);
   native.close(fd);
-  return found >= 0;
+  return found;
 }

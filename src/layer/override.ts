@@ -19,7 +19,7 @@ import {
   S_IFSOCK,
 } from '../base/mode.js';
 import type { Sys } from '../sys/sys.js';
-import { noXattr } from './xattrs.js';
+import { noXattr } from './absence.js';
 
 /** Which xattr a layer uses; the mark on its root tells. `legacy` is fuse-overlayfs's before 1.14. */
 export type OverrideForm = 'privileged' | 'containers' | 'legacy';

@@ -18,7 +18,8 @@ import { isChr, isReg, S_IFCHR, S_IFREG } from '../base/mode.js';
 import { STATX_TYPE } from '../sys/constants.js';
 import type { Stat } from '../sys/stat.js';
 import { type Sys, XATTR, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
-import { markSpaces, noXattr, NESTED_WHITEOUT, TRUSTED } from './xattrs.js';
+import { noName, noXattr } from './absence.js';
+import { markSpaces, NESTED_WHITEOUT, TRUSTED } from './xattrs.js';
 
 const WH_PREFIX = '.wh.';
 const WH_OPAQUE = '.wh..wh..opq';
@@ -81,19 +82,24 @@ export function makeNested(sys: Sys, dirfd: number, name: string, mode: number):
   return code;
 }
 
-/** True when `dirfd`/`name`, whose attributes are in `stat`, is an xwhiteout; ask only in a directory with that mark. */
+/**
+ * 1 when `dirfd`/`name`, whose attributes are in `stat`, is an xwhiteout, 0 when not, -errno; ask only in
+ * a directory with that mark.
+ */
 export function isXWhiteout(
   sys: Sys,
   dirfd: number,
   name: string,
   stat: Stat,
   prefix: string = TRUSTED,
-): boolean {
-  if (!isReg(stat.mode) || stat.size !== 0) return false;
-  const { native } = sys;
-  return markSpaces(prefix).some(
-    (space) => native.getxattr(dirfd, name, `${space}whiteout`, 0, 0) >= 0,
-  );
+): number {
+  if (!isReg(stat.mode) || stat.size !== 0) return 0;
+  for (const space of markSpaces(prefix)) {
+    const marked = sys.native.getxattr(dirfd, name, `${space}whiteout`, 0, 0);
+    if (marked >= 0) return 1;
+    if (!noXattr(marked)) return marked;
+  }
+  return 0;
 }
 
 /** 1 when `.wh.NAME` stands beside `name` in a lower's directory, 0 when not, -errno when that cannot be told. */
@@ -105,7 +111,7 @@ export function dotWhiteout(sys: Sys, dirfd: number, name: string): number {
 function present(sys: Sys, dirfd: number, path: string): number {
   const found = sys.statName(dirfd, path, sys.stats.probe, STATX_TYPE);
   if (found === 0) return 1;
-  return found === -E.ENOENT ? 0 : found;
+  return noName(found) ? 0 : found;
 }
 
 /**
@@ -164,13 +170,17 @@ function xattrMarks(
     if (keys.includes(`${space}impure`)) marks.impure = true;
     if (!keys.includes(`${space}opaque`)) continue;
     const value = sys.xattr(dirfd, name, `${space}opaque`);
-    if (typeof value === 'number') return value;
+    if (typeof value === 'number') {
+      if (noXattr(value)) continue; // gone since it was listed
+      return value;
+    }
     marks.opaque = value === 'y';
     marks.xwhiteouts = value === 'x';
   }
   if (!keys.includes(`${prefix}redirect`)) return marks;
   const value = sys.xattr(dirfd, name, `${prefix}redirect`);
-  const redirect = typeof value === 'number' ? value : parseRedirect(value);
+  if (typeof value === 'number') return noXattr(value) ? marks : value;
+  const redirect = parseRedirect(value);
   return typeof redirect === 'number' ? redirect : { ...marks, redirect };
 }
 
@@ -187,7 +197,3 @@ export function makeXWhiteout(sys: Sys, dirfd: number, name: string, prefix: str
   if (code < 0) sys.native.unlinkat(dirfd, name, 0);
   return code;
 }
-
-/** Device nodes are not to be had here: no right to make them, or a file system without them. */
-export const refusesDevices = (code: number): boolean =>
-  [E.EPERM, E.EACCES, E.EOPNOTSUPP, E.ENOSYS, E.EINVAL].includes(-code);

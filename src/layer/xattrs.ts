@@ -5,8 +5,8 @@
  * namespace, some are read in the user namespace, too: there only the names of marks are ours, and only
  * they (and what they are stored as) are stored deeper; any other `user.overlay.*` is a name like any.
  */
-import { E } from '../base/errno.js';
 import { type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
+import { noXattr } from './absence.js';
 
 export const TRUSTED = 'trusted.overlay.';
 export const USER = 'user.overlay.';
@@ -78,17 +78,13 @@ export const mustCopy = (key: string): boolean =>
   key === NESTED_WHITEOUT ||
   key.startsWith('security.');
 
-/** The first name below `prefix` on directory `dirfd` that is neither a known mark nor a client's. */
-export function unknownMark(sys: Sys, dirfd: number, prefix: string): string | undefined {
+/** The first name below `prefix` on directory `dirfd` that is neither a known mark nor a client's; undefined for none, -errno. */
+export function unknownMark(sys: Sys, dirfd: number, prefix: string): string | undefined | number {
   const bytes = sys.native.listxattr(dirfd, '.', XATTR_LIST, XATTR_MAX);
-  if (bytes <= 0) return undefined;
+  if (bytes <= 0) return bytes === 0 || noXattr(bytes) ? undefined : bytes;
   const keys = sys.text(XATTR_LIST, bytes - 1).split('\0');
   return keys.find(
     (key) =>
       key.startsWith(prefix) && isPrivate(key, prefix) && !KNOWN.has(key.slice(prefix.length)),
   );
 }
-
-/** The xattr is absent, or this file system or namespace has none such. */
-export const noXattr = (code: number): boolean =>
-  code === -E.ENODATA || code === -E.EOPNOTSUPP || code === -E.EPERM;

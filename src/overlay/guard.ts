@@ -6,7 +6,7 @@
  */
 import { E } from '../base/errno.js';
 import { isDir, isReg } from '../base/mode.js';
-import { noXattr } from '../layer/xattrs.js';
+import { noIoctl, noXattr } from '../layer/absence.js';
 import {
   FS_IOC_GETFLAGS,
   FS_IOC_SETFLAGS,
@@ -125,14 +125,11 @@ export function setGuard(ov: Overlay, node: number, guard: number): number {
   return 0;
 }
 
-// A file system without flags has none to copy, or takes none (ovl_copy_fileattr).
-const without = (code: number): boolean => [E.ENOTTY, E.EINVAL, E.EOPNOTSUPP].includes(-code);
-
 /** FS_*_FL of an open file or directory; -errno. */
 export function flagsOf(sys: Sys, fd: number): number {
   sys.u32.fill(0, SMALL >> 2, (SMALL + FLAGS_SIZE) >> 2);
   const code = sys.native.ioctl(fd, FS_IOC_GETFLAGS, SMALL);
-  if (code < 0) return without(code) ? 0 : code;
+  if (code < 0) return noIoctl(code) ? 0 : code;
   // The highest bit is reserved.
   return sys.u32[SMALL >> 2] & 0x7fff_ffff;
 }
@@ -140,7 +137,7 @@ export function flagsOf(sys: Sys, fd: number): number {
 /** Gives an open copy those of a lower's flags that it takes along. 0 or -errno. */
 export function addFlags(sys: Sys, fd: number, flags: number): number {
   const known = sys.native.ioctl(fd, FS_IOC_GETFLAGS, SMALL);
-  if (known < 0) return without(known) ? 0 : known;
+  if (known < 0) return noIoctl(known) ? 0 : known;
   sys.u32[SMALL >> 2] |= flags & COPIED_FLAGS;
   return Math.min(sys.native.ioctl(fd, FS_IOC_SETFLAGS, SMALL), 0);
 }

@@ -2,6 +2,7 @@
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import { S_IFDIR } from '../base/mode.js';
+import { noName } from '../layer/absence.js';
 import { closeLayer, type Layer, openLayer } from '../layer/layer.js';
 import { type DirMarks, dirMarks } from '../layer/whiteout.js';
 import { unknownMark } from '../layer/xattrs.js';
@@ -102,7 +103,8 @@ function openFrozenIndex(
 ): LinkIndex | undefined {
   const path = spec.work ?? '';
   const base = sys.open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, 0);
-  if (base < 0) return undefined;
+  if (noName(base)) return undefined;
+  if (base < 0) throw new UserError(`cannot open workdir ${display(path)}: ${errnoText(base)}`);
   try {
     const links = openIndex(sys, { spec, upper, work: { base, path, trusted: true }, lowers });
     if (links && links.dir >= 0) return links;
@@ -120,10 +122,14 @@ function openFrozenIndex(
 function checkFeatures(ov: Overlay, layer: Layer): void {
   const unknown = unknownMark(ov.sys, layer.root, ov.markPrefix);
   if (unknown === undefined) return;
+  if (typeof unknown === 'number') throw unreadable(layer, unknown);
   throw new UserError(
     `layer ${display(layer.path)} has the mark ${display(unknown)} of an unknown feature: mount it with what wrote it, or remove that xattr`,
   );
 }
+
+const unreadable = ({ path }: Layer, code: number): UserError =>
+  new UserError(`cannot read the marks of layer ${display(path)}: ${errnoText(code)}`);
 
 /** The root merges the roots of all layers, down to the first opaque one. */
 function addRoot(ov: Overlay, layers: readonly Layer[]): void {
@@ -134,7 +140,7 @@ function addRoot(ov: Overlay, layers: readonly Layer[]): void {
     if (opaque) break;
     checkFeatures(ov, layer);
     const marks = dirMarks(ov.sys, layer.root, '.', layer !== ov.upper, ov.markPrefix);
-    if (typeof marks === 'number') throw new UserError(`cannot read the marks of ${layer.path}`);
+    if (typeof marks === 'number') throw unreadable(layer, marks);
     opaque = marks.opaque;
     if (marks.xwhiteouts) ov.xwhiteouts.add(layer.id);
     if (layer === ov.upper) top = marks;

@@ -20,9 +20,9 @@ const ENTRIES_MAX = 1000;
 /** File systems that lie on others (s_stack_depth may be above 0), by statfs(2)'s f_type. */
 const STACKED = new Set([0x794c_7630, 0x6573_5546, 0xf15f]); // overlayfs, fuse, ecryptfs
 
-/** The layer's file system lies, or may lie, on others. */
+/** The layer's file system lies, or may lie, on others; also when it does not tell. */
 export function isStacked(sys: Sys, layer: Layer): boolean {
-  return sys.native.fstatfs(layer.root, SMALL) >= 0 && STACKED.has(sys.u32[SMALL >> 2]);
+  return sys.native.fstatfs(layer.root, SMALL) < 0 || STACKED.has(sys.u32[SMALL >> 2]);
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Questions about paths, asked by name. Paths are latin1, one character per byte. */
 import { accessSync, realpathSync, statSync } from 'node:fs';
-import { E } from '../base/errno.js';
+import { display } from '../base/bytes.js';
+import { E, errnoText, UserError } from '../base/errno.js';
 
 /** The form Node's fs functions take without decoding. */
 export const bytes = (path: string): Buffer => Buffer.from(path, 'latin1');
@@ -75,10 +76,13 @@ export class Ancestry {
     return resolved;
   }
 
-  /** The directory's own identity first. Nothing for a path that cannot be resolved. */
+  /** The directory's own identity first. Nothing for a path that is not there. Throws a UserError. */
   *of(path: string): Generator<FileId> {
     const resolved = this.resolve(path);
-    if (typeof resolved === 'number') return;
+    if (typeof resolved === 'number') {
+      if (isMissing(resolved)) return;
+      throw unresolved(path, resolved);
+    }
     for (let at = resolved; ; at = at.slice(0, at.lastIndexOf('/'))) {
       const id = this.#id(at === '' ? '/' : at);
       if (id !== undefined) yield id;
@@ -95,12 +99,24 @@ export class Ancestry {
   #id(path: string): FileId | undefined {
     if (this.#ids.has(path)) return this.#ids.get(path);
     const found = look(path);
-    // EACCES and the like: what cannot be seen cannot be compared.
+    if (typeof found === 'number' && !isOutOfReach(found)) throw unresolved(path, found);
     const id = typeof found === 'number' ? undefined : found.id;
     this.#ids.set(path, id);
     return id;
   }
 }
+
+const unresolved = (path: string, errno: number): UserError =>
+  new UserError(`cannot tell where ${display(path)} lies: ${errnoText(errno)}`);
+
+/**
+ * Nothing that this process uses can be behind the path: it is not there, may not be looked at
+ * (path_resolution(7)), or the server of a file system on its way is gone.
+ */
+export const isOutOfReach = (errno: number): boolean =>
+  isMissing(errno) ||
+  [E.EACCES, E.ELOOP, E.ENAMETOOLONG].includes(errno) ||
+  [E.ENOTCONN, E.ESTALE, E.EHOSTUNREACH, E.ETIMEDOUT].includes(errno);
 
 /** True for the errno values that say "there is nothing here". */
 export const isMissing = (errno: number): boolean => errno === E.ENOENT || errno === E.ENOTDIR;

@@ -48,6 +48,9 @@ export class Stat {
   get nlink(): number {
     return this.#u32[this.#w + STATX.nlink / 4];
   }
+  set nlink(nlink: number) {
+    this.#u32[this.#w + STATX.nlink / 4] = nlink;
+  }
   get uid(): number {
     return this.#u32[this.#w + STATX.uid / 4];
   }

@@ -1,7 +1,8 @@
 /** Attributes: what stat shows of a node, and SETATTR. */
 import { E, errnoName } from '../../base/errno.js';
 import { isDir, isLnk, isReg, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../../base/mode.js';
-import { CAPABILITY, noXattr } from '../../layer/xattrs.js';
+import { noXattr } from '../../layer/absence.js';
+import { CAPABILITY } from '../../layer/xattrs.js';
 import { Fattr } from '../../protocol/flags.js';
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
@@ -20,7 +21,8 @@ import { APPEND, IMMUTABLE, refused } from '../guard.js';
 /**
  * The link count to show for `node`, whose attributes are in `stat`. A merged directory shows 1: counting
  * its subdirectories is not worth it, and find takes 1 for "unknown" (ovl_getattr). The name an
- * orphan has in the workdir does not count. Overwrites the view `origin`.
+ * orphan has in the workdir does not count. -errno when the mark on an indexed file cannot be read.
+ * Overwrites the view `origin`.
  */
 export function shownNlink(ov: Overlay, node: number, { nlink, mode }: Stat): number {
   const { table } = ov;
@@ -93,7 +95,10 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   // The writeback cache flushes the times of an inode whose link count changed. Of one that lost its
   // last name nobody will read them, and a lower file must not be copied up for it.
   const flushed = (valid & ~FLUSHED_TIMES) === 0 && (valid & Fattr.CTIME) !== 0;
-  if (flushed && ov.isGone(node) && !comesBack(ov, node)) return 0;
+  if (flushed && ov.isGone(node)) {
+    const back = comesBack(ov, node);
+    if (back <= 0) return back;
+  }
   if (!ov.upper) return -E.EROFS;
   const guarded = refused(ov, node, guardsAgainst(valid));
   if (guarded < 0) return guarded;
@@ -190,13 +195,15 @@ function revertOnDisk(ov: Overlay, { dir, name, flags }: Target, to: Stat): numb
   return native.setxattr(dir, name, CAPABILITY, XATTR, ov.sys.put(capability, XATTR), 0);
 }
 
-/** True for an orphan that may have a name again: of O_TMPFILE, or with links that nobody has looked up yet. */
-function comesBack(ov: Overlay, node: number): boolean {
+/** 1 for an orphan that may have a name again: of O_TMPFILE, or with links that nobody has looked up yet; 0, or -errno. */
+function comesBack(ov: Overlay, node: number): number {
   const { table } = ov;
-  if (!table.has(node, F_ORPHAN)) return false;
-  if (table.name(node) === '') return true;
+  if (!table.has(node, F_ORPHAN)) return 0;
+  if (table.name(node) === '') return 1;
   const { attrs } = ov.sys.stats;
-  return ov.stat(node, attrs) >= 0 && attrs.nlink > 1;
+  const code = ov.stat(node, attrs);
+  if (code < 0) return code;
+  return attrs.nlink > 1 ? 1 : 0;
 }
 
 /** What keeps from a change (notify_change): "now" may be set, and the page cache's times, of what is append-only. */
@@ -285,7 +292,8 @@ function truncate(ov: Overlay, node: number, change: AttrChange): number {
 
 /** Before the data of an upper file change: its capabilities go, where the change does not take them itself. */
 export function keepNoCapability(ov: Overlay, node: number): number {
-  if (!hidesCapability(ov, node)) return 0;
+  const hidden = hidesCapability(ov, node);
+  if (hidden <= 0) return hidden;
   // The descriptor was for reading only, so that the write would come here.
   ov.dropFile(node);
   return ov.overrides?.dropCapability(ov.realDir(node), ov.realName(node)) ?? 0;

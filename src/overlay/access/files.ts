@@ -35,11 +35,11 @@ function isWritable({ table }: Overlay, node: number): boolean {
 
 /** The session may write to the file by itself. */
 const isPlain = (ov: Overlay, node: number): boolean =>
-  guardOf(ov, node) === 0 && !hidesCapability(ov, node);
+  guardOf(ov, node) === 0 && hidesCapability(ov, node) === 0;
 
-/** True for an upper file whose capabilities the first write must take away by itself. */
-export function hidesCapability(ov: Overlay, node: number): boolean {
-  if (!ov.overrides) return false;
+/** 1 for an upper file whose capabilities the first write must take away by itself, 0 for another, -errno. */
+export function hidesCapability(ov: Overlay, node: number): number {
+  if (!ov.overrides) return 0;
   const dir = ov.realDir(node);
-  return dir >= 0 && ov.overrides.hidesCapability(dir, ov.realName(node));
+  return dir < 0 ? dir : ov.overrides.hidesCapability(dir, ov.realName(node));
 }

@@ -1,6 +1,7 @@
 /** Data of regular files. Most READs and WRITEs never come here: the session answers them on the node's backing. */
 import { E, errnoName, LATER, PARKED } from '../../base/errno.js';
 import { isDir } from '../../base/mode.js';
+import { noXattr } from '../../layer/absence.js';
 import { CAPABILITY } from '../../layer/xattrs.js';
 import {
   FALLOC_FL_KEEP_SIZE,
@@ -75,6 +76,7 @@ export function write(
   if (killed < 0) return killed;
   const capable = cached && ov.table.has(node, F_CAPABLE);
   const capability = capable ? ov.sys.xattr(fd, '', CAPABILITY) : -E.ENODATA;
+  if (typeof capability === 'number' && !noXattr(capability)) return capability;
   ov.times?.hold(node, fd);
   let written =
     skip === 0

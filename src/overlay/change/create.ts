@@ -7,7 +7,8 @@
 import { display } from '../../base/bytes.js';
 import { E, errnoName } from '../../base/errno.js';
 import { dtype, isDir, S_ISGID } from '../../base/mode.js';
-import { makeNested, refusesDevices } from '../../layer/whiteout.js';
+import { refusesDevices } from '../../layer/absence.js';
+import { makeNested } from '../../layer/whiteout.js';
 import { AT_REMOVEDIR } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
 import type { Stat } from '../../sys/stat.js';
@@ -46,6 +47,7 @@ export function create(ov: Overlay, creation: Creation, stat: Stat): number {
   const dir = upperParent(ov, parent);
   if (dir < 0) return dir;
   const mode = maskedMode(ov, parent, creation);
+  if (mode < 0) return mode;
   // Deciding: it is made, with all that belongs to it, or taken away again.
   let code = makeObject(ov, creation, dir, name, mode);
   if (code >= 0) code = finishInPlace(ov, creation, dir, mode, stat);
@@ -71,10 +73,9 @@ export function createWhiteout(ov: Overlay, creation: Omit<Creation, 'make'>, st
   if (code >= 0) code = ov.sys.renameNew(work, temp, dir, name);
   if (code === -E.EEXIST) {
     const found = ov.sys.statName(dir, name, stats.probe);
-    if (found < 0) code = found;
-    else if (isUpperWhiteout(ov, parent, dir, name, stats.probe)) {
-      code = native.renameat2(work, temp, dir, name, 0);
-    }
+    const there = found < 0 ? found : isUpperWhiteout(ov, parent, dir, name, stats.probe);
+    if (there < 0) code = there;
+    else if (there > 0) code = native.renameat2(work, temp, dir, name, 0);
   }
   if (code < 0) {
     native.unlinkat(work, temp, 0);
@@ -154,7 +155,8 @@ function createOverWhiteout(
   const { name } = creation;
   const found = ov.sys.statName(dir, name, stats.probe);
   if (found < 0) return found;
-  if (!isUpperWhiteout(ov, creation.parent, dir, name, stats.probe)) return -E.EEXIST;
+  const there = isUpperWhiteout(ov, creation.parent, dir, name, stats.probe);
+  if (there <= 0) return there < 0 ? there : -E.EEXIST;
   const stage = makeStage(ov, creation.parent, dir);
   if (typeof stage === 'number') return stage;
   const { fd: at, temp } = stage;
@@ -229,6 +231,7 @@ function makeOrphan(ov: Overlay, creation: Creation): number {
   const parentDir = ov.upperDir(parent);
   if (parentDir < 0) return parentDir;
   const mode = maskedMode(ov, parent, creation);
+  if (mode < 0) return mode;
   const stage = makeStage(ov, parent, parentDir);
   if (typeof stage === 'number') return stage;
   let code = makeObject(ov, creation, stage.fd, stage.temp, mode);

@@ -66,7 +66,9 @@ function whiteoutAt(ov: Overlay, parent: number, dir: number, name: string): num
   const { probe } = ov.sys.stats;
   const found = ov.sys.statName(dir, name, probe);
   if (found < 0) return found;
-  return isUpperWhiteout(ov, parent, dir, name, probe) ? 0 : -E.EEXIST;
+  const there = isUpperWhiteout(ov, parent, dir, name, probe);
+  if (there < 0) return there;
+  return there > 0 ? 0 : -E.EEXIST;
 }
 
 /** The link itself, which decides; over a whiteout it is made in the workdir, and its move there decides. */

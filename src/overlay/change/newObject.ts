@@ -3,6 +3,7 @@
  * in (inode_init_owner, posix_acl_create).
  */
 import { isDir, isLnk, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../../base/mode.js';
+import { noXattr } from '../../layer/absence.js';
 import { DEFAULT_ACL } from '../../layer/xattrs.js';
 import {
   AT_EMPTY_PATH,
@@ -60,35 +61,42 @@ export function makeObject(
 /** An object must have an owner on disk: chown(2) would take NO_ID for "leave it to root" (fsuidgid_has_mapping). */
 export const hasIds = ({ uid, gid }: Caller): boolean => uid !== NO_ID && gid !== NO_ID;
 
-/** The umask does not apply below a default ACL (man 5 acl); symlinks have no mode of their own. */
+/** The umask does not apply below a default ACL (man 5 acl); symlinks have no mode of their own. The mode, or -errno. */
 export function maskedMode(ov: Overlay, parent: number, creation: Creation): number {
   const { mode, caller } = creation;
   if (isLnk(mode)) return mode;
-  const masked = hasDefaultAcl(ov, parent) ? mode : mode & ~caller.umask;
-  return inheritsRight(ov, parent, masked, caller) ? masked : masked & ~S_ISGID;
+  const acl = hasDefaultAcl(ov, parent);
+  if (acl < 0) return acl;
+  const masked = acl > 0 ? mode : mode & ~caller.umask;
+  const inherits = inheritsRight(ov, parent, masked, caller);
+  if (inherits < 0) return inherits;
+  return inherits > 0 ? masked : masked & ~S_ISGID;
 }
 
 /**
- * False for a program that would run with a group its maker is not in, but inherits from the
+ * 1, or -errno; 0 for a program that would run with a group its maker is not in, but inherits from the
  * directory (mode_strip_sgid; before Linux 6.0 the kernel leaves that to the file system).
  */
-function inheritsRight(ov: Overlay, parent: number, mode: number, { asker }: Caller): boolean {
+function inheritsRight(ov: Overlay, parent: number, mode: number, { asker }: Caller): number {
   const runs = S_ISGID | S_IXGRP;
-  if (isDir(mode) || (mode & runs) !== runs || (ov.table.mode(parent) & S_ISGID) === 0) return true;
+  if (isDir(mode) || (mode & runs) !== runs || (ov.table.mode(parent) & S_ISGID) === 0) return 1;
   const stat = ov.sys.stats.parent;
-  if (ov.stat(parent, stat) < 0) return false;
-  return asker.member(stat.gid) || asker.keepsSetIds();
+  const code = ov.stat(parent, stat);
+  if (code < 0) return code;
+  return asker.member(stat.gid) || asker.keepsSetIds() ? 1 : 0;
 }
 
-function hasDefaultAcl(ov: Overlay, dir: number): boolean {
+/** 1, 0 or -errno. */
+function hasDefaultAcl(ov: Overlay, dir: number): number {
   const { table } = ov;
-  if (ov.overrides) return false;
+  if (ov.overrides) return 0;
   if (!table.has(dir, F_ACL_KNOWN)) {
     const fd = ov.upperDir(dir);
-    const found = fd >= 0 && ov.sys.native.getxattr(fd, '.', DEFAULT_ACL, XATTR, 0) > 0;
-    table.set(dir, found ? F_ACL_KNOWN | F_ACL_DEFAULT : F_ACL_KNOWN);
+    const size = fd < 0 ? fd : ov.sys.native.getxattr(fd, '.', DEFAULT_ACL, XATTR, 0);
+    if (size < 0 && !noXattr(size)) return size;
+    table.set(dir, size > 0 ? F_ACL_KNOWN | F_ACL_DEFAULT : F_ACL_KNOWN);
   }
-  return table.has(dir, F_ACL_DEFAULT);
+  return table.has(dir, F_ACL_DEFAULT) ? 1 : 0;
 }
 
 /** Owner and set-id bits of an object just made. `gid` -1: the file system has given it the group of a set-group-id directory. */
@@ -148,7 +156,7 @@ export function makeStage(ov: Overlay, parent: number, parentDir: number): Stage
   const { native, stats } = ov.sys;
   const work = ov.workDir();
   const temp = ov.work?.tempName() ?? '';
-  const acl = hasDefaultAcl(ov, parent);
+  const acl = hasDefaultAcl(ov, parent) > 0; // known since maskedMode
   const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
   if ((!acl && !inherits) || ov.overrides)
     return { fd: work, temp, gid: undefined, end: () => undefined };

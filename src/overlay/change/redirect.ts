@@ -1,6 +1,7 @@
 /** Writing the `redirect` xattr: what an object that moves away is called in the lowers (ovl_set_redirect). */
 import { E } from '../../base/errno.js';
 import { isDir } from '../../base/mode.js';
+import { noXattr } from '../../layer/absence.js';
 import { ROOT } from '../../protocol/flags.js';
 import { XATTR } from '../../sys/sys.js';
 import { F_INDEXED, F_UPPER } from '../inodes/record.js';
@@ -13,15 +14,18 @@ const REDIRECT_MAX = 256;
 /**
  * Marks `node`, an upper object whose lower must still be found, before it leaves its name. Within
  * the same directory (`sameDir`) the bare name is enough. -EXDEV when the path is too
- * long, the mark cannot be written, or this mount would not follow it: the caller then copies.
+ * long, the mark cannot be written, or this mount would not follow it: the caller then copies. Another
+ * -errno when the redirects on the way cannot be read: a wrong one would last.
  */
 export function setRedirect(ov: Overlay, node: number, sameDir: boolean): number {
   // What is written here, the next mount with the same options must read.
   if (ov.spec.redirectDir === 'nofollow') return -E.EXDEV;
   const present = redirectOf(ov, node);
+  if (typeof present === 'number') return present;
   const relative = sameDir && mayBeRelative(ov, node, present);
   if (present.startsWith('/') || (present !== '' && relative)) return 0;
   const value = relative ? ov.table.name(node) : lowerPath(ov, node);
+  if (typeof value === 'number') return value;
   if (value === '' || value.length > REDIRECT_MAX) return -E.EXDEV;
   const [dir, name] = target(ov, node);
   if (dir < 0) return dir;
@@ -49,29 +53,31 @@ function target(ov: Overlay, node: number): [number, string] {
   return [ov.realDir(node), ov.realName(node)];
 }
 
-function redirectOf(ov: Overlay, node: number): string {
+/** The redirect of an upper object; "" for none, -errno. */
+function redirectOf(ov: Overlay, node: number): string | number {
   if (!ov.table.has(node, F_UPPER)) return '';
   const [dir, name] = target(ov, node);
-  if (dir < 0) return '';
+  if (dir < 0) return dir;
   const value = ov.sys.xattr(dir, name, `${ov.markPrefix}redirect`);
-  return typeof value === 'string' ? value : '';
+  return typeof value === 'number' && noXattr(value) ? '' : value;
 }
 
 /**
  * The absolute path of a node in the lowers: names, each replaced by its redirect where it has one.
  * Of an indexed file any name serves: the first that leaves its place in the lowers sets a redirect
- * for all. "" when none is known.
+ * for all. "" when none is known, -errno.
  */
-function lowerPath(ov: Overlay, node: number): string {
+function lowerPath(ov: Overlay, node: number): string | number {
   if (!ov.table.has(node, F_INDEXED)) return pathTo(ov, node);
   const alias = ov.table.aliases(node).at(0);
   return alias === undefined ? '' : pathTo(ov, alias.parent, alias.name);
 }
 
-function pathTo(ov: Overlay, node: number, leaf = ''): string {
+function pathTo(ov: Overlay, node: number, leaf = ''): string | number {
   const names = leaf === '' ? [] : [leaf];
   for (let current = node; current !== ROOT; current = ov.table.parent(current)) {
     const redirect = redirectOf(ov, current);
+    if (typeof redirect === 'number') return redirect;
     names.unshift(redirect === '' ? ov.table.name(current) : redirect);
     if (redirect.startsWith('/')) return names.join('/');
   }

@@ -2,8 +2,8 @@
  * Writing whiteouts into the upper's directories: their announcement, where they are files
  * (xwhiteouts), and their removal where they hide nothing any more.
  */
-import { E } from '../../base/errno.js';
 import { DT_REG } from '../../base/mode.js';
+import { noName, vanished } from '../../layer/absence.js';
 import { readEntries } from '../../layer/directory.js';
 import { isXWhiteout } from '../../layer/whiteout.js';
 import { XATTR } from '../../sys/sys.js';
@@ -31,14 +31,17 @@ export function dropXWhiteouts(ov: Overlay, node: number): number {
   const { listed } = stats;
   const found: string[] = [];
   const read = readEntries(ov.sys, dir, (name, type) => {
-    if (type !== DT_REG) return;
+    if (type !== DT_REG) return 0;
     const known = ov.sys.statName(dir, name, listed);
-    if (known >= 0 && isXWhiteout(ov.sys, dir, name, listed, ov.markPrefix)) found.push(name);
+    if (known < 0) return vanished(known) ? 0 : known;
+    const whiteout = isXWhiteout(ov.sys, dir, name, listed, ov.markPrefix);
+    if (whiteout > 0) found.push(name);
+    return whiteout;
   });
   if (read < 0) return read;
   for (const name of found) {
     const code = native.unlinkat(dir, name, 0);
-    if (code < 0 && code !== -E.ENOENT) return code;
+    if (code < 0 && !noName(code)) return code;
   }
   ov.table.clear(node, F_XWHITEOUTS);
   return 0;

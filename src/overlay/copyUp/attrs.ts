@@ -1,6 +1,7 @@
 /** What a copy-up keeps of the lower object besides its data. */
 import { E } from '../../base/errno.js';
 import { isDir, isLnk, isReg } from '../../base/mode.js';
+import { noXattr, takesNoXattr } from '../../layer/absence.js';
 import { encodeOrigin } from '../../layer/origin.js';
 import { CAPABILITY, isPrivate, mustCopy } from '../../layer/xattrs.js';
 import {
@@ -60,14 +61,13 @@ function copyXattrs(ov: Overlay, node: number, from: Source, work: number, temp:
   const { sys } = ov;
   const { native } = sys;
   const bytes = native.listxattr(from.dir, from.name, XATTR_LIST, XATTR_MAX);
-  // EOPNOTSUPP: the layer's file system has no xattrs, so there are none to copy.
-  if (bytes <= 0) return bytes === -E.EOPNOTSUPP ? 0 : bytes;
+  if (bytes <= 0) return noXattr(bytes) ? 0 : bytes;
   for (const key of sys.text(XATTR_LIST, bytes - 1).split('\0')) {
     const copied = isPrivate(key, ov.markPrefix) ? undefined : nameOfCopy(ov, node, key);
     // A truncation takes the capabilities away (file_remove_privs).
     if (copied === undefined || (from.cuts && key === CAPABILITY)) continue;
     const size = native.getxattr(from.dir, from.name, key, XATTR, XATTR_MAX);
-    if (size === -E.ENODATA) continue; // listed, but not ours to read (security modules)
+    if (noXattr(size)) continue; // listed, but not ours to read (security modules)
     if (key === CAPABILITY && size === -E.EINVAL) continue; // gives none (ovl_no_fscap)
     const code = size < 0 ? size : native.setxattr(work, temp, copied, XATTR, size, 0);
     if (code >= 0 || (code === -E.EOPNOTSUPP && !mustCopy(key))) continue;
@@ -111,8 +111,8 @@ function keepFlags(ov: Overlay, from: Source, work: number, temp: string): numbe
 function writeOrigin(ov: Overlay, node: number, from: Source, work: number, temp: string): number {
   const { sys } = ov;
   const length = encodeOrigin(sys, ov.layer(ov.objectLayer(node)), from.dir, from.name);
-  if (length === 0) return 0;
+  if (length <= 0) return length;
   const code = sys.native.setxattr(work, temp, `${ov.markPrefix}origin`, XATTR, length, 0);
   // user.* xattrs do not exist on symlinks and devices: such a copy has no origin.
-  return code === -E.EPERM || code === -E.EOPNOTSUPP ? 0 : code;
+  return takesNoXattr(code) ? 0 : code;
 }

@@ -7,7 +7,7 @@
 import { E } from '../../base/errno.js';
 import { isDir, isLnk, isReg, S_IFMT } from '../../base/mode.js';
 import { isDeviceWhiteout, NESTED_MINOR } from '../../layer/whiteout.js';
-import { noXattr } from '../../layer/xattrs.js';
+import { noXattr } from '../../layer/absence.js';
 import { AT_EMPTY_PATH, STATX_INO } from '../../sys/constants.js';
 import { SPOILS, spoil, type Stats } from '../../sys/stat.js';
 import { DENTS, DENTS_SIZE, type Sys, XATTR } from '../../sys/sys.js';

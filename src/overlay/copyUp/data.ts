@@ -1,5 +1,6 @@
 /** Data of a copy-up: copied here when it is small, by the I/O pool (bulk.ts) when it is large. */
 import { PARKED } from '../../base/errno.js';
+import { noXattr } from '../../layer/absence.js';
 import { CAPABILITY } from '../../layer/xattrs.js';
 import {
   AT_SYMLINK_NOFOLLOW,
@@ -127,9 +128,10 @@ export function copyUpData(ov: Overlay, node: number, limit: number): number {
   if (code < 0) return code;
   const dir = ov.realDir(node);
   const name = ov.realName(node);
+  const capability = native.getxattr(dir, name, CAPABILITY, XATTR, XATTR_MAX);
+  if (capability < 0 && !noXattr(capability)) return capability;
   const out = ov.sys.open(dir, name, O_WRONLY | O_NOFOLLOW, 0, RESOLVE_LAYER);
   if (out < 0) return out;
-  const capability = native.getxattr(dir, name, CAPABILITY, XATTR, XATTR_MAX);
   // Capabilities would be gone while the pool writes, so such a file is copied here.
   const bulk = capability > 0 ? undefined : bulkInPlace(ov, node, out, limit);
   if (bulk === PARKED) return bulk;

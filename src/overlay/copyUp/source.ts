@@ -34,7 +34,8 @@ export function planSource(ov: Overlay, node: number, limit: number): Source | n
   const stat = ov.sys.stats.source;
   const code = ov.stat(node, stat);
   if (code < 0) return code;
-  if (isForeign(ov, node, stat)) return -E.EOVERFLOW;
+  const foreign = isForeign(ov, node, stat);
+  if (foreign !== 0) return foreign < 0 ? foreign : -E.EOVERFLOW;
   const { mode } = stat;
   if (isDir(mode)) {
     const whole = { parts: false, entry: '', limit: ALL, cuts: false };
@@ -57,5 +58,6 @@ export const cutsTo = (limit: number, size: number): boolean =>
 function entryOf(ov: Overlay, node: number, dir: number, name: string): string | number {
   const begun = ov.links?.begin() ?? -E.EIO;
   if (begun < 0) return begun;
+  // A file without a handle, where the layer's root has one, cannot be told from its like.
   return ov.links?.nameOf(ov.layer(ov.objectLayer(node)), dir, name) || -E.EIO;
 }

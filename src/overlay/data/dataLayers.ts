@@ -6,6 +6,7 @@
  */
 import { E } from '../../base/errno.js';
 import { isReg } from '../../base/mode.js';
+import { noDataFile } from '../../layer/absence.js';
 import type { Layer } from '../../layer/layer.js';
 import {
   O_NOFOLLOW,
@@ -44,7 +45,10 @@ export class DataLayers {
     return this.#roots.has(lowers.layerOf(place)) && !lowers.marked(place, PLACE_FOUND);
   }
 
-  /** Looks for a pending file; from then on `place` is where it is. 0, or -EIO: no layer has it. */
+  /**
+   * Looks for a pending file; from then on `place` is where it is. 0, or -errno: -EIO when no layer has
+   * it. A layer that cannot be asked may have it, so none below it is settled on.
+   */
   find(place: number): number {
     const { native, stats } = this.#sys;
     const { probe } = stats;
@@ -57,11 +61,12 @@ export class DataLayers {
         0,
         RESOLVE_LAYER | RESOLVE_NO_XDEV,
       );
-      // Whatever keeps this layer from having it, the next one may (as the kernel's loop).
-      if (fd < 0) continue;
+      if (noDataFile(fd)) continue;
+      if (fd < 0) return fd;
       const known = this.#sys.statFd(fd, probe, STATX_TYPE);
       native.close(fd);
-      if (known < 0 || !isReg(probe.mode)) continue;
+      if (known < 0) return known;
+      if (!isReg(probe.mode)) continue;
       this.#lowers.settle(place, id, this.#roots.get(id) ?? 0);
       return 0;
     }

@@ -5,8 +5,8 @@
  * an object is shown with NO_ID and is not copied up (EOVERFLOW of ovl_copy_up_one): the copy would
  * be another's, set-user-ID bit included (CVE-2023-0386).
  */
-import { E } from '../../base/errno.js';
 import { isDir, isLnk, isReg } from '../../base/mode.js';
+import { denied } from '../../layer/absence.js';
 import {
   O_NOATIME,
   O_NOFOLLOW,
@@ -19,52 +19,56 @@ import type { Stat } from '../../sys/stat.js';
 import type { Overlay } from '../overlay.js';
 
 /**
- * `stat`: the node's attributes. Asks the file system only about what the overflow user seems to own.
- * Overwrites the view `probe`.
+ * 1 for an object without an owner here, 0 for another, -errno. `stat`: the node's attributes. Asks the
+ * file system only about what the overflow user seems to own. Overwrites the view `probe`.
  */
-export function isForeign(ov: Overlay, node: number, stat: Stat): boolean {
+export function isForeign(ov: Overlay, node: number, stat: Stat): number {
   const { overflow } = ov;
-  if (!overflow) return false;
+  if (!overflow) return 0;
   const uid = stat.uid === overflow.uid;
   const gid = stat.gid === overflow.gid;
-  if (!uid && !gid) return false;
-  if (ov.overrides && isTold(ov, node)) return false;
-  if ((uid && !overflow.uidUsed) || (gid && !overflow.gidUsed)) return true;
+  if (!uid && !gid) return 0;
+  const told = ov.overrides ? isTold(ov, node) : 0;
+  if (told !== 0) return Math.min(told, 0);
+  if ((uid && !overflow.uidUsed) || (gid && !overflow.gidUsed)) return 1;
   const { mode } = stat;
-  if (isDir(mode)) return !hasCapabilities(ov, ov.realDirOf(node), '', mode);
-  if (!isLnk(mode)) return !hasCapabilities(ov, ov.realDir(node), ov.realName(node), mode);
+  if (isDir(mode)) return lacksCapabilities(ov, ov.realDirOf(node), '', mode);
+  if (!isLnk(mode)) return lacksCapabilities(ov, ov.realDir(node), ov.realName(node), mode);
   return inForeignDirectory(ov, ov.realDir(node));
 }
 
-/** The owner is one that an xattr tells, so the number means what it says. */
-function isTold(ov: Overlay, node: number): boolean {
+/** 1 when the owner is one that an xattr tells, so the number means what it says; 0, or -errno. */
+function isTold(ov: Overlay, node: number): number {
   const dir = isDir(ov.table.mode(node)) ? ov.realDirOf(node) : ov.realDir(node);
   const name = isDir(ov.table.mode(node)) ? '.' : ov.realName(node);
-  return dir >= 0 && ov.overrides?.tells(ov.objectLayer(node), dir, name) === true;
+  return dir < 0 ? dir : (ov.overrides?.tells(ov.objectLayer(node), dir, name) ?? 0);
 }
 
 /** A symlink gives every permission to everybody, so it cannot be asked: its directory speaks for it. */
-function inForeignDirectory(ov: Overlay, dir: number): boolean {
+function inForeignDirectory(ov: Overlay, dir: number): number {
   const { overflow, sys } = ov;
   const { probe } = sys.stats;
-  if (sys.statFd(dir, probe) < 0) return true;
+  const code = dir < 0 ? dir : sys.statFd(dir, probe);
+  if (code < 0) return code;
   const foreign = probe.uid === overflow?.uid || probe.gid === overflow?.gid;
-  return foreign && !hasCapabilities(ov, dir, '', probe.mode);
+  return foreign ? lacksCapabilities(ov, dir, '', probe.mode) : 0;
 }
 
 /**
- * Asks for a permission that the mode gives to nobody else, so that only a capability can; for an
+ * 1, 0 or -errno. Asks for a permission that the mode gives to nobody else, so that only a capability can; for an
  * object that everybody may read, also for O_NOATIME, which takes its owner or CAP_FOWNER.
  */
-function hasCapabilities(ov: Overlay, dir: number, name: string, mode: number): boolean {
-  if (dir < 0) return false;
+function lacksCapabilities(ov: Overlay, dir: number, name: string, mode: number): number {
+  if (dir < 0) return dir;
   const given = mode | (mode >> 3);
   const missing = ~given & (isDir(mode) ? 7 : 6);
   const wanted = (missing & R_OK) === 0 ? missing : R_OK;
-  if (wanted !== 0 && ov.sys.native.faccessat(dir, name, wanted) === -E.EACCES) return false;
-  if (wanted === R_OK || !(isDir(mode) || isReg(mode))) return true;
+  const asked = wanted === 0 ? 0 : ov.sys.native.faccessat(dir, name, wanted);
+  if (asked < 0) return denied(asked) ? 1 : asked;
+  if (wanted === R_OK || !(isDir(mode) || isReg(mode))) return 0;
   const flags = O_RDONLY | O_NOATIME | O_NONBLOCK | O_NOFOLLOW;
   const fd = ov.sys.open(dir, name === '' ? '.' : name, flags, 0, RESOLVE_LAYER);
-  if (fd >= 0) ov.sys.native.close(fd);
-  return fd !== -E.EPERM;
+  if (fd < 0) return denied(fd) ? 1 : fd;
+  ov.sys.native.close(fd);
+  return 0;
 }

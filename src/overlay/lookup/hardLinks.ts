@@ -7,14 +7,15 @@
  */
 import { isReg, S_IFMT } from '../../base/mode.js';
 import { E, errnoName } from '../../base/errno.js';
+import { noName, noXattr } from '../../layer/absence.js';
 import { findOrigin, indexName } from '../../layer/origin.js';
 import { isDeviceWhiteout } from '../../layer/whiteout.js';
-import { noXattr } from '../../layer/xattrs.js';
 import { AT_EMPTY_PATH } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
 import { SPOILS, spoil } from '../../sys/stat.js';
 import { Found } from '../hit.js';
 import { setKey, showIno } from './identity.js';
+import { hasMetacopy } from './lowerMarks.js';
 import { F_COVERED, F_INDEXED, F_LINKED, F_ORPHAN } from '../inodes/record.js';
 import type { LinkIndex } from '../workdir/linkIndex.js';
 import { orphanName, type Overlay } from '../overlay.js';
@@ -36,10 +37,11 @@ export function coverByIndex(ov: Overlay, name: string): number {
   const layer = ov.lowers.layerOf(hit.place);
   if (layer === ov.frozen?.upper) return coverFrozen(ov, links, dir, name);
   const entry = links.nameOf(ov.layer(layer), dir, name);
+  if (typeof entry === 'number') return entry;
   if (entry === '') return 0;
   const stat = ov.sys.stats.entry;
   const code = links.stat(entry, stat);
-  if (code < 0) return code === -E.ENOENT ? 0 : code;
+  if (code < 0) return noName(code) ? 0 : code;
   const whiteout = isDeviceWhiteout(stat);
   const told = whiteout ? 0 : ov.show(ov.upper?.id ?? 0, links.dir, entry, stat);
   if (told < 0) return told;
@@ -49,9 +51,9 @@ export function coverByIndex(ov: Overlay, name: string): number {
     log(`bad index entry ${entry}`);
     return -E.EIO;
   }
-  const key = `${ov.markPrefix}metacopy`;
-  const partial = isReg(mode) && ov.sys.native.getxattr(links.dir, entry, key, 0, 0) >= 0;
-  if (!partial) hit.data = undefined;
+  const partial = isReg(mode) ? hasMetacopy(ov, links.dir, entry) : 0;
+  if (partial < 0) return partial;
+  if (partial === 0) hit.data = undefined;
   else hit.data ??= { parent: hit.place, name };
   hit.stat.copyFrom(stat);
   hit.mode = mode;
@@ -67,8 +69,11 @@ function coverFrozen(ov: Overlay, links: LinkIndex, dir: number, name: string): 
   const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
   if (typeof origin !== 'string') return noXattr(origin) ? 0 : origin;
   const entry = indexName(origin);
-  if (links.stat(entry, stats.entry) < 0 || !stats.entry.hasInoOf(hit.stat)) return 0;
+  const code = links.stat(entry, stats.entry);
+  if (code < 0) return noName(code) ? 0 : code;
+  if (!stats.entry.hasInoOf(hit.stat)) return 0;
   const layer = findOrigin(sys, ov.origins, origin, stats.origin);
+  if (layer < 0) return layer;
   if (layer !== 0) showIno(ov, layer, stats.origin);
   lieInIndex(ov, entry);
   return 0;
@@ -88,7 +93,7 @@ function lieInIndex(ov: Overlay, entry: string): void {
   hit.layer = upper?.id ?? 0;
 }
 
-/** The links of an indexed file to show, when its entry has `nlink`. */
+/** The links of an indexed file to show, when its entry has `nlink`; -errno. */
 export const unionLinks = (ov: Overlay, node: number, nlink: number): number =>
   ov.links?.union(ov.table.name(node), nlink) ?? nlink;
 
@@ -105,12 +110,13 @@ export function linkName(ov: Overlay, node: number, parent: number, name: string
   const { stats } = sys;
   if (SPOILS) spoil(stats.probe, stats.entry, stats.origin, stats.parent);
   const there = sys.statName(dir, name, stats.probe);
-  if (there !== -E.ENOENT) return there;
+  if (!noName(there)) return there;
   const entry = table.name(node);
   let code = links.stat(entry, stats.entry);
   if (code < 0) return code;
   const { nlink } = stats.entry;
-  const union = links.union(entry, nlink) ?? nlink;
+  const union = links.union(entry, nlink);
+  if (union < 0) return union;
   const lower = links.lowerLinks(entry);
   if (lower < 0) return lower;
   code = links.setUnion(entry, 'L', union, lower);
@@ -134,8 +140,9 @@ export function settleLinks(ov: Overlay, node: number): void {
   const stat = sys.stats.entry;
   let code = links.stat(entry, stat);
   const { nlink } = stat;
+  if (code >= 0) code = links.union(entry, nlink);
   if (code >= 0) {
-    if ((links.union(entry, nlink) ?? nlink) > 0) return;
+    if (code > 0) return;
     code = nlink > 1 ? links.setUnion(entry, 'U', nlink - 1, nlink) : endEntry(ov, node, entry);
   }
   if (code < 0) log(`cannot clean the index entry ${entry}: ${errnoName(code)}`);

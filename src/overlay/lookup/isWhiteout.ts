@@ -10,26 +10,26 @@ import { PLACE_XWHITEOUTS } from '../inodes/places.js';
 import type { Stat } from '../../sys/stat.js';
 import type { Overlay } from '../overlay.js';
 
-/** True when `name` in `dir`, the upper directory of node `parent`, is a whiteout; `stat` has its attributes. */
+/** 1 when `name` in `dir`, the upper directory of node `parent`, is a whiteout, 0 when not, -errno; `stat` has its attributes. */
 export function isUpperWhiteout(
   ov: Overlay,
   parent: number,
   dir: number,
   name: string,
   stat: Stat,
-): boolean {
-  if (isDeviceWhiteout(stat)) return true;
-  return upperAnnounces(ov, parent) && isXWhiteout(ov.sys, dir, name, stat, ov.markPrefix);
+): number {
+  if (isDeviceWhiteout(stat)) return 1;
+  return upperAnnounces(ov, parent) ? isXWhiteout(ov.sys, dir, name, stat, ov.markPrefix) : 0;
 }
 
-/** True for an xwhiteout in a lower's directory `place`. */
+/** The same for an xwhiteout in a lower's directory `place`. */
 export const isLowerXWhiteout = (
   ov: Overlay,
   place: number,
   dir: number,
   name: string,
   stat: Stat,
-): boolean => lowerAnnounces(ov, place) && isXWhiteout(ov.sys, dir, name, stat, ov.markPrefix);
+): number => (lowerAnnounces(ov, place) ? isXWhiteout(ov.sys, dir, name, stat, ov.markPrefix) : 0);
 
 /**
  * Whether empty files in a lower's directory may be xwhiteouts. Its own mark or that of the layer's

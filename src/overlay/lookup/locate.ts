@@ -1,6 +1,6 @@
 /** What stands at a name that is about to change: a node, a whiteout, or nothing. */
-import { E } from '../../base/errno.js';
 import { isDir } from '../../base/mode.js';
+import { noName } from '../../layer/absence.js';
 import { Found } from '../hit.js';
 import { F_UPPER } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
@@ -43,8 +43,9 @@ function hasWhiteout(ov: Overlay, parent: number, name: string): boolean | numbe
   if (dir < 0) return dir;
   const { probe } = ov.sys.stats;
   const code = ov.sys.statName(dir, name, probe);
-  if (code === -E.ENOENT) return false;
-  return code < 0 ? code : isUpperWhiteout(ov, parent, dir, name, probe);
+  if (code < 0) return noName(code) ? false : code;
+  const whiteout = isUpperWhiteout(ov, parent, dir, name, probe);
+  return whiteout < 0 ? whiteout : whiteout > 0;
 }
 
 /**

@@ -9,6 +9,7 @@
  */
 import { E } from '../../base/errno.js';
 import { DT_DIR, DT_REG, isDir, isReg } from '../../base/mode.js';
+import { noName, noXattr } from '../../layer/absence.js';
 import { findOrigin, indexName } from '../../layer/origin.js';
 import { dirMarks, isDotMark } from '../../layer/whiteout.js';
 import { ROOT } from '../../protocol/flags.js';
@@ -89,9 +90,10 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
   if (dir < 0) return dir;
   const { stat } = hit;
   const code = sys.statName(dir, name, stat);
-  if (code === -E.ENOENT) return isDotMark(name) ? 0 : SAME_NAME;
-  if (code < 0) return code;
-  if (isUpperWhiteout(ov, parent, dir, name, stat)) {
+  if (noName(code)) return isDotMark(name) ? 0 : SAME_NAME;
+  const whiteout = code < 0 ? code : isUpperWhiteout(ov, parent, dir, name, stat);
+  if (whiteout < 0) return whiteout;
+  if (whiteout > 0) {
     hit.found = Found.UpperWhiteout;
     return 0;
   }
@@ -111,19 +113,23 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
 
 /** Inode number, key and data of an upper object that is not a directory; its attributes are in `hit.stat`. */
 function identifyUpper(ov: Overlay, parent: number, dir: number, name: string): Below | number {
-  const { hit, sys } = ov;
+  const { hit } = ov;
   setKey(hit);
   hit.keyed = true;
   showIno(ov, hit.layer, hit.stat);
   // Only in a directory marked impure can an entry have an origin.
-  if (ov.table.has(parent, F_IMPURE)) {
-    const origin = sys.xattr(dir, name, `${ov.markPrefix}origin`);
-    const stat = sys.stats.origin;
-    const layer = typeof origin === 'string' ? findOrigin(sys, ov.origins, origin, stat) : 0;
-    if (layer !== 0) showOrigin(ov, layer, String(origin));
-  }
+  const numbered = ov.table.has(parent, F_IMPURE) ? followOrigin(ov, dir, name) : 0;
+  if (numbered < 0) return numbered;
   // A copy of a file with several links may have no origin, and yet be metadata alone.
   return isReg(hit.mode) ? dataOf(ov, dir, name) : 0;
+}
+
+/** Shows a copy with the number of its origin, if that can be found. Returns 0 or -errno. */
+function followOrigin(ov: Overlay, dir: number, name: string): number {
+  const origin = ov.sys.xattr(dir, name, `${ov.markPrefix}origin`);
+  if (typeof origin === 'number') return noXattr(origin) ? 0 : origin;
+  const layer = findOrigin(ov.sys, ov.origins, origin, ov.sys.stats.origin);
+  return layer <= 0 ? layer : showOrigin(ov, layer, origin);
 }
 
 /** Where a regular file of the upper has its data: 0 for in itself, or below; -errno. */
@@ -137,17 +143,19 @@ function dataOf(ov: Overlay, dir: number, name: string): Below | number {
 
 /**
  * The number of a copy's origin, whose attributes are in the view `origin`. A copy of one name among several must not
- * share it, unless the index says that it is the copy for all of them (ovl_getattr).
+ * share it, unless the index says that it is the copy for all of them (ovl_getattr). 0 or -errno.
  */
-function showOrigin(ov: Overlay, layer: number, origin: string): void {
+function showOrigin(ov: Overlay, layer: number, origin: string): number {
   const { hit, links, sys } = ov;
   const { stats } = sys;
   if (links && links.dir >= 0 && hit.stat.nlink > 1) {
     const entry = indexName(origin);
-    const found = links.stat(entry, stats.entry) >= 0 && stats.entry.hasInoOf(hit.stat);
-    if (found) hit.index = entry;
+    const found = links.stat(entry, stats.entry);
+    if (found < 0 && !noName(found)) return found;
+    if (found >= 0 && stats.entry.hasInoOf(hit.stat)) hit.index = entry;
   }
   if (hit.index !== '' || stats.origin.nlink === 1) showIno(ov, layer, stats.origin);
+  return 0;
 }
 /** The lowers from the one that `source` of a listing names. */
 const onward = (source: number): Range => ({ first: source - 1, last: Infinity, listed: false });
@@ -176,7 +184,8 @@ function resolveListed(
   const { stat } = ov.hit;
   const code = sys.statName(dir, name, stat);
   if (code < 0) return code;
-  if (isLowerXWhiteout(ov, place, dir, name, stat)) return 0;
+  const whiteout = isLowerXWhiteout(ov, place, dir, name, stat);
+  if (whiteout !== 0) return Math.min(whiteout, 0);
   if (isReg(stat.mode) && isSparse(stat)) {
     return walkLowers(ov, parent, name, onward(source), '', false);
   }
@@ -238,7 +247,7 @@ function addName(ov: Overlay, node: number, parent: number, name: string): void 
   table.clear(node, F_ORPHAN);
   table.rename(node, parent, name, ov.dropped);
   // The link in the workdir has gone since the attributes were read.
-  ov.stat(node, ov.hit.stat);
+  if (ov.stat(node, ov.hit.stat) < 0) ov.hit.stat.nlink--;
 }
 
 /** The stack of a metadata-only copy: the directory it is in when that is a lower's, then its data. */

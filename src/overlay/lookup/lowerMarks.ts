@@ -1,19 +1,15 @@
 /** What marks in a lower say of a file, and of what lies below a directory. */
-import { E } from '../../base/errno.js';
 import { display } from '../../base/bytes.js';
 import { parseRedirect, type DirMarks } from '../../layer/whiteout.js';
 import { readMetacopy } from '../../layer/metacopy.js';
-import { noXattr } from '../../layer/xattrs.js';
+import { noXattr } from '../../layer/absence.js';
 import { log } from '../../sys/log.js';
 import { PLACE_TOUCHED, PLACE_XWHITEOUTS } from '../inodes/places.js';
 import type { Overlay } from '../overlay.js';
 
-/** 1 for a metadata-only copy, 0 for a whole file; -EIO (logged) for a mark of an unknown form. */
-export function hasMetacopy(ov: Overlay, dir: number, name: string): number {
-  const found = readMetacopy(ov.sys, dir, name, ov.markPrefix);
-  if (found === -E.EIO) log(`the metacopy mark of ${display(name)} is not of a known form`);
-  return found;
-}
+/** 1 for a metadata-only copy, 0 for a whole file; -EIO (logged) for a mark of an unknown form, -errno. */
+export const hasMetacopy = (ov: Overlay, dir: number, name: string): number =>
+  readMetacopy(ov.sys, dir, name, ov.markPrefix);
 
 /** The mark of a metadata-only copy is not honoured where anybody can write it (ovl_lookup). */
 export function refusesMetacopy(ov: Overlay, name: string): boolean {

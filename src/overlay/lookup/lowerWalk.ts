@@ -6,6 +6,7 @@ import { E } from '../../base/errno.js';
 import { display } from '../../base/bytes.js';
 import { isDir, isReg } from '../../base/mode.js';
 import { ROOT } from '../../protocol/flags.js';
+import { noNameBelow } from '../../layer/absence.js';
 import { dirMarks, dotWhiteout, isDeviceWhiteout } from '../../layer/whiteout.js';
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, RESOLVE_LAYER } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
@@ -151,15 +152,12 @@ function askPath(walk: Walk, root: number, rootDir: number): number {
   }
 }
 
-/** A redirect may have a name that no layer can hold (ovl_lookup_single). */
-const isAbsent = (code: number): boolean => code === -E.ENOENT || code === -E.ENAMETOOLONG;
-
 /** One directory on an absolute redirect's way: 1 to go on, 0 when this layer has none, -errno. */
 function passThrough(walk: Walk, dir: number, name: string, prefix: string[]): number {
   const { ov } = walk;
   const { lower } = ov.sys.stats;
   const code = ov.sys.statName(dir, name, lower);
-  if (code < 0 && !isAbsent(code)) return code;
+  if (code < 0 && !noNameBelow(code)) return code;
   if (code >= 0 && !isDir(lower.mode)) {
     walk.stop = true;
     return 0;
@@ -197,7 +195,7 @@ function askName(walk: Walk, q: Question): number {
   const { hit, sys } = ov;
   const stat = hit.found === Found.None ? hit.stat : sys.stats.lower;
   const code = sys.statName(q.dir, q.name, stat);
-  if (isAbsent(code)) {
+  if (noNameBelow(code)) {
     if (walk.range.listed || isBottom(walk)) return 0;
     const hides = dotWhiteout(sys, q.dir, q.name);
     if (hides > 0) walk.stop = true;
@@ -205,10 +203,11 @@ function askName(walk: Walk, q: Question): number {
   }
   if (code < 0) return code;
   const { mode } = stat;
-  const hidden = isDeviceWhiteout(stat) || isLowerXWhiteout(ov, q.place, q.dir, q.name, stat);
+  const hidden = isDeviceWhiteout(stat) ? 1 : isLowerXWhiteout(ov, q.place, q.dir, q.name, stat);
+  if (hidden < 0) return hidden;
   // Below a directory only directories count, below a metadata-only copy only regular files.
   const foreign = walk.metacopy ? !isReg(mode) : hit.found !== Found.None && !isDir(mode);
-  if (hidden || foreign) {
+  if (hidden > 0 || foreign) {
     walk.stop = true;
     return 0;
   }

@@ -1,5 +1,6 @@
 /** The merged listing of a directory (ovl_dir_read_merged), built once: what the lowers have, for all mounts of them, and what the upper has over it. */
 import { DT_CHR, DT_DIR, DT_REG } from '../../base/mode.js';
+import { vanished } from '../../layer/absence.js';
 import { type EntryVisitor, readEntries } from '../../layer/directory.js';
 import { dotHidden, isDeviceWhiteout, isDotMark, isXWhiteout } from '../../layer/whiteout.js';
 import { DirListing, FROM_UPPER } from '../listing/dirListing.js';
@@ -100,12 +101,11 @@ function addUpper(ov: Overlay, node: number, listing: DirListing, budget: Budget
   const layer = ov.upper?.id ?? 0;
   const xwhiteouts = upperAnnounces(ov, node);
   return readWithin(ov, dir, budget, (name, type, lo, hi) => {
-    const hide =
-      (type === DT_CHR && isWhiteout(ov, dir, name)) ||
-      (type === DT_REG && xwhiteouts && isMarkedFile(ov, dir, name));
-    if (hide) {
+    const hide = isHidden(ov, dir, name, type, xwhiteouts);
+    if (hide < 0) return hide;
+    if (hide > 0) {
       listing.remove(name);
-      return;
+      return 0;
     }
     // What has an origin or lowers is shown with their number: only a lookup tells it.
     const unknown = impure || (merged && type === DT_DIR);
@@ -113,6 +113,7 @@ function addUpper(ov: Overlay, node: number, listing: DirListing, budget: Budget
     const last =
       below !== undefined && listing.type(below) === DT_DIR ? listing.last(below) : undefined;
     listing.put(name, type, FROM_UPPER, unknown ? -1 : lo, xinoHi(ov, layer, hi), last);
+    return 0;
   });
 }
 
@@ -134,21 +135,20 @@ function addLower(
     if (isDotMark(name)) {
       const target = dotHidden(name);
       if (target !== undefined) hides.push(target);
-      return;
+      return 0;
     }
-    if (hidden.has(name)) return;
+    if (hidden.has(name)) return 0;
     const above = entries.slot(name);
     if (above !== undefined) {
       if (type === DT_DIR && entries.type(above) === DT_DIR) entries.merge(above, position + 1);
       else hides.push(name); // a file ends the merging of directories above it
-      return;
+      return 0;
     }
-    const hide =
-      (type === DT_CHR && isWhiteout(ov, dir, name)) ||
-      (type === DT_REG && xwhiteouts && isMarkedFile(ov, dir, name));
+    const hide = isHidden(ov, dir, name, type, xwhiteouts);
     const source = position + 1;
-    if (hide) hides.push(name);
-    else entries.put(name, type, source, source, lo, xinoHi(ov, layer, hi));
+    if (hide > 0) hides.push(name);
+    else if (hide === 0) entries.put(name, type, source, source, lo, xinoHi(ov, layer, hi));
+    return hide;
   });
   for (const name of hides) hidden.add(name);
   return code;
@@ -158,18 +158,24 @@ function addLower(
 function readWithin(ov: Overlay, dir: number, budget: Budget, visit: EntryVisitor): number {
   const code = readEntries(ov.sys, dir, (name, type, lo, hi) => {
     if (--budget.left < 0) return false;
-    visit(name, type, lo, hi);
-    return true;
+    return visit(name, type, lo, hi);
   });
   return budget.left < 0 ? TOO_MANY : code;
 }
 
-function isWhiteout({ sys }: Overlay, dir: number, name: string): boolean {
+/** 1 for an entry that hides the name and is none itself, 0 for another, -errno. */
+function isHidden(
+  { sys, markPrefix }: Overlay,
+  dir: number,
+  name: string,
+  type: number,
+  xwhiteouts: boolean,
+): number {
+  const suspect = type === DT_CHR || (type === DT_REG && xwhiteouts);
+  if (!suspect) return 0;
   const { listed } = sys.stats;
-  return sys.statName(dir, name, listed) >= 0 && isDeviceWhiteout(listed);
-}
-
-function isMarkedFile({ sys, markPrefix }: Overlay, dir: number, name: string): boolean {
-  const { listed } = sys.stats;
-  return sys.statName(dir, name, listed) >= 0 && isXWhiteout(sys, dir, name, listed, markPrefix);
+  const code = sys.statName(dir, name, listed);
+  if (code < 0) return vanished(code) ? 0 : code;
+  if (type === DT_CHR) return isDeviceWhiteout(listed) ? 1 : 0;
+  return isXWhiteout(sys, dir, name, listed, markPrefix);
 }

@@ -29,7 +29,8 @@ import {
   parseOverride,
 } from '../../layer/override.js';
 import type { Layer } from '../../layer/layer.js';
-import { CAPABILITY, noXattr } from '../../layer/xattrs.js';
+import { noXattr } from '../../layer/absence.js';
+import { CAPABILITY } from '../../layer/xattrs.js';
 import { AT_SYMLINK_NOFOLLOW } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
 import type { Stat } from '../../sys/stat.js';
@@ -127,10 +128,16 @@ export class Overrides {
     return 0;
   }
 
-  /** True when the owner of `dir`/`name` of `layer` is told by an xattr. */
-  tells(layer: number, dir: number, name: string): boolean {
+  /** 1 when the owner of `dir`/`name` of `layer` is told by an xattr, 0 when not, -errno. */
+  tells(layer: number, dir: number, name: string): number {
     const form = this.#forms.get(layer);
-    return form !== undefined && this.#sys.native.getxattr(dir, name, overrideKey(form), 0, 0) >= 0;
+    return form === undefined ? 0 : this.#has(dir, name, overrideKey(form));
+  }
+
+  #has(dir: number, name: string, key: string): number {
+    const size = this.#sys.native.getxattr(dir, name, key, 0, 0);
+    if (size >= 0) return 1;
+    return noXattr(size) ? 0 : size;
   }
 
   /** What `stat` shows, after `show`. */
@@ -187,11 +194,10 @@ export class Overrides {
     return noXattr(code) ? 0 : code;
   }
 
-  /** True when an upper file has capabilities that a write to it would not take away by itself. */
-  hidesCapability(dir: number, name: string): boolean {
+  /** 1 when an upper file has capabilities that a write to it would not take away by itself, 0 when not, -errno. */
+  hidesCapability(dir: number, name: string): number {
     const key = encodeName(this.#form(), CAPABILITY);
-    if (typeof key === 'number' || key === CAPABILITY) return false;
-    return this.#sys.native.getxattr(dir, name, key, 0, 0) >= 0;
+    return typeof key === 'number' || key === CAPABILITY ? 0 : this.#has(dir, name, key);
   }
 }
 

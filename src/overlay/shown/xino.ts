@@ -8,7 +8,9 @@
  *   keep inode numbers as doubles (npm's tar, fs-extra) take numbers above 2^53 for each other.
  */
 import { display } from '../../base/bytes.js';
+import { errnoText, UserError } from '../../base/errno.js';
 import type { Layer } from '../../layer/layer.js';
+import { noHandle } from '../../layer/absence.js';
 import { HANDLE_MAX } from '../../layer/origin.js';
 import { log } from '../../sys/log.js';
 import { SMALL, type Sys } from '../../sys/sys.js';
@@ -33,7 +35,7 @@ export interface XinoParts {
   readonly warns: boolean;
 }
 
-/** Undefined when all layers are on one file system: numbers are then shown as they are. */
+/** Undefined when all layers are on one file system: numbers are then shown as they are. Throws a UserError. */
 export function openXino(sys: Sys, parts: XinoParts): Xino | undefined {
   const { layers, dataLayers, upper } = parts;
   // 0 is the upper's file system, also where there is no upper.
@@ -61,11 +63,19 @@ export function openXino(sys: Sys, parts: XinoParts): Xino | undefined {
 /** True where the kernel's ovl_can_decode_fh says FILEID_INO32_GEN. */
 function hasNarrowNumbers(sys: Sys, layer: Layer): boolean {
   const { native, u32 } = sys;
-  if (native.fstatfs(layer.root, SMALL) < 0 || u32[SMALL >> 2] === XFS_MAGIC) return false;
+  const known = native.fstatfs(layer.root, SMALL);
+  if (known < 0) throw unknown(layer, known);
+  if (u32[SMALL >> 2] === XFS_MAGIC) return false;
   u32[SMALL >> 2] = HANDLE_MAX;
-  if (native.nameToHandleAt(layer.root, '.', SMALL, 0) < 0) return false;
+  const code = native.nameToHandleAt(layer.root, '.', SMALL, 0);
+  if (code < 0 && !noHandle(code)) throw unknown(layer, code);
+  if (code < 0) return false;
   return u32[SMALL >> 2] === INO32_BYTES && u32[(SMALL >> 2) + 1] === INO32_TYPE;
 }
+
+/** Numbers would be others than at the last mount. */
+const unknown = ({ path }: Layer, code: number): UserError =>
+  new UserError(`cannot tell how inode numbers of ${display(path)} are made: ${errnoText(code)}`);
 
 export class Xino {
   readonly #byLayer: ReadonlyMap<number, number>;

@@ -7,6 +7,7 @@
 import { display } from '../../base/bytes.js';
 import { E, errnoText, UserError } from '../../base/errno.js';
 import { isDir } from '../../base/mode.js';
+import { noHandleRight, noName, noXattr, staleHandle } from '../../layer/absence.js';
 import { readEntries } from '../../layer/directory.js';
 import type { Layer } from '../../layer/layer.js';
 import {
@@ -32,6 +33,8 @@ const ORIGIN = `${TRUSTED}origin`;
 const UPPER = `${TRUSTED}upper`;
 const NLINK = `${TRUSTED}nlink`;
 const FUSE_SUPER_MAGIC = 0x65735546;
+/** An entry of the index is nothing we understand. */
+const FOREIGN = 2;
 
 export interface IndexParts {
   readonly spec: OverlaySpec;
@@ -43,21 +46,27 @@ export interface IndexParts {
 
 /**
  * The index of a mount, or undefined when the mount does without: it is switched off, or, by
- * default, when it cannot be kept or is not this mount's. Throws a UserError when it is asked for.
+ * default, when it cannot be kept or is not this mount's. Throws a UserError when it is asked for, and
+ * when that cannot be told: without an index that is there, changed files would show old data.
  */
 export function openIndex(sys: Sys, parts: IndexParts): LinkIndex | undefined {
   const { index, userxattr } = parts.spec;
   // The index is only kept under trusted.* marks, which userxattr says not to read.
   if (index === 'off' || userxattr === true) return undefined;
   const links = new LinkIndex(sys, parts);
-  const why = unsuitable(sys, parts) ?? links.open(index === 'on' && !parts.spec.readOnly);
-  if (why === undefined) return links;
+  try {
+    const why = unsuitable(sys, parts) ?? links.open(index === 'on' && !parts.spec.readOnly);
+    if (why === undefined) return links;
+    if (index === 'on') throw new UserError(why);
+  } catch (error) {
+    links.close();
+    throw error;
+  }
   links.close();
-  if (index === 'on') throw new UserError(why);
   return undefined;
 }
 
-/** What the file systems lack; undefined when nothing. */
+/** What the file systems lack; undefined when nothing. Throws a UserError when that cannot be told. */
 function unsuitable(sys: Sys, { upper, work, lowers }: IndexParts): string | undefined {
   if (!work.trusted) {
     return `index=on needs trusted.* xattrs, which ${display(upper.path)} does not take from this user; leave index=on out`;
@@ -79,12 +88,22 @@ function unsuitable(sys: Sys, { upper, work, lowers }: IndexParts): string | und
 
 /** A FUSE server's handles mostly end with it: a later mount would take one file for another. */
 function givesHandles(sys: Sys, layer: Layer): boolean {
-  if (sys.native.fstatfs(layer.root, SMALL) < 0 || sys.u32[SMALL >> 2] === FUSE_SUPER_MAGIC) {
-    return false;
-  }
+  const known = sys.native.fstatfs(layer.root, SMALL);
+  if (known < 0) throw unknown(layer, known);
+  if (sys.u32[SMALL >> 2] === FUSE_SUPER_MAGIC) return false;
   const root = originOf(sys, layer, layer.root, '.');
-  return root !== '' && statHandle(sys, layer, root, sys.stats.probe);
+  if (typeof root === 'number') throw unknown(layer, root);
+  if (root === '') return false;
+  const found = statHandle(sys, layer, root, sys.stats.probe);
+  if (found >= 0) return true;
+  if (noHandleRight(found) || staleHandle(found)) return false;
+  throw unknown(layer, found);
 }
+
+const unknown = (layer: Layer, code: number): UserError =>
+  new UserError(
+    `cannot tell whether the file system of ${display(layer.path)} gives file handles: ${errnoText(code)}`,
+  );
 
 export class LinkIndex {
   readonly #sys: Sys;
@@ -112,25 +131,27 @@ export class LinkIndex {
   /**
    * Checks that the upper belongs to these lowers and the index to the upper, and cleans the index.
    * `make`: also when there is none yet. A read-only mount writes nothing, and needs all marks there.
-   * Returns one sentence when it is not to be used.
+   * Returns one sentence when it is another mount's; throws a UserError when it cannot be used.
    */
   open(make: boolean): string | undefined {
     const root = this.#matches(this.#upper.root, ORIGIN, this.#rootOrigin());
     if (root === -E.ESTALE) {
       return `upperdir ${display(this.#upper.path)} was used above another lower layer than ${display(this.#lowers[0].path)}; use that one, or index=off`;
     }
-    if (root < 0 && root !== -E.ENODATA) return this.#unusable(root);
+    if (root < 0 && !noXattr(root)) throw this.#unusable(root);
     const code = this.#open(make);
-    if (code === -E.ENOENT && !make) return undefined;
+    if (noName(code) && !make) return undefined;
     if (code === -E.ESTALE) {
       return `the index in workdir ${display(this.#work.path)} belongs to another upperdir; remove ${NAME} there, or use index=off`;
     }
     const cleaned = code < 0 || this.#readOnly ? code : this.#clean();
-    return cleaned < 0 ? this.#unusable(cleaned) : undefined;
+    if (cleaned < 0) throw this.#unusable(cleaned);
+    return cleaned === FOREIGN ? this.#unusable(-E.EINVAL).message : undefined;
   }
 
-  #unusable(code: number): string {
-    return `cannot use the index in workdir ${display(this.#work.path)}: ${errnoText(code)}; remove ${NAME} there, or use index=off`;
+  #unusable(code: number): UserError {
+    const text = `cannot use the index in workdir ${display(this.#work.path)}: ${errnoText(code)}; remove ${NAME} there, or use index=off`;
+    return new UserError(text);
   }
 
   /** Makes the directory when there is none yet: before the first copy-up into it. 0 or -errno. */
@@ -142,7 +163,7 @@ export class LinkIndex {
     const { native } = this.#sys;
     const { base } = this.#work;
     let dir = openBeneath(this.#sys, base, NAME);
-    if (dir < 0 && (dir !== -E.ENOENT || !make)) return dir;
+    if (dir < 0 && (!noName(dir) || !make)) return dir;
     const marked = this.#mark(this.#upper.root, ORIGIN, this.#rootOrigin());
     if (dir < 0 && marked >= 0) {
       const made = native.mkdirat(base, NAME, 0o700);
@@ -159,24 +180,26 @@ export class LinkIndex {
   #claim(dir: number): number {
     const upper = originOf(this.#sys, this.#upper, this.#upper.root, '.', FLAG_UPPER);
     const old = this.#matches(dir, ORIGIN, upper);
-    return old < 0 && old !== -E.ENODATA ? old : this.#mark(dir, UPPER, upper);
+    return old < 0 && !noXattr(old) ? old : this.#mark(dir, UPPER, upper);
   }
 
-  #rootOrigin(): string {
+  #rootOrigin(): string | number {
     const [top] = this.#lowers;
     return originOf(this.#sys, top, top.root, '.');
   }
 
-  /** 0 when the xattr has this value, -ESTALE when it has another (ovl_verify_fh). */
-  #matches(dir: number, key: string, value: string): number {
+  /** 0 when the xattr has this value, -ESTALE when it has another (ovl_verify_fh); -errno, also as `value`. */
+  #matches(dir: number, key: string, value: string | number): number {
+    if (typeof value === 'number') return value;
     const found = this.#sys.xattr(dir, '.', key);
     if (typeof found === 'number') return found;
     return found === value ? 0 : -E.ESTALE;
   }
 
-  #mark(dir: number, key: string, value: string): number {
+  #mark(dir: number, key: string, value: string | number): number {
+    if (typeof value === 'number') return value;
     const code = this.#matches(dir, key, value);
-    if (code !== -E.ENODATA || this.#readOnly) return code;
+    if (!noXattr(code) || this.#readOnly) return code;
     const size = this.#sys.put(value, XATTR);
     return this.#sys.native.setxattr(dir, '.', key, XATTR, size, 0);
   }
@@ -186,14 +209,15 @@ export class LinkIndex {
     const [root, anchor] = [O_PATH, O_RDONLY].map((flags) =>
       this.#sys.open(this.#dir, '.', flags | O_DIRECTORY, 0, 0),
     );
-    if (root < 0 || anchor < 0) throw new UserError(this.#unusable(Math.min(root, anchor)));
+    if (root < 0 || anchor < 0) throw this.#unusable(Math.min(root, anchor));
     return { ...this.#upper, id, path: `${this.#work.path}/${NAME}`, root, anchor };
   }
 
   // --- entries -----------------------------------------------------------------------------
-  /** The name of the entry of a lower object, "" when it has no handle. */
-  nameOf(layer: Layer, dirfd: number, name: string): string {
-    return indexName(originOf(this.#sys, layer, dirfd, name));
+  /** The name of the entry of a lower object, "" when it has no handle, -errno. */
+  nameOf(layer: Layer, dirfd: number, name: string): string | number {
+    const origin = originOf(this.#sys, layer, dirfd, name);
+    return typeof origin === 'number' ? origin : indexName(origin);
   }
 
   /** Fills `stat` with an entry's attributes; 0 or -errno. */
@@ -203,22 +227,26 @@ export class LinkIndex {
 
   /**
    * The links that the file of an entry has in the union, when the entry itself has `nlink`: a mark
-   * tells the difference from these, or from the lower's (ovl_get_nlink). undefined: no valid mark.
-   * Overwrites the view `origin`.
+   * tells the difference from these, or from the lower's (ovl_get_nlink). Without a valid mark, or when
+   * the lower file is gone, `otherwise`; -errno. Overwrites the view `origin`.
    */
-  union(name: string, nlink: number): number | undefined {
+  union(name: string, nlink: number, otherwise = nlink): number {
     if (SPOILS) spoil(this.#sys.stats.origin);
     const mark = this.#sys.xattr(this.#dir, name, NLINK);
-    if (typeof mark !== 'string' || !MARK.test(mark)) return undefined;
+    if (typeof mark === 'number') return noXattr(mark) ? otherwise : mark;
+    if (!MARK.test(mark)) return otherwise;
     const counted = mark.startsWith('U') ? nlink : this.lowerLinks(name);
-    return counted < 0 ? undefined : counted + Number(mark.slice(1));
+    if (counted < 0) return staleHandle(counted) ? otherwise : counted;
+    // Never below 0, which would be an errno: a mark that says so counts no link.
+    return Math.max(0, counted + Number(mark.slice(1)));
   }
 
-  /** The links of an entry's lower file, or -errno. Overwrites the view `origin`. */
+  /** The links of an entry's lower file; -ESTALE when that is gone, -errno. Overwrites the view `origin`. */
   lowerLinks(name: string): number {
     const { origin: lower } = this.#sys.stats;
     const origin = originOfIndexName(name) ?? '';
-    if (findOrigin(this.#sys, this.#origins, origin, lower) === 0) return -E.ESTALE;
+    const layer = findOrigin(this.#sys, this.#origins, origin, lower);
+    if (layer <= 0) return layer === 0 ? -E.ESTALE : layer;
     return lower.nlink;
   }
 
@@ -228,37 +256,39 @@ export class LinkIndex {
   }
 
   // --- cleaning ----------------------------------------------------------------------------
-  /** Removes what interrupted work left, and entries of files without names. 0 or -errno. */
+  /** Removes what interrupted work left, and entries of files without names. 0, FOREIGN or -errno. */
   #clean(): number {
     const names: string[] = [];
     const read = readEntries(this.#sys, this.#dir, (name) => names.push(name));
     if (read < 0) return read;
     for (const name of names) {
       const keep = name.startsWith('#') ? 0 : this.#judge(name);
-      if (keep < 0) return keep;
+      if (keep < 0 || keep === FOREIGN) return keep;
       const removed = keep === 0 ? removeTree(this.#sys, this.#dir, name) : 0;
       if (removed < 0) return removed;
     }
     return 0;
   }
 
-  /** 1: a good entry; 0: stale or orphaned; -errno: nothing we understand (ovl_verify_index). */
+  /** 1: a good entry; 0: stale or orphaned; FOREIGN; -errno (ovl_verify_index). */
   #judge(name: string): number {
     const sys = this.#sys;
     const origin = originOfIndexName(name);
-    if (origin === undefined) return -E.EINVAL;
+    if (origin === undefined) return FOREIGN;
     const { entry } = sys.stats;
     const code = this.stat(name, entry);
     if (code < 0) return code;
     // Kept for nfs_export: whiteouts of removed files, and entries of directories.
     if (isDeviceWhiteout(entry) || isDir(entry.mode)) return 1;
     const stored = sys.xattr(this.#dir, name, ORIGIN);
-    if (typeof stored === 'number') return stored;
+    if (typeof stored === 'number') return noXattr(stored) ? FOREIGN : stored;
     if (stored !== origin) return 0;
     if (entry.nlink > 1) return 1;
-    if (findOrigin(sys, this.#origins, origin, sys.stats.origin) === 0) return 0;
-    const left = this.union(name, 1) ?? 0;
-    if (left <= 0) log(`removing the orphaned index entry ${name}`);
+    const layer = findOrigin(sys, this.#origins, origin, sys.stats.origin);
+    if (layer <= 0) return layer;
+    const left = this.union(name, 1, 0);
+    if (left < 0) return left;
+    if (left === 0) log(`removing the orphaned index entry ${name}`);
     return left > 0 ? 1 : 0;
   }
 

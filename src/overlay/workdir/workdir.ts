@@ -6,8 +6,9 @@
 import { display } from '../../base/bytes.js';
 import { E, errnoName, errnoText, UserError } from '../../base/errno.js';
 import { DT_DIR } from '../../base/mode.js';
+import { noName, refusesDevices, takesNoTrusted, takesNoXattr } from '../../layer/absence.js';
 import { readEntries } from '../../layer/directory.js';
-import { makeWhiteout, makeXWhiteout, refusesDevices } from '../../layer/whiteout.js';
+import { makeWhiteout, makeXWhiteout } from '../../layer/whiteout.js';
 import { TRUSTED, USER } from '../../layer/xattrs.js';
 import {
   AT_FDCWD,
@@ -38,17 +39,22 @@ export class Workdir {
   readonly #sys: Sys;
   #temps = 0;
 
+  /** Takes the descriptors over. Throws a UserError, and then does not. */
   constructor(sys: Sys, path: string, base: number, dir: number) {
     this.#sys = sys;
     this.path = path;
     this.base = base;
     this.dir = dir;
     const { native } = sys;
-    this.trusted = native.setxattr(dir, '.', `${TRUSTED}opaque`, 0, 0, 0) >= 0;
+    // A wrong answer to either would have the mount ignore the marks that are there, or write others.
+    const marked = native.setxattr(dir, '.', `${TRUSTED}opaque`, 0, 0, 0);
+    if (marked < 0 && !takesNoTrusted(marked)) throw unusable(path, marked);
+    this.trusted = marked >= 0;
     if (this.trusted) native.removexattr(dir, '.', `${TRUSTED}opaque`);
     const made = makeWhiteout(sys, dir, WHITEOUT);
+    if (made < 0 && !refusesDevices(made)) throw unusable(path, made);
     if (made >= 0) native.unlinkat(dir, WHITEOUT, 0);
-    this.xwhiteouts = refusesDevices(made);
+    this.xwhiteouts = made < 0;
   }
 
   /** 0 when whiteouts can be made, else -errno: then nothing that a lower has could be removed. */
@@ -76,7 +82,7 @@ export class Workdir {
     if (linked === -E.EPERM || linked === -E.EOPNOTSUPP || linked === -E.ENOSYS) {
       return this.#make(dirfd, name);
     }
-    if (linked !== -E.ENOENT && linked !== -E.EMLINK) return linked;
+    if (!noName(linked) && linked !== -E.EMLINK) return linked;
     if (linked === -E.EMLINK) native.unlinkat(this.dir, WHITEOUT, 0);
     const made = this.#make(this.dir, WHITEOUT);
     if (made < 0) return made;
@@ -199,31 +205,46 @@ export function openWorkdir(sys: Sys, path: string, upperRoot: number, volatile:
       );
     }
     const cleared = removeTree(sys, base, 'work');
-    if (cleared < 0 && cleared !== -E.ENOENT) throw unusable(path, cleared);
+    if (cleared < 0 && !noName(cleared)) throw unusable(path, cleared);
     const made = native.mkdirat(base, 'work', 0o700);
     if (made < 0) throw unusable(path, made);
     if (volatile) markVolatile(sys, base, path);
     const dir = openBeneath(sys, base, 'work');
     if (dir < 0) throw unusable(path, dir);
-    const workdir = new Workdir(sys, path, base, dir);
-    const removes = workdir.checkWhiteouts() >= 0;
-    if (removes && (workdir.trusted || takesXattrs(sys, dir))) return workdir;
-    native.close(dir);
-    throw new UserError(
-      `the file system of workdir ${display(path)} takes ${removes ? 'no overlay xattrs, so no directory could replace a removed one' : 'neither device nodes nor overlay xattrs, so nothing could be removed'}: use another for upperdir and workdir`,
-    );
+    return probed(sys, path, base, dir);
   } catch (error) {
     native.close(base);
     throw error;
   }
 }
 
-/** `user.*` xattrs can be written to directories here. */
-function takesXattrs({ native }: Sys, dir: number): boolean {
+/** The workdir behind two descriptors, of which it closes `dir` when it throws. */
+function probed(sys: Sys, path: string, base: number, dir: number): Workdir {
+  try {
+    const workdir = new Workdir(sys, path, base, dir);
+    const whiteouts = workdir.checkWhiteouts();
+    const removes = whiteouts >= 0;
+    if (!removes && !takesNoXattr(whiteouts) && !refusesDevices(whiteouts)) {
+      throw unusable(path, whiteouts);
+    }
+    const marks = workdir.trusted ? 0 : tryXattr(sys, dir);
+    if (removes && marks >= 0) return workdir;
+    if (marks < 0 && !takesNoXattr(marks)) throw unusable(path, marks);
+    throw new UserError(
+      `the file system of workdir ${display(path)} takes ${removes ? 'no overlay xattrs, so no directory could replace a removed one' : 'neither device nodes nor overlay xattrs, so nothing could be removed'}: use another for upperdir and workdir`,
+    );
+  } catch (error) {
+    sys.native.close(dir);
+    throw error;
+  }
+}
+
+/** 0 when `user.*` xattrs can be written to directories here, else -errno. */
+function tryXattr({ native }: Sys, dir: number): number {
   const name = `${USER}opaque`;
-  if (native.setxattr(dir, '.', name, 0, 0, 0) < 0) return false;
-  native.removexattr(dir, '.', name);
-  return true;
+  const code = native.setxattr(dir, '.', name, 0, 0, 0);
+  if (code >= 0) native.removexattr(dir, '.', name);
+  return code;
 }
 
 const unusable = (path: string, code: number): UserError =>
@@ -256,7 +277,7 @@ export function removeTree(sys: Sys, dirfd: number, name: string): number {
   const asFile = native.unlinkat(dirfd, name, 0);
   if (asFile !== -E.EISDIR && asFile !== -E.EPERM) return asFile;
   const asEmpty = native.unlinkat(dirfd, name, AT_REMOVEDIR);
-  if (asEmpty !== -E.ENOTEMPTY) return asEmpty;
+  if (asEmpty !== -E.ENOTEMPTY && asEmpty !== -E.EEXIST) return asEmpty;
   const dir = openBeneath(sys, dirfd, name);
   if (dir < 0) return dir;
   try {

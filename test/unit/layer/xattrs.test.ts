@@ -1,15 +1,6 @@
 /** Which xattrs are the engine's own, and how a client's of the same form are stored. */
 import { describe, expect, it } from 'vitest';
-import { E } from '../../../src/base/errno.js';
-import {
-  isPrivate,
-  mustCopy,
-  noXattr,
-  toClient,
-  toDisk,
-  TRUSTED,
-  USER,
-} from '../../../src/layer/xattrs.js';
+import { isPrivate, mustCopy, toClient, toDisk, TRUSTED, USER } from '../../../src/layer/xattrs.js';
 
 const CLIENTS = [
   'user.a',
@@ -91,14 +82,5 @@ describe('copy-up', () => {
     expect(mustCopy('security.capability')).toBe(true);
     expect(mustCopy('user.x')).toBe(false);
     expect(mustCopy('trusted.x')).toBe(false);
-  });
-
-  it('takes "none such" errors, and no other, for an absent xattr', () => {
-    expect([E.ENODATA, E.EOPNOTSUPP, E.EPERM].map((code) => noXattr(-code))).toEqual([
-      true,
-      true,
-      true,
-    ]);
-    expect([E.EIO, E.EACCES, E.ERANGE, E.ENOENT].some((code) => noXattr(-code))).toBe(false);
   });
 });
