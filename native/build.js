@@ -58,10 +58,13 @@ const [program = '', ...before] = nodeGyp();
 // A user's own setting comes before an argument.
 const env = { ...process.env, npm_config_nodedir: join(ROOT, 'native/nodedir') };
 const nodedir = `--nodedir=${join(ROOT, 'native/nodedir')}`;
-const built = spawnSync(program, [...before, command, nodedir, '--jobs=max', ...more], {
-  cwd: process.env['STRATAFS_BUILD_DIR'] ?? ROOT,
-  stdio: 'inherit',
-  env,
-});
-if (built.error) fail(`cannot run ${program}: ${built.error.message}`);
-process.exitCode = built.status ?? 1;
+// Configured anew, as binding.gyp names source files by a pattern.
+for (const step of command === 'build' ? ['configure', 'build'] : [command]) {
+  const done = spawnSync(program, [...before, step, nodedir, '--jobs=max', ...more], {
+    cwd: process.env['STRATAFS_BUILD_DIR'] ?? ROOT,
+    stdio: 'inherit',
+    env,
+  });
+  if (done.error) fail(`cannot run ${program}: ${done.error.message}`);
+  if (done.status !== 0) process.exit(done.status ?? 1);
+}
