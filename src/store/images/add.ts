@@ -72,7 +72,9 @@ export async function addImage(store: Store, lease: Lease, input: ImageInput): P
   };
   await store.locked(() => {
     // One that is there stays: it may know its parent, and its blobs are there.
-    if (!store.has('images', hexOf(id))) store.publish('images', hexOf(id), record);
+    if (store.has('images', hexOf(id))) return;
+    store.publish('images', hexOf(id), record);
+    lease.added.push(hexOf(id));
   });
   return id;
 }

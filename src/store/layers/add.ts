@@ -43,12 +43,12 @@ interface BlobInput {
 export const readLayer = (store: Store, diffId: Digest): LayerRecord | undefined =>
   store.read('layers', hexOf(diffId)) as LayerRecord | undefined;
 
-/** The kernel's clock of files may be so much behind. */
-const TICK_MS = 1000;
+/** An access time that no archive gives and no read changes (relatime): 1 January 2100. */
+const UNTOUCHED = 4_102_444_800;
 
 /** A root that the archive does not describe has a fixed time, as umoci's: the same layer is the same tree. */
-function settleRoot(tree: string, begun: number, sync: boolean): void {
-  if (statSync(bytes(tree)).mtimeMs < begun) return;
+function settleRoot(tree: string, sync: boolean): void {
+  if (statSync(bytes(tree)).atimeMs !== UNTOUCHED * 1000) return;
   utimesSync(bytes(tree), 0, 0);
   if (sync) syncDirectory(tree);
 }
@@ -62,8 +62,8 @@ export async function unpackBlob(
 ): Promise<UnpackedBlob> {
   const { blob, diffId, lowers } = input;
   const tree = `${lease.directory}/${newId().slice(0, 16)}`;
-  const begun = Date.now() - TICK_MS;
   mkdirSync(bytes(tree), 0o755);
+  utimesSync(bytes(tree), UNTOUCHED, 0);
   const { userxattr, ignoreOwners } = layerFormat();
   const unpacked = await unpackLayer(readBlobStream(store, blob.digest), {
     root: tree,
@@ -74,7 +74,7 @@ export async function unpackBlob(
     sync,
     expect: { digest: blob.digest, size: blob.size, diffId },
   });
-  settleRoot(tree, begun, sync);
+  settleRoot(tree, sync);
   const record: LayerRecord = {
     diffId: unpacked.diffId as Digest,
     blob: blob.digest,

@@ -4,7 +4,7 @@
  * diff id, the tree is right.
  */
 import { packLayer } from '../../archive/pack.js';
-import type { Style } from '../../archive/types.js';
+import type { PackSource, Style } from '../../archive/types.js';
 import { UserError } from '../../base/errno.js';
 import { hexOf, type Digest, shortId } from '../state/ids.js';
 import type { Lease } from '../state/lease.js';
@@ -37,20 +37,29 @@ export interface Checked extends Verified {
 /** How the store's own layers, and others', may have been written. */
 const STYLES: readonly Style[] = ['full', 'docker', 'containerd'];
 
-/** Whether packing the tree gives the diff id. */
-export async function packsTo(store: Store, diffId: Digest): Promise<Style | undefined> {
-  const tree = store.dataOf('layers', hexOf(diffId));
+/** What `packLayer` takes to give the layer's archive again. */
+export interface Packing {
+  readonly source: PackSource;
+  readonly style: Style;
+}
+
+function packings(store: Store, diffId: Digest): Packing[] {
+  const upper = store.dataOf('layers', hexOf(diffId));
   const { userxattr } = layerFormat();
-  const source = {
-    kind: 'changes',
-    upper: tree,
-    lowers: lowersOf(store, diffId),
-    userxattr,
-  } as const;
-  for (const style of STYLES) {
+  const lowers = lowersOf(store, diffId);
+  const changes: PackSource = { kind: 'changes', upper, lowers, userxattr };
+  // What was imported as a whole tree has no marks of overlay.
+  const sources: PackSource[] =
+    lowers.length > 0 ? [changes] : [changes, { kind: 'tree', root: upper }];
+  return sources.flatMap((source) => STYLES.map((style) => ({ source, style })));
+}
+
+/** How the tree is packed to give the diff id; undefined: in no way. */
+export async function packsTo(store: Store, diffId: Digest): Promise<Packing | undefined> {
+  for (const packing of packings(store, diffId)) {
     try {
-      const packed = await packLayer(source, () => undefined, { style });
-      if (packed.diffId === diffId) return style;
+      const packed = await packLayer(packing.source, () => undefined, { style: packing.style });
+      if (packed.diffId === diffId) return packing;
     } catch (error) {
       // A tree that cannot be packed is not right.
       if (!(error instanceof UserError)) throw error;

@@ -7,9 +7,7 @@ import { digestFile, publishBlob } from '../content/ingest.js';
 import { remakeManifests } from '../images/remake.js';
 import { MEDIA } from '../content/documents.js';
 import { readLayer } from '../layers/add.js';
-import { layerFormat } from '../layers/format.js';
 import type { LayerRecord } from '../layers/records.js';
-import { lowersOf } from '../layers/stack.js';
 import { type Checked, checkLayer, packsTo } from '../layers/verify.js';
 import { publishRename } from '../state/files.js';
 import { type Digest, hexOf, newId, shortId } from '../state/ids.js';
@@ -59,21 +57,19 @@ async function mendBlob(store: Store, lease: Lease, checked: Checked): Promise<s
 export async function packAgain(store: Store, lease: Lease, layer: Digest): Promise<void> {
   const record = readLayer(store, layer);
   if (!record) throw new UserError(`No such layer: ${shortId(layer)}`);
-  const style = await packsTo(store, layer);
-  if (style === undefined) throw new UserError(`layer ${shortId(layer)} has changed meanwhile`);
+  const packing = await packsTo(store, layer);
+  if (!packing) throw new UserError(`layer ${shortId(layer)} has changed meanwhile`);
   const path = `${lease.directory}/${newId().slice(0, 16)}`;
   const file = await open(bytes(path), 'wx', 0o644);
-  const upper = store.dataOf('layers', hexOf(layer));
-  const { userxattr } = layerFormat();
   try {
     await packLayer(
-      { kind: 'changes', upper, lowers: lowersOf(store, layer), userxattr },
+      packing.source,
       async (chunk) => {
         for (let done = 0; done < chunk.length; ) {
           done += (await file.write(chunk, done, chunk.length - done)).bytesWritten;
         }
       },
-      { style },
+      { style: packing.style },
     );
   } finally {
     await file.close();

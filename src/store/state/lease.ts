@@ -15,6 +15,8 @@ import { discard } from './trash.js';
 export class Lease {
   /** A private directory on the store's file system, removed with the lease. */
   readonly directory: string;
+  /** Images this command has published: they go again when it fails. */
+  readonly added: string[] = [];
   readonly #root: string;
   readonly #lock: Lock;
   #released = false;

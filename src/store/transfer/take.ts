@@ -83,8 +83,10 @@ async function takeDocker({ store, lease, bundle }: Context, image: DockerImage)
     const mediaType = layerType(bundle.magic(name));
     return { mediaType, ...pick(await bundle.take(name)) };
   });
+  // Before the long part: a wrong name costs no import.
+  const names = image.tags.map(parseName).filter((name) => name !== undefined);
   const id = await addImage(store, lease, { config: bundle.read(image.config), layers });
-  return { id, names: image.tags.map(parseName).filter((name) => name !== undefined) };
+  return { id, names };
 }
 
 const pick = ({ digest, size }: { digest: Digest; size: number }) => ({ digest, size });
