@@ -5,7 +5,7 @@
  */
 import type { Asker } from '../overlay/access/attr.js';
 import type { Caller } from '../overlay/change/newObject.js';
-import { NO_ID } from '../overlay/shown/ids.js';
+import { NO_ID, OVERFLOW_ID } from '../overlay/shown/ids.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { IN_HEADER } from '../protocol/layout.js';
 import { AT_FDCWD, O_RDONLY, STATX_INO } from '../sys/constants.js';
@@ -31,14 +31,20 @@ export class RequestCaller implements Asker {
     return this.#ov.sys.u32[(IN + IN_HEADER.pid) >> 2];
   }
 
-  /** Maker of a new object, with ids as they go to disk; NO_ID for one that does not map. */
+  /**
+   * Maker of a new object, with ids as they go to disk. An engine makes objects as root, which a container's
+   * mapping need not have, and gives them away afterwards: until then the overflow ID owns them, as in
+   * fuse-overlayfs.
+   */
   creator(umask: number): Caller {
     const { ids, sys } = this.#ov;
     const uid = sys.u32[(IN + IN_HEADER.uid) >> 2];
     const gid = sys.u32[(IN + IN_HEADER.gid) >> 2];
+    const [diskUid, diskGid] = ids ? [ids.diskUid(uid), ids.diskGid(gid)] : [uid, gid];
     return {
-      uid: ids ? ids.diskUid(uid) : uid,
-      gid: ids ? ids.diskGid(gid) : gid,
+      uid: diskUid === NO_ID && uid !== NO_ID ? OVERFLOW_ID : diskUid,
+      gid: diskGid === NO_ID && gid !== NO_ID ? OVERFLOW_ID : diskGid,
+      unmapped: diskUid === NO_ID || diskGid === NO_ID,
       umask,
       asker: this,
     };

@@ -23,6 +23,10 @@ import { markSpaces, NESTED_WHITEOUT, TRUSTED } from './xattrs.js';
 
 const WH_PREFIX = '.wh.';
 const WH_OPAQUE = '.wh..wh..opq';
+/** What fuse-overlayfs leaves in an opaque directory of its upper, besides (a 0:0 device). */
+const WH_OPAQUE_DEVICE = '.wh..opq';
+/** Its mark where it may not write trusted xattrs. */
+const FUSE_OVERLAYFS_OPAQUE = 'user.fuseoverlayfs.opaque';
 /** A `.wh.` file can hide names up to this length. */
 const WH_NAME_MAX = 255 - WH_PREFIX.length;
 
@@ -129,6 +133,14 @@ export function parseRedirect(value: string): string | number {
 /** True for names that are marks in a lower layer and never entries. */
 export const isDotMark = (name: string): boolean => name.startsWith(WH_PREFIX);
 
+/** xattrs that fuse-overlayfs keeps for itself: in a layer they are marks, and go nowhere else. */
+export const isFuseOverlayfsMark = (key: string): boolean =>
+  key === FUSE_OVERLAYFS_OPAQUE || key === 'user.fuseoverlayfs.origin';
+
+/** Names in an upper of fuse-overlayfs that are marks of their directory and no entries. */
+export const isOpaqueFile = (name: string): boolean =>
+  name === WH_OPAQUE || name === WH_OPAQUE_DEVICE;
+
 /** The name a `.wh.` file hides; undefined for AUFS's own files (`.wh..wh.…`). */
 export function dotHidden(name: string): string | undefined {
   const hidden = name.slice(WH_PREFIX.length);
@@ -136,8 +148,8 @@ export function dotHidden(name: string): string | undefined {
 }
 
 /**
- * Reads the marks of directory `name` (".": `dirfd` itself). `dotForms`: also the AUFS forms, in a
- * lower. A redirect counts only in the namespace the mount trusts, `prefix`: a user could write the
+ * Reads the marks of directory `name` (".": `dirfd` itself). `dotForms`: also the
+ * forms of AUFS and fuse-overlayfs, in a lower or a plain upper. A redirect counts only in the namespace the mount trusts, `prefix`: a user could write the
  * other. Returns -errno when the marks cannot be read.
  */
 export function dirMarks(
@@ -152,6 +164,7 @@ export function dirMarks(
   const list = bytes > 0 ? sys.text(XATTR_LIST, bytes) : '';
   const marks = list.includes('overlay.') ? xattrMarks(sys, dirfd, name, list, prefix) : PLAIN;
   if (typeof marks === 'number' || marks.opaque || !dotForms) return marks;
+  if (list.split('\0').includes(FUSE_OVERLAYFS_OPAQUE)) return OPAQUE;
   const found = present(sys, dirfd, `${name}/${WH_OPAQUE}`);
   if (found < 0) return found;
   return found === 1 ? OPAQUE : marks;

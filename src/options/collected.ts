@@ -19,6 +19,8 @@ export interface Collected {
   data: OverlaySpec['data'];
   /** Undefined: not said. */
   writeback: boolean | undefined;
+  /** Undefined: not said. */
+  format: OverlaySpec['format'];
   redirectDir: OverlaySpec['redirectDir'];
   /** Undefined: not said. */
   metacopy: boolean | undefined;
@@ -49,6 +51,7 @@ export const nothingSaid = (privileged: boolean): Collected => ({
   fsync: true,
   data: 'cached',
   writeback: undefined,
+  format: undefined,
   redirectDir: 'on',
   metacopy: undefined,
   index: 'auto',

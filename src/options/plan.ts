@@ -54,6 +54,12 @@ function refuse(options: Collected): void {
     );
   }
   refuseCopies(options);
+  const mark = options.format === 'plain' ? [...options.asked].at(0) : undefined;
+  if (mark !== undefined) {
+    throw new UserError(
+      `option ${mark} asks for marks that format=plain leaves out: leave one of them out`,
+    );
+  }
   const clash = options.userxattr ? [...options.asked].at(0) : undefined;
   if (clash !== undefined) {
     throw new UserError(
@@ -85,6 +91,12 @@ function idSpec({ ids, squash }: Collected): IdSpec | undefined {
   return plain && spec.uids.length + spec.gids.length === 0 ? undefined : Object.freeze(spec);
 }
 
+/** What the upper may hold, as far as the options say it; who asks for a mark asks for the format that has it. */
+function formatOf({ format, asked }: Collected): Pick<OverlaySpec, 'format'> {
+  if (format !== undefined) return { format };
+  return asked.size > 0 ? { format: 'overlay' } : {};
+}
+
 /** Where relative paths start, who asks, and what the command line says besides the list. */
 export interface PlanContext {
   readonly cwd: string;
@@ -109,6 +121,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     durability: options.volatile ? 'volatile' : options.fsync ? 'sync' : 'fsync=0',
     data: options.data,
     writeback: options.writeback ?? options.data !== 'passthrough',
+    ...formatOf(options),
     redirectDir: options.redirectDir,
     // A redirect_dir that writes no redirects turns it off unless it is asked for, as in overlayfs.
     metacopy: options.metacopy ?? options.redirectDir === 'on',

@@ -180,6 +180,23 @@ function refuseVerity(_into: Collected, value: string): void {
 
 const format: Rows = [
   kind.choice(
+    'format',
+    ['plain', 'overlay'],
+    (into, value) => {
+      into.format = value;
+    },
+    {
+      usage: 'format=plain|overlay',
+      help: 'plain: the upper holds whole files and directories, for readers that know no marks (default in a store of podman, buildah or Docker)',
+      docs:
+        'what an upper may hold. overlay (default): all marks of kernel overlayfs. plain: whole ' +
+        'files and directories, whiteouts and opaque marks alone, so that a reader that knows no ' +
+        'redirects, metadata-only copies and index sees the same tree; renaming a directory of a ' +
+        'lower copies what is in it. plain is the default for an upper in a store of podman, buildah ' +
+        'or Docker, whose tools fall back to other drivers',
+    },
+  ),
+  kind.choice(
     'redirect_dir',
     ['on', 'off', 'follow', 'nofollow'],
     (into, value) => {
@@ -278,8 +295,9 @@ const owners: Rows = [
       help: 'show the owners on disk as other IDs; what is created or changed is translated back',
       docs:
         'show the owners on disk as other IDs, as fuse-overlayfs does; what is created or ' +
-        "changed is translated back. An ID that does not map is shown as the kernel's overflow " +
-        'ID (65534), and what would need it answers EOVERFLOW',
+        "changed is translated back. An ID on disk that does not map is shown as the kernel's " +
+        'overflow ID (65534), and what would change it answers EOVERFLOW; a maker without an ID ' +
+        'on disk makes objects of the overflow ID, without set-ID bits',
     },
   ),
   kind.mapping('gidmapping', (into, ranges) => {

@@ -15,6 +15,7 @@ import { xinoHi } from './lookup/identity.js';
 import { type LinkIndex, openIndex } from './workdir/linkIndex.js';
 import { Listings } from './listing/shared.js';
 import { placeFlags } from './lookup/lowerMarks.js';
+import { withFormat } from './format.js';
 import { Overlay } from './overlay.js';
 import { passesThrough } from './plane.js';
 import type { OverlaySpec } from './spec.js';
@@ -35,10 +36,11 @@ interface Opened {
 /** Throws a UserError with one sentence. */
 export function openOverlay(
   sys: Sys,
-  spec: OverlaySpec,
+  asked: OverlaySpec,
   fds: FdCache,
   listings = new Listings(),
 ): Overlay {
+  const spec = withFormat(sys, asked);
   const opened: Opened = {
     layers: [],
     dataLayers: [],
@@ -139,7 +141,7 @@ function addRoot(ov: Overlay, layers: readonly Layer[]): void {
   for (const layer of layers) {
     if (opaque) break;
     checkFeatures(ov, layer);
-    const marks = dirMarks(ov.sys, layer.root, '.', layer !== ov.upper, ov.markPrefix);
+    const marks = dirMarks(ov.sys, layer.root, '.', layer !== ov.upper || ov.plain, ov.markPrefix);
     if (typeof marks === 'number') throw unreadable(layer, marks);
     opaque = marks.opaque;
     if (marks.xwhiteouts) ov.xwhiteouts.add(layer.id);

@@ -23,6 +23,11 @@ export interface OverlaySpec {
   /** Kernel writeback cache; ignored (off) when read-only. */
   readonly writeback: boolean;
   /**
+   * `plain`: the upper holds no marks but whiteouts and `opaque`, for readers that know no others.
+   * Absent: where the upper lies decides (format.ts).
+   */
+  readonly format?: 'plain' | 'overlay' | undefined;
+  /**
    * The `redirect` xattr: `on` writes it, so that a directory that has lowers can be renamed (else
    * EXDEV); `follow` only reads it; with `nofollow` what carries one is refused with EPERM, and none is written.
    */

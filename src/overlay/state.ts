@@ -195,6 +195,11 @@ export abstract class MountState {
     return this.spec.durability === 'sync';
   }
 
+  /** The upper holds no marks but whiteouts and `opaque`. */
+  get plain(): boolean {
+    return this.spec.format === 'plain';
+  }
+
   /** Directories that have lowers can be renamed. */
   get redirects(): boolean {
     return this.spec.redirectDir === 'on' && this.work !== undefined && !this.userxattr;

@@ -1,6 +1,7 @@
 /** Extended attributes of nodes: read from the real object, changed on the upper one. */
 import { E, errnoName } from '../../base/errno.js';
 import { isChr, isDir, isReg, S_ISGID } from '../../base/mode.js';
+import { isFuseOverlayfsMark } from '../../layer/whiteout.js';
 import {
   ACCESS_ACL,
   CAPABILITY,
@@ -58,6 +59,7 @@ function read(ov: Overlay, node: number, key: string, at: number, size: number):
  */
 function diskName(ov: Overlay, node: number, key: string): string | number {
   if (key === ov.markPrefix) return -E.EINVAL;
+  if (ov.plain && isFuseOverlayfsMark(key)) return -E.EPERM;
   const stored = toDisk(key, ov.markPrefix);
   if (stored === NESTED_WHITEOUT && isChr(ov.table.mode(node))) return -E.EPERM;
   return ov.overrides?.toDisk(ov.objectLayer(node), stored) ?? stored;
@@ -80,6 +82,7 @@ export function listxattr(ov: Overlay, node: number, caller: Asker): string | nu
   const device = isChr(ov.table.mode(node));
   for (const key of ov.sys.text(XATTR_LIST, bytes - 1).split('\0')) {
     if (device && key === NESTED_WHITEOUT) continue;
+    if (ov.plain && isFuseOverlayfsMark(key)) continue;
     const own = ov.overrides ? ov.overrides.toClient(ov.objectLayer(node), key) : key;
     const shown = own === undefined ? undefined : toClient(own, ov.markPrefix);
     if (shown === undefined || !hasAcl(ov, shown)) continue;

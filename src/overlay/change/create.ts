@@ -196,8 +196,8 @@ function adopt(ov: Overlay, parent: number, name: string, stat: Stat): number {
 
 /** O_TMPFILE: an orphan from birth, which LINK may give a name. Fills `stat`. Returns the node or -errno. */
 export function createTmpfile(ov: Overlay, creation: Creation, stat: Stat): number {
-  const { parent, mode, caller } = creation;
-  if (!hasIds(caller)) return -E.EOVERFLOW;
+  const { parent, mode } = creation;
+  if (!hasIds(creation.caller)) return -E.EOVERFLOW;
   const guarded = refusedIn(ov, parent);
   if (guarded < 0) return guarded;
   const up = copyUp(ov, parent);

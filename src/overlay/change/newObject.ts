@@ -21,8 +21,10 @@ import { NO_ID } from '../shown/ids.js';
 import type { Overlay } from '../overlay.js';
 import type { Overrides } from '../shown/overrides.js';
 
-/** Who asks: ids as on disk, NO_ID for one that has none there; and the process's umask. */
+/** Who asks: ids as on disk, NO_ID for one that has no meaning; and the process's umask. */
 export interface Caller {
+  /** The caller has no ID on disk: the overflow ID owns what it makes, and nothing runs with its rights. */
+  readonly unmapped: boolean;
   readonly uid: number;
   readonly gid: number;
   readonly umask: number;
@@ -58,13 +60,15 @@ export function makeObject(
   return ov.sys.native.mknodat(dir, name, kept, 0, 0);
 }
 
-/** An object must have an owner on disk: chown(2) would take NO_ID for "leave it to root" (fsuidgid_has_mapping). */
+/** The kernel sends an ID without a meaning as NO_ID: chown(2) would take it for "leave it to root" (fsuidgid_has_mapping). */
 export const hasIds = ({ uid, gid }: Caller): boolean => uid !== NO_ID && gid !== NO_ID;
 
 /** The umask does not apply below a default ACL (man 5 acl); symlinks have no mode of their own. The mode, or -errno. */
 export function maskedMode(ov: Overlay, parent: number, creation: Creation): number {
-  const { mode, caller } = creation;
-  if (isLnk(mode)) return mode;
+  const { caller } = creation;
+  if (isLnk(creation.mode)) return creation.mode;
+  const runs = caller.unmapped && !isDir(creation.mode) ? S_ISUID | S_ISGID : 0;
+  const mode = creation.mode & ~runs;
   const acl = hasDefaultAcl(ov, parent);
   if (acl < 0) return acl;
   const masked = acl > 0 ? mode : mode & ~caller.umask;

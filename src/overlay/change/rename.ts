@@ -17,6 +17,7 @@ import { setRedirect } from './redirect.js';
 import { checkEmpty, forgetName, ownName } from './remove.js';
 import { locate, lowerShows, type NameSlot } from '../lookup/locate.js';
 import { clearTarget, NOTHING, type Plan, restoreTarget, undo, WHITEOUT_LEFT } from './replace.js';
+import { bringWhole } from './whole.js';
 import { announceWhiteouts, dropXWhiteouts } from './whiteouts.js';
 
 const KNOWN = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
@@ -81,13 +82,15 @@ function checkGuards(ov: Overlay, from: NameSlot, to: NameSlot): number {
 }
 
 function canMove(ov: Overlay, place: NameSlot): boolean {
-  if (!place.dir || ov.redirects) return true;
+  if (!place.dir || ov.redirects || ov.plain) return true;
   return ov.table.has(place.node, F_UPPER) && ov.table.lower(place.node) === 0;
 }
 
 /** Copy-ups and the marks that must be there before the names change. */
 function prepare(ov: Overlay, from: NameSlot, to: NameSlot, exchange: boolean): Plan | number {
-  let code = copyUpMeta(ov, from.node);
+  let code = bringWhole(ov, from);
+  if (code >= 0 && exchange) code = bringWhole(ov, to);
+  if (code >= 0) code = copyUpMeta(ov, from.node);
   if (code >= 0) code = copyUp(ov, to.parent);
   if (code >= 0 && exchange) code = copyUpMeta(ov, to.node);
   else if (code >= 0 && to.node !== 0) code = ownName(ov, to.node);

@@ -3,6 +3,7 @@ import { E } from '../../base/errno.js';
 import { isDir, isLnk, isReg } from '../../base/mode.js';
 import { noXattr, takesNoXattr } from '../../layer/absence.js';
 import { encodeOrigin } from '../../layer/origin.js';
+import { isFuseOverlayfsMark } from '../../layer/whiteout.js';
 import { CAPABILITY, isPrivate, mustCopy } from '../../layer/xattrs.js';
 import {
   AT_SYMLINK_NOFOLLOW,
@@ -63,7 +64,8 @@ function copyXattrs(ov: Overlay, node: number, from: Source, work: number, temp:
   const bytes = native.listxattr(from.dir, from.name, XATTR_LIST, XATTR_MAX);
   if (bytes <= 0) return noXattr(bytes) ? 0 : bytes;
   for (const key of sys.text(XATTR_LIST, bytes - 1).split('\0')) {
-    const copied = isPrivate(key, ov.markPrefix) ? undefined : nameOfCopy(ov, node, key);
+    const stays = isPrivate(key, ov.markPrefix) || isFuseOverlayfsMark(key);
+    const copied = stays ? undefined : nameOfCopy(ov, node, key);
     // A truncation takes the capabilities away (file_remove_privs).
     if (copied === undefined || (from.cuts && key === CAPABILITY)) continue;
     const size = native.getxattr(from.dir, from.name, key, XATTR, XATTR_MAX);

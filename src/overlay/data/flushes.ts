@@ -47,6 +47,17 @@ export class Flushes {
     return PARKED;
   }
 
+  /** Lets other requests have their turn: PARKED, or 0 where that cannot be. */
+  pause(): number {
+    if (!this.flush) return 0;
+    // No node has this number: the kernel answers at once.
+    const job = this.flush(0, 0, 0);
+    if (job < 0) return 0;
+    this.#awaited = { node: 0, from: 0, to: 0, resume: undefined };
+    this.#byJob.set(job, this.#awaited);
+    return PARKED;
+  }
+
   /** What the kernel could not write must not be read from its pages: it drops them, once they are not in use. */
   drop(node: number, from: number, to: number): void {
     // Nobody waits for it; without a free place in the pool the pages stay until they are needed.

@@ -11,7 +11,7 @@ import { E } from '../../base/errno.js';
 import { DT_DIR, DT_REG, isDir, isReg } from '../../base/mode.js';
 import { noName, noXattr } from '../../layer/absence.js';
 import { findOrigin, indexName } from '../../layer/origin.js';
-import { dirMarks, isDotMark } from '../../layer/whiteout.js';
+import { dirMarks, isDotMark, isOpaqueFile } from '../../layer/whiteout.js';
 import { ROOT } from '../../protocol/flags.js';
 import { SPOILS, spoil } from '../../sys/stat.js';
 import { type DirListing, FROM_UPPER } from '../listing/dirListing.js';
@@ -86,6 +86,7 @@ const SAME_NAME: Below = { redirect: '', metacopy: false };
 /** A number when the upper settles it: 0 or -errno. */
 function resolveUpper(ov: Overlay, parent: number, name: string): Below | number {
   const { hit, sys } = ov;
+  if (ov.plain && isOpaqueFile(name)) return 0;
   const dir = ov.upperDir(parent);
   if (dir < 0) return dir;
   const { stat } = hit;
@@ -104,7 +105,7 @@ function resolveUpper(ov: Overlay, parent: number, name: string): Below | number
   hit.mode = stat.mode;
   if (!isDir(hit.mode)) return identifyUpper(ov, parent, dir, name);
   showIno(ov, hit.layer, stat);
-  const marks = dirMarks(sys, dir, name, false, ov.markPrefix);
+  const marks = dirMarks(sys, dir, name, ov.plain, ov.markPrefix);
   if (typeof marks === 'number') return marks;
   hit.impure = marks.impure;
   hit.xwhiteouts = marks.xwhiteouts;

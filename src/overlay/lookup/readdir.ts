@@ -2,7 +2,13 @@
 import { DT_CHR, DT_DIR, DT_REG } from '../../base/mode.js';
 import { vanished } from '../../layer/absence.js';
 import { type EntryVisitor, readEntries } from '../../layer/directory.js';
-import { dotHidden, isDeviceWhiteout, isDotMark, isXWhiteout } from '../../layer/whiteout.js';
+import {
+  dotHidden,
+  isDeviceWhiteout,
+  isDotMark,
+  isOpaqueFile,
+  isXWhiteout,
+} from '../../layer/whiteout.js';
 import { DirListing, FROM_UPPER } from '../listing/dirListing.js';
 import type { Entries } from '../listing/entries.js';
 import { F_IMPURE, F_UPPER } from '../inodes/record.js';
@@ -101,6 +107,7 @@ function addUpper(ov: Overlay, node: number, listing: DirListing, budget: Budget
   const layer = ov.upper?.id ?? 0;
   const xwhiteouts = upperAnnounces(ov, node);
   return readWithin(ov, dir, budget, (name, type, lo, hi) => {
+    if (ov.plain && isOpaqueFile(name)) return 0;
     const hide = isHidden(ov, dir, name, type, xwhiteouts);
     if (hide < 0) return hide;
     if (hide > 0) {

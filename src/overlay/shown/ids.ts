@@ -11,6 +11,9 @@ import type { Sys } from '../../sys/sys.js';
 /** `(uid_t)-1`: no ID at all; chown(2) takes it for "leave that one alone", so it must not get there by mistake. */
 export const NO_ID = 0xffff_ffff;
 
+/** What the kernel shows for an ID that does not map (overflowuid(5)); an ordinary ID otherwise, "nobody". */
+export const OVERFLOW_ID = 65534;
+
 /** `count` IDs from `disk` on are shown as those from `client` on. */
 export interface IdRange {
   readonly disk: number;
@@ -38,7 +41,8 @@ function shift(
     const offset = id - range[from];
     if (offset >= 0 && offset < range.count) return range[to] + offset;
   }
-  return NO_ID;
+  // What a maker without an ID has made belongs to it, and must be seen to until it is given away.
+  return id === OVERFLOW_ID ? OVERFLOW_ID : NO_ID;
 }
 
 /** xattrs whose values hold IDs. */

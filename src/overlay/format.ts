@@ -1,0 +1,29 @@
+/**
+ * What the upper may hold. A store of podman, buildah or Docker is read by other drivers, too: its tools
+ * fall back to them without a word. They know whiteouts and `opaque`, but no redirects, metadata-only
+ * copies and index; so an upper in such a store is plain by itself.
+ */
+import { AT_FDCWD, STATX_TYPE } from '../sys/constants.js';
+import type { Sys } from '../sys/sys.js';
+import type { OverlaySpec } from './spec.js';
+
+/** The spec with what its format means for the other options. */
+export function withFormat(sys: Sys, spec: OverlaySpec): OverlaySpec {
+  const format = spec.format ?? (inStore(sys, spec.upper ?? '') ? 'plain' : 'overlay');
+  if (format === 'overlay') return { ...spec, format };
+  return { ...spec, format, redirectDir: 'follow', metacopy: false, index: 'off' };
+}
+
+/**
+ * `STORE/ID/diff` with `STORE/ID/link` beside it and `STORE/l`: how containers/storage and Docker lay out
+ * a layer (storage/drivers/overlay, daemon/graphdriver/fuse-overlayfs).
+ */
+function inStore(sys: Sys, upper: string): boolean {
+  const match = /^(.*)\/[^/]+\/diff$/.exec(upper);
+  if (!match) return false;
+  return exists(sys, `${upper.slice(0, -'diff'.length)}link`) && exists(sys, `${match[1]}/l`);
+}
+
+/** Any failure is a "no": the default then is the full format, which loses nothing. */
+const exists = (sys: Sys, path: string): boolean =>
+  sys.statName(AT_FDCWD, path, sys.stats.probe, STATX_TYPE) >= 0;
