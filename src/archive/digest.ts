@@ -2,7 +2,28 @@
 import { createHash, type Hash } from 'node:crypto';
 import { UserError } from '../base/errno.js';
 import { asBuffer } from './compress.js';
+import { HashLane } from './hashLane.js';
 import type { Digest, Source } from './types.js';
+
+/** The same in a thread of its own, for what is large: the tar, at the speed of disks. */
+export class LaneMeter {
+  size = 0;
+  readonly #lane = new HashLane();
+
+  /** The bytes may change afterwards; a promise is to be waited for before more are added. */
+  add(bytes: Uint8Array): Promise<void> | undefined {
+    this.size += bytes.length;
+    return this.#lane.add(bytes);
+  }
+
+  async digest(): Promise<Digest> {
+    return `sha256:${await this.#lane.digest()}`;
+  }
+
+  async abandon(): Promise<void> {
+    await this.#lane.abandon();
+  }
+}
 
 export class Meter {
   size = 0;
@@ -19,10 +40,38 @@ export class Meter {
   }
 }
 
+/**
+ * The bytes as they come. When they are the tar itself, which is measured anyway, they are not digested
+ * twice; that is known when the first of them have been looked at.
+ */
+export class BlobMeter {
+  size = 0;
+  #early: Uint8Array[] | undefined = [];
+  #hash: Hash | undefined;
+
+  add(bytes: Uint8Array): void {
+    this.size += bytes.length;
+    if (this.#early) this.#early.push(bytes);
+    else this.#hash?.update(bytes);
+  }
+
+  /** `compressed`: they are not the tar. */
+  settle(compressed: boolean): void {
+    if (compressed) this.#hash = createHash('sha256');
+    for (const bytes of this.#early ?? []) this.#hash?.update(bytes);
+    this.#early = undefined;
+  }
+
+  /** Undefined: that of the tar. Once, at the end. */
+  digest(): Digest | undefined {
+    return this.#hash && `sha256:${this.#hash.digest('hex')}`;
+  }
+}
+
 /** The same bytes, measured; not more than `most`, and none after an abort. */
 export async function* measured(
   source: Source,
-  meter: Meter,
+  meter: BlobMeter,
   most: number | undefined,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Buffer, void> {

@@ -8,7 +8,7 @@ import { CAPABILITY } from '../layer/xattrs.js';
 import { O_NOFOLLOW, O_NONBLOCK, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
 import type { Stat } from '../sys/stat.js';
 import { DENTS, DENTS_SIZE, Sys } from '../sys/sys.js';
-import { Meter } from './digest.js';
+import { LaneMeter, Meter } from './digest.js';
 import { GzipWriter } from './gzip.js';
 import { extentsIn } from './holes.js';
 import { IdMapper } from './ids.js';
@@ -67,7 +67,7 @@ function* itemsOf(source: PackSource, stack: Stack): Generator<Item, void> {
 
 /** Measures, compresses and hands on. */
 class Output {
-  readonly tar = new Meter();
+  readonly tar = new LaneMeter();
   readonly blob = new Meter();
   readonly #gzip: GzipWriter | undefined;
   readonly #sink: Sink;
@@ -85,19 +85,21 @@ class Output {
 
   async write(bytes: Buffer): Promise<void> {
     this.#signal?.throwIfAborted();
-    this.tar.add(bytes);
+    const room = this.tar.add(bytes);
+    if (room) await room;
     if (this.#gzip) await this.#gzip.write(bytes);
     else await this.#sink(bytes);
   }
 
   async end(): Promise<Pick<Packed, 'diffId' | 'size' | 'digest' | 'compressedSize'>> {
     await this.#gzip?.end();
-    const [diffId, { size }] = [this.tar.digest(), this.tar];
+    const [diffId, { size }] = [await this.tar.digest(), this.tar];
     if (!this.#gzip) return { diffId, size, digest: diffId, compressedSize: size };
     return { diffId, size, digest: this.blob.digest(), compressedSize: this.blob.size };
   }
 
   async abandon(): Promise<void> {
+    await this.tar.abandon();
     await this.#gzip?.abandon();
   }
 }

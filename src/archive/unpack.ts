@@ -7,7 +7,14 @@ import { TRUSTED, USER } from '../layer/xattrs.js';
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../sys/constants.js';
 import { Sys } from '../sys/sys.js';
 import { decompress } from './compress.js';
-import { checkDigest, checkDigestForm, measured, Meter, wrongSize } from './digest.js';
+import {
+  BlobMeter,
+  checkDigest,
+  checkDigestForm,
+  LaneMeter,
+  measured,
+  wrongSize,
+} from './digest.js';
 import { Extractor } from './extract.js';
 import { damaged } from './limits.js';
 import { TarParser } from './parser.js';
@@ -63,21 +70,21 @@ async function unpackInto(
   options: UnpackOptions,
 ): Promise<Unpacked> {
   const { expect, signal } = options;
-  const blob = new Meter();
-  const tar = new Meter();
+  const blob = new BlobMeter();
+  const tar = new LaneMeter();
   const extractor = new Extractor(sys, root, options);
   const parser = new TarParser(extractor, options.limits);
   try {
     const incoming = measured(source, blob, expect?.size, signal);
     const { compression, bytes } = await decompress(incoming);
-    const plain = compression === 'none';
-    await feed(parser, bytes, plain ? undefined : tar, signal);
+    blob.settle(compression !== 'none');
+    await feed(parser, bytes, tar, signal);
     parser.finish();
     if (expect?.size !== undefined && blob.size !== expect.size) {
       throw wrongSize(String(blob.size), expect.size);
     }
-    const digest = blob.digest();
-    const diffId = plain ? digest : tar.digest();
+    const diffId = await tar.digest();
+    const digest = blob.digest() ?? diffId;
     checkDigest('digest', digest, expect?.digest);
     checkDigest('diff ID', diffId, expect?.diffId);
     const proven = expect?.digest !== undefined || expect?.diffId !== undefined;
@@ -95,6 +102,7 @@ async function unpackInto(
     };
   } catch (error) {
     extractor.abandon();
+    await tar.abandon();
     throw error;
   }
 }
@@ -102,12 +110,13 @@ async function unpackInto(
 async function feed(
   parser: TarParser,
   source: AsyncIterable<Buffer>,
-  meter: Meter | undefined,
+  meter: LaneMeter,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   let since = performance.now();
   for await (const bytes of source) {
-    meter?.add(bytes);
+    const room = meter.add(bytes);
+    if (room) await room;
     for (let at = 0; at < bytes.length; at += SLICE) {
       parser.write(bytes.subarray(at, at + SLICE));
       if (performance.now() - since < TURN_MS) continue;
