@@ -27,26 +27,6 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
-void die(const char *what, const char *name) {
-  fprintf(stderr, "%s %s: %s\n", what, name, strerror(errno));
-  exit(3);
-}
-
-long long now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-void print_time(long long ns) {
-  printf("[%lld]\n", ns);
-}
-
-static void redirect(int fd, const char *path, int flags) {
-  int to = open(path, flags | O_CLOEXEC, 0644);
-  if (to < 0 || dup2(to, fd) < 0) die("cannot redirect to", path);
-}
-
 static void run_command(char **argv) {
   pid_t pid = fork();
   if (pid < 0) die("cannot fork for", argv[0]);

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+/* common.c */
+
 /* Says what failed and why (errno), and ends with status 3. */
 _Noreturn void die(const char *what, const char *name);
 
@@ -18,6 +20,9 @@ long long now(void);
 
 /* Prints one time as a list, as all modes answer. */
 void print_time(long long ns);
+
+/* Opens PATH in place of the descriptor FD. */
+void redirect(int fd, const char *path, int flags);
 
 struct names {
   char **name;

@@ -1,19 +1,6 @@
 /* Passes over a list of names: what no tool does without a start of its own for each. */
 #include "client.h"
 
-struct names read_list(const char *path) {
-  struct stat st;
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0 || fstat(fd, &st) < 0) die("cannot read", path);
-  char *text = malloc(st.st_size + 1);
-  if (!text || read(fd, text, st.st_size) != st.st_size) die("cannot read", path);
-  close(fd);
-  text[st.st_size] = 0;
-  struct names names = {malloc(sizeof(char *) * (st.st_size / 2 + 1)), 0};
-  for (char *s = strtok(text, "\n"); s; s = strtok(NULL, "\n")) names.name[names.count++] = s;
-  return names;
-}
-
 void do_stat(const char *name) {
   struct stat st;
   if (lstat(name, &st) < 0) die("cannot stat", name);
