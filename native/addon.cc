@@ -141,13 +141,6 @@ int32_t wake(Thread&, int32_t fd) {
 }
 
 // The functions of the session that do not return a small number.
-Napi::Value backingUsed(const Napi::CallbackInfo& info) {
-  Thread* const thread = static_cast<Thread*>(info.Data());
-  return Napi::Boolean::New(info.Env(),
-                            thread->session->backingUsed(info[0].ToNumber().Int32Value(),
-                                                         info[1].ToNumber().Int64Value()));
-}
-
 Napi::Value park(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<Thread*>(info.Data())->session->park());
 }
@@ -199,7 +192,6 @@ void defineSystemCalls(napi_env env, napi_value exports, Thread* t) {
       method<sys::ftruncate>("ftruncate", t),
       method<sys::fallocate>("fallocate", t),
       method<sys::copyFileRange>("copyFileRange", t),
-      method<sys::ficlone>("ficlone", t),
       method<sys::copyData>("copyData", t),
       method<sys::willNeed>("willNeed", t),
       method<sys::fsync>("fsync", t),
@@ -248,16 +240,10 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
 
 void defineRest(napi_env env, napi_value exports, Thread* t) {
   const napi_property_descriptor table[] = {
-      wrapped<backingUsed>("backingUsed", t),
-      wrapped<counters>("counters", t),
-      wrapped<park>("park", t),
-      wrapped<resumed>("resumed", t),
-      wrapped<arena>("arena"),
-      wrapped<arenaGrow>("arenaGrow"),
-      wrapped<arenaFd>("arenaFd"),
-      wrapped<arenaFree>("arenaFree"),
-      wrapped<arenaTrim>("arenaTrim"),
-      wrapped<layout>("layout"),
+      wrapped<counters>("counters", t), wrapped<park>("park", t),
+      wrapped<resumed>("resumed", t),   wrapped<arena>("arena"),
+      wrapped<arenaGrow>("arenaGrow"),  wrapped<arenaFree>("arenaFree"),
+      wrapped<arenaTrim>("arenaTrim"),  wrapped<layout>("layout"),
   };
   napi_define_properties(env, exports, std::size(table), table);
 }

@@ -115,11 +115,6 @@ Napi::Value arenaGrow(const Napi::CallbackInfo& info) {
   return create(info.Env(), info[1], old->file, old->bytes);
 }
 
-Napi::Value arenaFd(const Napi::CallbackInfo& info) {
-  const Arena* const arena = behind(info);
-  return Napi::Number::New(info.Env(), arena == nullptr ? -EBADF : arena->file->fd);
-}
-
 Napi::Value arenaFree(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Arena* const arena = behind(info);

@@ -10,7 +10,6 @@ Napi::Value arena(const Napi::CallbackInfo& info);
 // (arena, bytes) -> ArrayBuffer of the same memfd, extended.
 Napi::Value arenaGrow(const Napi::CallbackInfo& info);
 // (arena) -> descriptor or -errno.
-Napi::Value arenaFd(const Napi::CallbackInfo& info);
 // (arena) -> 0 or -errno; unmaps and closes at once, and detaches the array buffer.
 Napi::Value arenaFree(const Napi::CallbackInfo& info);
 // (arena, from, to) -> 0 or -errno.

@@ -132,14 +132,7 @@ void Session::setBacking(int32_t slot, int64_t nodeid, int32_t fd, bool writable
     if (fd < 0) return;
     s->nodes.resize(std::max(index + 1, s->nodes.size() * 2));
   }
-  s->nodes[index] = Backing{fd, writable, false, false};
-}
-
-bool Session::backingUsed(int32_t slot, int64_t nodeid) {
-  Backing* const node = nodeid < 0 ? nullptr : backing(slot, static_cast<uint64_t>(nodeid));
-  if (node == nullptr || !node->used) return false;
-  node->used = false;
-  return true;
+  s->nodes[index] = Backing{fd, writable};
 }
 
 void Session::keepTimes(int32_t slot) {

@@ -34,7 +34,6 @@ class Session {
   int32_t next(int32_t slot, uint32_t length, Alive alive, void* context);
   int32_t send(int32_t slot, const uint8_t* message, uint32_t length);
   void setBacking(int32_t slot, int64_t nodeid, int32_t fd, bool writable);
-  bool backingUsed(int32_t slot, int64_t nodeid);
   // The kernel keeps the slot's modification times (times.h): WRITEs leave those of the files.
   void keepTimes(int32_t slot);
   // Around a change of the data of `fd`, the file of the node, that the engine makes.
@@ -74,7 +73,6 @@ class Session {
   struct Backing {
     int32_t fd = -1;
     bool writable = false;
-    bool used = false;
     bool cannotTell = false;  // Whether its pages are cached (RWF_NOWAIT).
   };
   struct Slot {

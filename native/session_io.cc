@@ -75,10 +75,8 @@ bool Session::serve(int32_t index) {
   if (header->opcode != FUSE_READ && header->opcode != FUSE_WRITE) return false;
   Backing* const node = backing(index, header->nodeid);
   if (node == nullptr || node->fd < 0) return false;
-  const bool served = header->opcode == FUSE_READ ? serveRead(index, *node)
-                                                  : node->writable && serveWrite(index, *node);
-  if (served) node->used = true;
-  return served;
+  return header->opcode == FUSE_READ ? serveRead(index, *node)
+                                     : node->writable && serveWrite(index, *node);
 }
 
 bool Session::serveRead(int32_t index, Backing& node) {

@@ -51,7 +51,6 @@ int32_t fallocate(Thread&, int32_t fd, int32_t mode, uint32_t offLo, uint32_t of
                   uint32_t lenHi);
 int32_t copyFileRange(Thread&, int32_t fdIn, uint32_t inLo, uint32_t inHi, int32_t fdOut,
                       uint32_t outLo, uint32_t outHi, uint32_t len);
-int32_t ficlone(Thread&, int32_t fdOut, int32_t fdIn);
 int32_t copyData(Thread&, int32_t fdIn, int32_t fdOut, uint32_t sizeLo, uint32_t sizeHi);
 int32_t willNeed(Thread&, int32_t fd, uint32_t size);
 int32_t fsync(Thread&, int32_t fd);

@@ -1,6 +1,5 @@
 // System calls on the bytes of open files.
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/statfs.h>
@@ -49,10 +48,6 @@ int32_t copyFileRange(Thread&, int32_t fdIn, uint32_t inLo, uint32_t inHi, int32
   off64_t out = join(outLo, outHi);
   const size_t most = std::min(len, uint32_t{1} << 30);  // The count has to fit the result.
   return result(TEMP_FAILURE_RETRY(::copy_file_range(fdIn, &in, fdOut, &out, most, 0)));
-}
-
-int32_t ficlone(Thread&, int32_t fdOut, int32_t fdIn) {
-  return result(::ioctl(fdOut, FICLONE, fdIn));
 }
 
 int32_t copyData(Thread&, int32_t fdIn, int32_t fdOut, uint32_t sizeLo, uint32_t sizeHi) {

@@ -7,7 +7,7 @@ import { absolute } from '../options/list.js';
 import { type Found, look, realpath } from '../sys/paths.js';
 import { workingDirectory } from '../wire/sockets.js';
 
-export interface Target {
+interface Target {
   readonly path: string;
   readonly found: Found;
   /** The live mount whose mount point `path` is. */

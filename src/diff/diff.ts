@@ -28,7 +28,7 @@ import { dirListingOf } from '../overlay/lookup/readdir.js';
 import type { OverlaySpec } from '../overlay/spec.js';
 
 /** As `docker diff` has it: added, changed, deleted. `path` is bytes as latin1 and starts with "/". */
-export interface Change {
+interface Change {
   readonly kind: 'A' | 'C' | 'D';
   readonly path: string;
 }

@@ -4,7 +4,7 @@
  * (messages.ts).
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import { UserError } from '../base/errno.js';
+import { errnoName, UserError } from '../base/errno.js';
 import { ReadAhead } from '../overlay/access/readAhead.js';
 import { FdCache } from '../overlay/data/fdCache.js';
 import { Listings } from '../overlay/listing/shared.js';
@@ -69,6 +69,7 @@ export class EngineThread {
       } else if (next === NEXT_WAKE) {
         this.#takeMessages();
         this.#takeCopies();
+        this.#say('a reply could not be written', native.lastSendError());
         for (const served of this.#bySlot) {
           if (!served) continue;
           guarded('tidying', () => tidy(served));
@@ -220,10 +221,16 @@ export class EngineThread {
     this.#post({ kind: 'ended', mount });
   }
 
+  /** Logs what the session met, if it did; `code` is an errno, 0 for none. */
+  #say(what: string, code: number): void {
+    if (code !== 0) log(`${what}: ${errnoName(code)}`);
+  }
+
   #ended(slot: number): void {
     // Copies for it that have just ended.
     this.#takeCopies();
     const served = this.#bySlot[slot];
+    this.#say('the connection of a mount broke', this.#sys.native.lastReadError());
     this.#sys.native.detach(slot);
     this.#bySlot[slot] = undefined;
     if (!served) return;

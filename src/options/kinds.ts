@@ -10,7 +10,7 @@ import { parseId, parseMapping } from './ids.js';
 import { needPath, unescape } from './list.js';
 
 /** What is said of an option in `stratafs --help` and in the README. */
-export interface Shown {
+interface Shown {
   /** The form that is shown, when it is not the name; several options may share a line. */
   readonly usage?: string;
   readonly help: string;

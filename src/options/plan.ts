@@ -98,7 +98,7 @@ function formatOf({ format, asked }: Collected): Pick<OverlaySpec, 'format'> {
 }
 
 /** Where relative paths start, who asks, and what the command line says besides the list. */
-export interface PlanContext {
+interface PlanContext {
   readonly cwd: string;
   readonly mountpoint: string;
   /** euid 0: devices and set-user-ID bits are honoured unless the options say otherwise. */

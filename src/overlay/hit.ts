@@ -19,7 +19,7 @@ export interface LowerFile {
   readonly name: string;
 }
 /** A directory in a lower, with its marks as PLACE_*. */
-export interface LowerDir extends LowerFile {
+interface LowerDir extends LowerFile {
   readonly flags: number;
   /** What it is now (`stampOf`): another when an entry has come or gone. */
   readonly ino: number;

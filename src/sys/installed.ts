@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const PACKAGED = ['x64', 'arm64'];
 
 /** `stratafs`: the launcher. */
-export type NativeFile = 'stratafs' | 'stratafs_native.node';
+type NativeFile = 'stratafs' | 'stratafs_native.node';
 
 /** The path of a compiled file; throws UserError, with what to run, where there is none. */
 export function nativeFile(name: NativeFile): string {

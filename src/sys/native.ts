@@ -108,8 +108,6 @@ export interface Native {
     outHi: number,
     len: number,
   ): number;
-  /** ioctl FICLONE: `fdOut` becomes a reflink of `fdIn`. */
-  ficlone(fdOut: number, fdIn: number): number;
   /**
    * Copies all of `fdIn` (`size` bytes, as halves) to the empty file `fdOut`: FICLONE, else the data
    * ranges found by SEEK_DATA/SEEK_HOLE with copy_file_range, else pread/pwrite; the final size is
@@ -293,8 +291,6 @@ export interface Native {
   putHeldTime(fd: number): void;
   /** The file of `nodeid` is about to be given this modification time, which the pool must not undo. */
   timeSet(slot: number, nodeid: number, seconds: number, nanoseconds: number): void;
-  /** True when `next` used the backing of `nodeid` since the last call (for the LRU's second chance). */
-  backingUsed(slot: number, nodeid: number): boolean;
   /**
    * Registers the regular file `fd` (O_PATH will do) with the slot's connection, for passthrough:
    * its backing id (> 0), or -errno: EPERM without CAP_SYS_ADMIN in the initial user namespace,
@@ -325,8 +321,6 @@ export interface Native {
    * same memory; `buffer` stays valid until it is freed or collected. Throws as `arena` does.
    */
   arenaGrow(buffer: ArrayBuffer, bytes: number): ArrayBuffer;
-  /** The memfd behind an arena, or -EBADF; it stays the arena's. */
-  arenaFd(buffer: ArrayBuffer): number;
   /**
    * Unmaps this mapping now, and closes the memfd when it was the last one; the buffer is detached
    * (its views become empty).

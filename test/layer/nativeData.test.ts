@@ -23,6 +23,7 @@ import {
   O_RDWR,
   XATTR_CREATE,
 } from '../../src/sys/constants.js';
+import { arenaFiles } from '../support/memfd.js';
 import { openBench, type Bench } from '../support/addon.js';
 
 const { errno } = constants;
@@ -227,14 +228,12 @@ describe.runIf(loops)('on btrfs', () => {
       writeFileSync(join(mountpoint, 'a'), Buffer.alloc(8 * 2 ** 20, 'x'));
       const dir = b.open('mnt', O_RDONLY | O_DIRECTORY);
       const a = b.native.openat2(dir, 'a', O_RDONLY, 0, 0);
-      const c = b.native.openat2(dir, 'c', O_RDWR | O_CREAT, 0o600, 0);
       const d = b.native.openat2(dir, 'd', O_RDWR | O_CREAT, 0o600, 0);
-      expect(b.native.ficlone(c, a)).toBe(0);
       expect(b.native.copyData(a, d, 8 * 2 ** 20, 0)).toBe(0);
-      for (const fd of [a, c, d]) b.native.fsync(fd);
+      for (const fd of [a, d]) b.native.fsync(fd);
       const shared = execFileSync('filefrag', ['-v', join(mountpoint, 'd')]).toString();
       expect(shared).toContain('shared');
-      for (const fd of [a, c, d, dir]) b.native.close(fd);
+      for (const fd of [a, d, dir]) b.native.close(fd);
     } finally {
       execFileSync('umount', [mountpoint]);
     }
@@ -245,9 +244,10 @@ describe('arenas', () => {
   const blocks = (fd: number): number => statSync(`/proc/self/fd/${fd}`).blocks * 512;
 
   it('take memory only where touched, and give it back', () => {
+    const before = arenaFiles();
     const arena = b.native.arena(GIB);
     const words = new Uint32Array(arena);
-    const fd = b.native.arenaFd(arena);
+    const fd = arenaFiles().find((each) => !before.includes(each)) ?? -1;
     expect(blocks(fd)).toBe(0);
     words.fill(7, 0, 262_144);
     expect(blocks(fd)).toBe(2 ** 20);
@@ -258,10 +258,11 @@ describe('arenas', () => {
     expect(b.native.arenaTrim(new ArrayBuffer(8), 0, 8)).toBe(-errno.EBADF);
     expect(b.native.arenaFree(arena)).toBe(0);
     expect(words.length).toBe(0);
-    expect(b.native.arenaFd(arena)).toBe(-errno.EBADF);
+    expect(arenaFiles()).toEqual(before);
   });
 
   it('grow in place, the old mapping showing the same memory until it is freed', () => {
+    const before = arenaFiles();
     const small = b.native.arena(4096);
     new Uint8Array(small)[5] = 9;
     const large = b.native.arenaGrow(small, 2 ** 24);
@@ -269,7 +270,7 @@ describe('arenas', () => {
     expect(new Uint8Array(large)[5]).toBe(9);
     new Uint8Array(large)[6] = 8;
     expect(new Uint8Array(small)[6]).toBe(8);
-    expect(b.native.arenaFd(large)).toBe(b.native.arenaFd(small));
+    expect(arenaFiles().length).toBe(before.length + 1);
     expect(b.native.arenaFree(small)).toBe(0);
     expect(new Uint8Array(large)[5]).toBe(9);
     expect(() => b.native.arenaGrow(large, 4096)).toThrow(/cannot make an arena/);

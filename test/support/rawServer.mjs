@@ -154,8 +154,6 @@ function ended(slot) {
     ended: mount.mountpoint,
     readError: native.lastReadError(),
     sendError: native.lastSendError(),
-    used: [2, 3].map((node) => native.backingUsed(slot, node)),
-    usedAgain: native.backingUsed(slot, 2),
     counters: [...native.counters(slot)],
     engineWrites: mount.engineWrites,
     kills: mount.kills,

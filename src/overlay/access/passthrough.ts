@@ -30,7 +30,7 @@ import { APPEND, IMMUTABLE, refused } from '../guard.js';
 /** An open without a backing file: there is no data that one could carry. */
 export const NO_BACKING = 0;
 
-export interface Open {
+interface Open {
   /** O_* of the caller. */
   readonly flags: number;
   /** Truncating clears set-id bits: the caller has no CAP_FSETID. */

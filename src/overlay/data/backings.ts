@@ -7,7 +7,7 @@
  */
 
 /** The session's side: registers an open file, gives an id up. */
-export interface BackingPort {
+interface BackingPort {
   /** The id (> 0) of the regular file `fd`, or -errno; `fd` stays the caller's. */
   readonly open: (fd: number) => number;
   readonly close: (id: number) => void;
@@ -19,7 +19,7 @@ export interface BackingPort {
 export const KEPT = 0;
 export const ONCE = 1;
 export const STALE = 2;
-export type Stay = typeof KEPT | typeof ONCE | typeof STALE;
+type Stay = typeof KEPT | typeof ONCE | typeof STALE;
 
 /** Ids kept of files that are not open. */
 const IDLE_MAX = 4096;

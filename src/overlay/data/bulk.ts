@@ -13,7 +13,7 @@ import type { Sys } from '../../sys/sys.js';
 import { setTimes } from '../../sys/times.js';
 
 /** The pool of the thread that serves a mount; absent where requests are not the kernel's (tests). */
-export interface Pool {
+interface Pool {
   /** See Native.poolCopy. */
   copy(
     fdIn: number,

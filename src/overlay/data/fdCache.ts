@@ -17,7 +17,7 @@ export const FdKind = {
 export type FdKind = (typeof FdKind)[keyof typeof FdKind];
 
 /** Told before a File descriptor is closed. */
-export type FileClosing = (node: number) => void;
+type FileClosing = (node: number) => void;
 
 const ID_RANGE = 0x1_0000_0000;
 const KINDS = 4;

@@ -12,7 +12,7 @@ const NO_END = Number.MAX_SAFE_INTEGER;
 const WORD = 0x1_0000_0000;
 
 /** See Native.poolFlush. */
-export type Flush = (node: number, offset: number, size: number) => number;
+type Flush = (node: number, offset: number, size: number) => number;
 
 interface Range {
   readonly node: number;

@@ -1,6 +1,7 @@
 /**
- * One growable shared buffer (a memfd) and its allocator. All state that must outlive the engine's
- * heap lies in it: inode records, names, lower places, hash tables (DESIGN.md decision 4).
+ * One growable shared buffer (a memfd) and its allocator. What there is one of for each inode
+ * lies in it, outside the engine's heap: inode records, names, lower places, hash tables
+ * (docs/design.md, "Memory").
  *
  * Blocks are counted in units of 16 bytes; a block's reference is its unit number, 0 is "none".
  * Small blocks come from pages that hold one size class each, so a 64-byte record is 64-byte
@@ -24,12 +25,11 @@ const CLASSES = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128] as const;
 const LARGEST = 128;
 const FIRST_SIZE = 1 << 18;
 
-/** Header words; bytes 64 to 127 are record 1, the root's (FUSE_ROOT_ID). */
-const H_MAGIC = 0;
+/** Header words, from 1; bytes 64 to 127 are record 1, the root's (FUSE_ROOT_ID). */
 const H_BUMP = 1;
 const H_FREE_PAGES = 2;
 const H_USED = 3;
-/** Eight words for the owner of the arena (table roots and sizes). */
+/** Words for the owner of the arena (inodes/table.ts). */
 export const H_OWNER = 32;
 const H_CLASS_FREE = 40;
 /** Free runs of 2 to RUN_MAX pages, by their length; a longer one comes back as pages. */
@@ -42,7 +42,6 @@ const H_HOLE_ROOM = 83;
 const HOLE_BYTES = 8;
 /** Bytes that may be free, besides a quarter of what is used, before `slackens`. */
 const SLACK_LEAST = 1 << 20;
-const MAGIC = 0x31415453;
 
 interface Extent {
   readonly page: number;
@@ -80,7 +79,6 @@ export class Arena {
     this.#buffer = native.arena(FIRST_SIZE);
     this.u32 = new Uint32Array(this.#buffer);
     this.u8 = new Uint8Array(this.#buffer);
-    this.u32[H_MAGIC] = MAGIC;
     this.u32[H_BUMP] = 1;
   }
 

@@ -5,7 +5,6 @@
  */
 import { hash32, hash32Of, newSeed } from '../../base/hash.js';
 import type { Native } from '../../sys/native.js';
-import { H_OWNER } from './arena.js';
 import {
   F_UNLINKED,
   InodeRecords,
@@ -21,8 +20,6 @@ import {
 
 /** The least there are. There are at most twice as many as nodes (four times after a trim), at least as many. */
 const FIRST_BUCKETS = 1024;
-/** The seed of the names' hashes. */
-const H_SEED = H_OWNER + 5;
 
 export class InodeChains extends InodeRecords {
   /** Nodes that are in the table. */
@@ -38,8 +35,6 @@ export class InodeChains extends InodeRecords {
     this.#nameBuckets = this.#newBuckets(buckets);
     this.#keyBuckets = this.#newBuckets(buckets);
     this.#bucketMask = buckets - 1;
-    this.arena.u32[H_SEED] = this.#seed;
-    this.#publish();
   }
 
   // --- names -------------------------------------------------------------------------------
@@ -177,7 +172,6 @@ export class InodeChains extends InodeRecords {
     });
     this.arena.free(oldName, old * 4);
     this.arena.free(oldKey, old * 4);
-    this.#publish();
   }
 
   /** As #linkName, without making the name a string. */
@@ -200,13 +194,5 @@ export class InodeChains extends InodeRecords {
         node = following;
       }
     }
-  }
-
-  /** Leaves the tables' places in the arena's header, for a successor that maps it. */
-  #publish(): void {
-    const u32 = this.arena.u32;
-    u32[H_OWNER] = this.#nameBuckets;
-    u32[H_OWNER + 1] = this.#keyBuckets;
-    u32[H_OWNER + 2] = this.#bucketMask;
   }
 }

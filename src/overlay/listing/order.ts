@@ -8,7 +8,7 @@
  */
 import { cookieOf } from '../../base/hash.js';
 
-export type NameOf = (slot: number) => string;
+type NameOf = (slot: number) => string;
 
 /** Marks a position whose name has not got its cookie yet. */
 const CONTESTED = 0xffff_ffff;

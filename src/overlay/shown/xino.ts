@@ -25,7 +25,7 @@ const INO32_TYPE = 1;
 const INO32_BYTES = 8;
 const XFS_MAGIC = 0x5846_5342;
 
-export interface XinoParts {
+interface XinoParts {
   /** What is merged, topmost first. */
   readonly layers: readonly Layer[];
   readonly dataLayers: readonly Layer[];

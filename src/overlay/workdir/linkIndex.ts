@@ -36,7 +36,7 @@ const FUSE_SUPER_MAGIC = 0x65735546;
 /** An entry of the index is nothing we understand. */
 const FOREIGN = 2;
 
-export interface IndexParts {
+interface IndexParts {
   readonly spec: OverlaySpec;
   readonly upper: Layer;
   readonly work: Pick<Workdir, 'base' | 'path' | 'trusted'>;

@@ -3,13 +3,17 @@ import { fstatSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Arena } from '../../../src/overlay/inodes/arena.js';
 import { loadNative } from '../../../src/sys/native.js';
+import { arenaFiles } from '../../support/memfd.js';
 import { Random } from '../../differential/random.js';
 
 const EVERY_BYTE = Array.from({ length: 255 }, (_, i) => String.fromCharCode(i + 1)).join('');
 
 let arena: Arena;
+let file: number;
 beforeEach(() => {
+  const before = arenaFiles();
   arena = new Arena(loadNative());
+  file = arenaFiles().find((fd) => !before.includes(fd)) ?? -1;
 });
 afterEach(() => {
   arena.close();
@@ -119,8 +123,7 @@ describe('blocks', () => {
 
 /** Bytes of memory the arena has. */
 const resident = (): number => {
-  const fd = loadNative().arenaFd(arena.u8.buffer as ArrayBuffer);
-  return fstatSync(fd).blocks * 512;
+  return fstatSync(file).blocks * 512;
 };
 
 describe('what is given back', () => {
