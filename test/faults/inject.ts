@@ -12,7 +12,7 @@ const CALLS = [
   ...(['symlinkat', 'readlinkat', 'renameat2', 'unlinkat', 'faccessat', 'fchownat'] as const),
   ...(['fchmodat', 'utimensat', 'getdents64', 'lseek', 'getxattr', 'setxattr'] as const),
   ...(['listxattr', 'removexattr', 'pread', 'pwrite', 'ftruncate', 'fallocate'] as const),
-  ...(['copyFileRange', 'ficlone', 'copyData', 'fsync', 'fdatasync', 'syncfs', 'fstatfs'] as const),
+  ...(['copyFileRange', 'copyData', 'fsync', 'fdatasync', 'syncfs', 'fstatfs'] as const),
   ...(['ioctl', 'nameToHandleAt', 'openByHandleAt', 'flock'] as const),
 ];
 type Call = (typeof CALLS)[number];
@@ -22,7 +22,7 @@ const OPENS: readonly string[] = ['openat2', 'openTree', 'openByHandleAt'];
 /** Calls that may need room on the disk. */
 const WRITES: readonly string[] = [
   ...['mknodat', 'mkdirat', 'linkat', 'symlinkat', 'renameat2', 'setxattr', 'pwrite', 'ftruncate'],
-  ...['fallocate', 'copyFileRange', 'ficlone', 'copyData', 'fsync', 'fdatasync'],
+  ...['fallocate', 'copyFileRange', 'copyData', 'fsync', 'fdatasync'],
 ];
 
 export const ERRORS = {
