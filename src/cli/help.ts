@@ -9,6 +9,8 @@ const USAGE = `Usage:
   stratafs diff MNT|UPPER [--json]      what was added (A), changed (C) and deleted (D)
   stratafs mounts [--json]              the live mounts
   stratafs stats MNT [--json]           requests that reached the engine, bytes, copy-ups
+  stratafs pull, push, images, load, save, import, tag, rmi, history, image, layer, gc, fsck
+                                        the store of images: docs/store.md, and --help of each
   stratafs snapshotter [...]            storage for containerd, BuildKit and Docker; see its --help
   stratafs volume-plugin [...]          unions as volumes of Docker; see its --help
   stratafs bench [...]                  compares drivers on this machine; see stratafs bench --help
