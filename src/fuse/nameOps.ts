@@ -1,7 +1,8 @@
 /** Requests about names: lookup, create, remove, rename, link. */
 import { E } from '../base/errno.js';
 import { isChr, S_IFDIR, S_IFLNK, S_IFMT } from '../base/mode.js';
-import { create, createWhiteout } from '../overlay/change/create.js';
+import { create } from '../overlay/change/create.js';
+import { createWhiteout } from '../overlay/change/whiteouts.js';
 import type { Creation, Make } from '../overlay/change/newObject.js';
 import { Found } from '../overlay/hit.js';
 import { lose, renew } from '../overlay/lookup/live.js';

@@ -2,7 +2,7 @@
  * What a new object is: type and mode, owner, and what it takes over from the directory it is made
  * in (inode_init_owner, posix_acl_create).
  */
-import { isDir, isLnk, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../../base/mode.js';
+import { dtype, isDir, isLnk, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../../base/mode.js';
 import { noXattr } from '../../layer/absence.js';
 import { DEFAULT_ACL } from '../../layer/xattrs.js';
 import {
@@ -14,9 +14,14 @@ import {
   RESOLVE_LAYER,
   STATX_MODE,
 } from '../../sys/constants.js';
+import type { Stat } from '../../sys/stat.js';
 import { XATTR, XATTR_MAX } from '../../sys/sys.js';
 import type { Asker } from '../access/attr.js';
-import { F_ACL_DEFAULT, F_ACL_KNOWN } from '../inodes/record.js';
+import { copyUp } from '../copyUp/copyUp.js';
+import { refusedIn } from '../guard.js';
+import { F_ACL_DEFAULT, F_ACL_KNOWN, F_UNGUARDED, F_UPPER } from '../inodes/record.js';
+import { FROM_UPPER } from '../listing/dirListing.js';
+import { xinoHi } from '../lookup/identity.js';
 import { NO_ID } from '../shown/ids.js';
 import type { Overlay } from '../overlay.js';
 import type { Overrides } from '../shown/overrides.js';
@@ -193,4 +198,59 @@ function copyDefaultAcl(ov: Overlay, from: number, to: number): number {
   const { native } = ov.sys;
   const size = native.getxattr(from, '.', DEFAULT_ACL, XATTR, XATTR_MAX);
   return size < 0 ? size : native.setxattr(to, '.', DEFAULT_ACL, XATTR, size, 0);
+}
+
+/** The upper directory that a new name goes to, copied up if need be; -errno, -EPERM where chattr(1) protects it. */
+export function upperParent(ov: Overlay, parent: number): number {
+  const guarded = refusedIn(ov, parent);
+  if (guarded < 0) return guarded;
+  const up = copyUp(ov, parent);
+  return up < 0 ? up : ov.upperDir(parent);
+}
+
+/** Makes an object, no directory, in the workdir as one of `parent` would be. Returns >= 0 or -errno. */
+export function makeOrphan(ov: Overlay, creation: Creation): number {
+  const { parent, name, caller } = creation;
+  const { native } = ov.sys;
+  const work = ov.workDir();
+  const parentDir = ov.upperDir(parent);
+  if (parentDir < 0) return parentDir;
+  const mode = maskedMode(ov, parent, creation);
+  if (mode < 0) return mode;
+  const stage = makeStage(ov, parent, parentDir);
+  if (typeof stage === 'number') return stage;
+  let code = makeObject(ov, creation, stage.fd, stage.temp, mode);
+  if (code >= 0) {
+    code = own(ov, creation, stage.fd, stage.temp, mode, stage.gid ?? caller.gid);
+    if (code >= 0) code = ov.sys.renameNew(stage.fd, stage.temp, work, name);
+    if (code < 0) native.unlinkat(stage.fd, stage.temp, 0);
+  }
+  stage.end();
+  return code;
+}
+
+/** Fills `stat` with what a new object of the upper shows. Returns 0 or -errno. */
+export function statNew(ov: Overlay, dir: number, name: string, stat: Stat): number {
+  const code = ov.sys.statName(dir, name, stat);
+  return code < 0 ? code : ov.show(ov.upper?.id ?? 0, dir, name, stat);
+}
+
+/** The object of `stat` was renamed since, which is a change of it; what cannot be read stays as it was before. */
+export function renewCtime(ov: Overlay, dir: number, name: string, stat: Stat): void {
+  const { probe } = ov.sys.stats;
+  if (ov.sys.statName(dir, name, probe) >= 0) stat.ctimeFrom(probe);
+}
+
+/** The node of a fresh upper object, and its place in the parent's listing. */
+export function adopt(ov: Overlay, parent: number, name: string, stat: Stat): number {
+  const { table } = ov;
+  const { mode, inoLo, inoHi } = stat;
+  const layer = ov.upper?.id ?? 0;
+  const node = table.create(parent, name, mode);
+  table.set(node, F_UPPER | F_UNGUARDED);
+  if (!isDir(mode)) table.setKey(node, layer, inoLo, inoHi);
+  table.setIno(node, inoLo, xinoHi(ov, layer, inoHi));
+  const listing = ov.dirListings.get(parent);
+  listing?.put(name, dtype(mode), FROM_UPPER, table.inoLo(node), table.inoHi(node));
+  return node;
 }

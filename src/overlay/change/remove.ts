@@ -11,7 +11,7 @@ import { locate, lowerShows, type NameSlot } from '../lookup/locate.js';
 import { orphanName, type Overlay } from '../overlay.js';
 import { refusedIn } from '../guard.js';
 import { dirListingOf } from '../lookup/readdir.js';
-import { announceWhiteouts } from './whiteouts.js';
+import { announceWhiteouts, coverLower } from './whiteouts.js';
 
 export function unlink(ov: Overlay, parent: number, name: string): number {
   const place = locate(ov, parent, name);
@@ -62,10 +62,6 @@ function removeName(ov: Overlay, place: NameSlot): number {
  */
 export const ownName = (ov: Overlay, node: number): number =>
   lacksNames(ov, node) ? copyUpMeta(ov, node) : 0;
-function coverLower(ov: Overlay, parent: number, dir: number, name: string): number {
-  const announced = announceWhiteouts(ov, parent, dir);
-  return announced < 0 ? announced : (ov.work?.whiteout(dir, name) ?? -E.EROFS);
-}
 
 function removeUpper(ov: Overlay, place: NameSlot, dir: number): number {
   const { parent, name, node } = place;

@@ -7,7 +7,6 @@ import { E } from '../../base/errno.js';
 import { DT_CHR, dtype, S_IFCHR } from '../../base/mode.js';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../../sys/constants.js';
 import { carryImpure, copyUp, copyUpMeta } from '../copyUp/copyUp.js';
-import { prepareWhiteout, setOpaque } from './create.js';
 import { FROM_UPPER } from '../listing/dirListing.js';
 import { F_METACOPY, F_UPPER } from '../inodes/record.js';
 import type { Caller } from './newObject.js';
@@ -18,7 +17,7 @@ import { checkEmpty, forgetName, ownName } from './remove.js';
 import { locate, lowerShows, type NameSlot } from '../lookup/locate.js';
 import { clearTarget, NOTHING, type Plan, restoreTarget, undo, WHITEOUT_LEFT } from './replace.js';
 import { bringWhole } from './whole.js';
-import { announceWhiteouts, dropXWhiteouts } from './whiteouts.js';
+import { announceWhiteouts, dropXWhiteouts, prepareWhiteout, setOpaque } from './whiteouts.js';
 
 const KNOWN = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
 

@@ -13,7 +13,7 @@ import { locate, type NameSlot } from '../lookup/locate.js';
 import { hasMetacopy } from '../lookup/lowerMarks.js';
 import { dirListingOf } from '../lookup/readdir.js';
 import type { Overlay } from '../overlay.js';
-import { setOpaque } from './create.js';
+import { setOpaque } from './whiteouts.js';
 import { dropXWhiteouts } from './whiteouts.js';
 
 /** Others get their turn when it has copied for so long. */
