@@ -201,6 +201,12 @@ class Packer {
   }
 
   async #object(item: Item): Promise<void> {
+    if (item.same) {
+      this.#stat.load(item.same.stat);
+      const entry = this.#entry(item, 'link', item.path, item.same.first);
+      this.#write({ ...entry, xattrs: NO_XATTRS });
+      return;
+    }
     // Engines' archives have no entry for the root: it is not the layer's to change.
     if (item.path === '' && this.#style !== 'full') return;
     if (!this.#look(item)) return;

@@ -98,6 +98,11 @@ export class Stack {
     }
   }
 
+  /** All of them, topmost first. */
+  get layers(): readonly Layer[] {
+    return this.#layers;
+  }
+
   close(): void {
     for (const layer of [...this.#layers, ...this.#dataLayers]) closeLayer(this.sys, layer);
   }

@@ -11,6 +11,7 @@ import type { Stat } from '../sys/stat.js';
 import type { Sys } from '../sys/sys.js';
 import { readXattrs } from './objects.js';
 import { shown } from './limits.js';
+import { OtherNames } from './otherNames.js';
 import type { Found, Part, Shown, Stack } from './stack.js';
 
 export interface Item {
@@ -24,6 +25,8 @@ export interface Item {
   readonly layer: number;
   /** Where its data is, when that is elsewhere. */
   readonly data: Found | undefined;
+  /** It is another name of an object that has been written: under which, and its statx. */
+  readonly same?: { readonly first: string; readonly stat: Uint32Array };
 }
 
 type Items = Generator<Item, void>;
@@ -114,6 +117,7 @@ export class Changes {
   readonly #stack: Stack;
   readonly #sys: Sys;
   readonly #alone: boolean;
+  readonly #others: OtherNames;
   /** Of the entry that is being read. */
   readonly #listed: Stat;
 
@@ -121,6 +125,7 @@ export class Changes {
     this.#stack = stack;
     this.#sys = stack.sys;
     this.#alone = alone;
+    this.#others = new OtherNames(stack);
     this.#listed = stack.sys.stats.listed;
   }
 
@@ -133,6 +138,7 @@ export class Changes {
     const opaque = this.#stack.marks(upper, '.').opaque;
     if (opaque) yield item('opaque', '', upper.fd, '.', upper.layer);
     yield* this.#merged(root, below);
+    yield* this.#others.all();
   }
 
   /** `below`: what the lower layers have at the same path. */
@@ -153,6 +159,7 @@ export class Changes {
       } else if (isDir(this.#listed.mode)) {
         yield* this.#directory(dir, below, name, full);
       } else {
+        if (!this.#alone) this.#others.note(part.fd, name, full, this.#listed);
         yield* this.#announce(dir);
         const what = this.#stack.look([part, ...below], name);
         try {

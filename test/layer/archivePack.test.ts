@@ -16,6 +16,8 @@ import {
   dir,
   type Entry,
   file,
+  hardlink,
+  type Ignore,
   manifestOf,
   opaque,
   whiteout,
@@ -136,5 +138,57 @@ describe.runIf(has({ root: true, kernelOverlay: true, programs: ['gcc'] }))('cha
     const union = await packed({ kind: 'union', layers: [upper, lower] });
     const flat = await unpacked('flat', union);
     expect(differences(await manifestOf(before), await manifestOf(flat))).toEqual([]);
+  });
+
+  /** An upper as the kernel leaves it after `script` in a mount with these options. */
+  async function written(options: string, lower: string, script: string): Promise<string> {
+    const [upper, work, mount] = [place('upper'), place('work'), place('mnt')];
+    const all = `lowerdir=${lower},upperdir=${upper},workdir=${work},${options}`;
+    await mustRun('mount', ['-t', 'overlay', 'overlay', '-o', all, mount]);
+    try {
+      await mustRun('sh', ['-ec', script], { cwd: mount });
+      await mustRun('cp', ['-a', `${mount}/.`, join(top, 'seen')]);
+    } finally {
+      await mustRun('umount', [mount]);
+    }
+    return upper;
+  }
+
+  it.each([
+    [
+      'redirect_dir=on',
+      'mv tree moved; mv moved/below moved/under; mkdir tree; echo new > tree/new',
+    ],
+    ['redirect_dir=on', 'mv tree other; mv other tree; touch tree/below/file'],
+    ['metacopy=on,redirect_dir=on', 'chmod 600 plain; chown 5:6 tree/below/file; mv plain renamed'],
+    [
+      'metacopy=on,redirect_dir=on',
+      'mv tree moved; chmod 711 moved/below/file; ln kept/same kept/too',
+    ],
+    ['index=on', 'echo changed >> links/one; rm links/two'],
+    ['index=on', 'chmod 600 links/three; mv links/one links/other; touch new'],
+    ['index=off', 'echo changed >> links/one; rm -r hidden; mkdir hidden; rm plain; mkdir plain'],
+  ])('that the kernel made, %s: %s', async (options, script) => {
+    const lower = await made('lower', [
+      ...LOWER,
+      dir('links'),
+      file('links/one', 'one'),
+      hardlink('links/two', 'links/one'),
+      hardlink('links/three', 'links/one'),
+      hardlink('kept/linked', 'links/one'),
+    ]);
+    const upper = await written(options, lower, script);
+    const layer = await unpacked(
+      'layer',
+      await packed({ kind: 'changes', upper, lowers: [lower] }),
+      {
+        lowers: [lower],
+      },
+    );
+    const after = await kernelView('after', [layer, lower]);
+    const [before, now] = [await manifestOf(join(top, 'seen')), await manifestOf(after)];
+    // Without an index names of one file part when one of them is changed.
+    const parted: Ignore = (path, field) => field === 'nlink' && path.includes('link');
+    expect(differences(before, now, options === 'index=on' ? undefined : parted)).toEqual([]);
   });
 });
