@@ -45,7 +45,7 @@ const WITHOUT_OVERLAY = 5;
  * The files of src/overlay itself, innermost first: a file imports only files before it, and, but for
  * `open`, only rooms that know no mounted overlay.
  */
-const files = ['hit', 'spec', 'plane', 'state', 'overlay', 'guard', 'open'];
+const files = ['hit', 'spec', 'remembered', 'plane', 'state', 'overlay', 'guard', 'answer', 'open'];
 
 const addonLoaders = {
   name: 'node:module',

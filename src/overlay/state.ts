@@ -7,7 +7,7 @@ import type { Layer } from '../layer/layer.js';
 import { originLayers } from '../layer/origin.js';
 import { TRUSTED, USER } from '../layer/xattrs.js';
 import type { Sys } from '../sys/sys.js';
-import { Remembered } from './answer.js';
+import { Remembered } from './remembered.js';
 import type { Backings } from './data/backings.js';
 import { BulkCopies } from './data/bulk.js';
 import { Flushes } from './data/flushes.js';
