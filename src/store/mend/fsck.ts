@@ -9,6 +9,7 @@ import { sweep } from '../collect/gc.js';
 import { mark } from '../collect/mark.js';
 import { blobPath, blobSize } from '../content/blobs.js';
 import { digestFile } from '../content/ingest.js';
+import { repositoryKey } from '../images/find.js';
 import { writeIndex } from '../images/layoutIndex.js';
 import type { ImageRecord, RepositoryRecord } from '../images/records.js';
 import type { LayerRecord } from '../layers/records.js';
@@ -76,14 +77,13 @@ function readable(_store: Store, act: () => unknown): boolean {
   }
 }
 
-/** A manifest that is JSON may still be another one's, or cut to nothing. */
+/** A manifest that is whole may still be another one's. */
 function named(store: Store, kind: (typeof KINDS)[number], key: string): boolean {
   const manifest: unknown = store.read(kind, key);
-  if (typeof manifest !== 'object' || manifest === null) return false;
   if (kind === 'images') return (manifest as ImageRecord).id === digestOf(key);
   if (kind === 'layers') return (manifest as LayerRecord).diffId === digestOf(key);
-  if (kind === 'repositories') return typeof (manifest as RepositoryRecord).name === 'string';
-  return true;
+  if (kind !== 'repositories') return true;
+  return repositoryKey((manifest as RepositoryRecord).name) === key;
 }
 
 /** Every blob that an image needs is there, with its size; `deep`: with its digest. */

@@ -16,6 +16,7 @@ import { checkKey, DATA_KINDS, type Kind, KINDS, OTHER_DIRECTORIES, type Use } f
 import { Lease } from './lease.js';
 import { type Lock, takeLock } from './lock.js';
 import { runRoot, storeRoot } from './place.js';
+import { hasShape } from './shapes.js';
 import { discard } from './trash.js';
 
 const VERSION = 1;
@@ -70,11 +71,9 @@ export class Store implements Durability {
     const path = this.#manifest(kind, key);
     const text = readText(path);
     if (text === undefined) return undefined;
-    try {
-      return JSON.parse(text) as Manifest;
-    } catch {
-      throw new UserError(`${display(path)} is damaged: run stratafs fsck`);
-    }
+    const value = parse(text);
+    if (hasShape(kind, value)) return value as Manifest;
+    throw new UserError(`${display(path)} is damaged: run stratafs fsck`);
   }
 
   has(kind: Kind, key: string): boolean {
@@ -120,6 +119,14 @@ export class Store implements Durability {
   /** Begins to add something: see lease.ts. Release it in `finally`. */
   lease(): Promise<Lease> {
     return this.locked(() => new Lease(this.root));
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 

@@ -68,13 +68,13 @@ describe('opening', () => {
 describe('manifests', () => {
   test('are published, read, listed and removed with their data', async () => {
     const store = await openStore({ root: scratch('store') });
-    store.publish('layers', hex, { uses: ['blobs/1'] });
-    mkdirSync(`${store.dataOf('layers', hex)}/etc`, { recursive: true });
-    expect(store.read('layers', hex)).toEqual({ uses: ['blobs/1'] });
-    expect(store.list('layers')).toEqual([hex]);
-    expect(store.remove('layers', hex)).toBe(true);
-    expect(store.remove('layers', hex)).toBe(false);
-    expect(existsSync(store.dataOf('layers', hex))).toBe(false);
+    store.publish('builds', hex, { uses: ['blobs/1'] });
+    mkdirSync(`${store.dataOf('builds', hex)}/etc`, { recursive: true });
+    expect(store.read('builds', hex)).toEqual({ uses: ['blobs/1'] });
+    expect(store.list('builds')).toEqual([hex]);
+    expect(store.remove('builds', hex)).toBe(true);
+    expect(store.remove('builds', hex)).toBe(false);
+    expect(existsSync(store.dataOf('builds', hex))).toBe(false);
     expect(readdirSync(join(store.root, 'trash'))).toEqual([]);
   });
 
@@ -91,6 +91,11 @@ describe('manifests', () => {
     const store = await openStore({ root: scratch('store') });
     writeFileSync(join(store.root, `state/images/${hex}.json`), '{"id":');
     expect(() => store.read('images', hex)).toThrow(/is damaged: run stratafs fsck/);
+    // JSON, but not what an image's manifest says.
+    for (const text of ['[]', '7', '{"id":"x"}', '{"uses":[1]}']) {
+      writeFileSync(join(store.root, `state/images/${hex}.json`), text);
+      expect(() => store.read('images', hex), text).toThrow(/is damaged/);
+    }
   });
 });
 
