@@ -42,6 +42,8 @@ std::vector<std::string> hostEnvironment(const std::string& identity, const std:
   // glibc: else each thread has a heap of its own, and keeps what it has freed there. Few blocks
   // are taken while requests are served, and most of these come out of a thread's own cache.
   kept.emplace_back("MALLOC_ARENA_MAX=1");
+  // What can take long has threads of its own (apart.h), so libuv's pool has little to do.
+  kept.emplace_back("UV_THREADPOOL_SIZE=1");
   kept.push_back("STRATAFS_HOST_IDENTITY=" + identity);
   kept.push_back("STRATAFS_HOST_BUILD=" + build);
   kept.push_back("STRATAFS_HOST_ROOT=" + installRoot());

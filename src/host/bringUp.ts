@@ -17,6 +17,8 @@ export type Answer = Extract<FromEngine, { readonly mount: number }>;
 
 /** The layers may be on a disk that has to spin up first; INIT itself takes microseconds. */
 const STEP_TIMEOUT_MS = 60_000;
+/** The paths have answered a moment ago (probe.ts). */
+const CHECK_TIMEOUT_MS = 20_000;
 /** What is given up is over at once, unless a layer hangs. */
 const ABANDON_MS = 2000;
 
@@ -36,13 +38,21 @@ export interface LiveMount {
   readonly end: () => void;
 }
 
-/** The engine's answer to a question about a mount that has its thread; throws UserError. */
-export async function askEngine(mount: LiveMount, question: Question): Promise<unknown> {
-  await within(STEP_TIMEOUT_MS, mount.thread.ready).catch((error: unknown) => {
+/** What a thread that serves no mount answers to a question about one; throws UserError. */
+export async function askChecker(
+  mount: LiveMount,
+  checker: EngineWorker,
+  question: Question,
+): Promise<unknown> {
+  await ready(checker);
+  const message = { kind: 'check', mount: mount.number, question } as const;
+  return (await step(mount, checker, 'checked', message)).answer;
+}
+
+async function ready(thread: EngineWorker): Promise<void> {
+  await within(STEP_TIMEOUT_MS, thread.ready).catch((error: unknown) => {
     throw new UserError(`the engine cannot start: ${String(error)}`);
   });
-  const checked = await step(mount, 'checked', { kind: 'check', mount: mount.number, question });
-  return checked.answer;
 }
 
 /** From a mount that was checked and has its locks to one that is served; throws UserError, with nothing mounted, when that fails. */
@@ -52,8 +62,9 @@ export async function bringUp(
   mountpoint: string,
   log: (line: string) => void,
 ): Promise<void> {
-  const { number, plan } = mount;
-  await step(mount, 'prepared', { kind: 'prepare', mount: number, spec: plan.spec });
+  const { number, plan, thread } = mount;
+  await ready(thread);
+  await step(mount, thread, 'prepared', { kind: 'prepare', mount: number, spec: plan.spec });
   let made: Made;
   try {
     made = await makeMount(native, plan, mountpoint);
@@ -64,7 +75,7 @@ export async function bringUp(
     throw error;
   }
   try {
-    await step(mount, 'live', { kind: 'serve', mount: number, deviceFd: made.fd });
+    await step(mount, thread, 'live', { kind: 'serve', mount: number, deviceFd: made.fd });
     mount.device = await placeMount(native, plan, mountpoint, made);
   } catch (error) {
     await giveUp(mount, () => void takeOff(native, made, mountpoint, log));
@@ -100,15 +111,16 @@ type Kind = Answer['kind'];
 /** Sends a message; the engine's next answer about `mount` must be of this kind. Throws UserError otherwise. */
 async function step<K extends Kind>(
   mount: LiveMount,
+  thread: EngineWorker,
   kind: K,
   message: ToEngine,
 ): Promise<Extract<Answer, { readonly kind: K }>> {
-  const coming = next(mount, STEP_TIMEOUT_MS);
-  mount.thread.post(message);
+  const coming = next(mount, kind === 'checked' ? CHECK_TIMEOUT_MS : STEP_TIMEOUT_MS);
+  thread.post(message);
   const answer = await coming;
   const where = display(mount.plan.mountpoint);
   if (!answer) {
-    mount.thread.stuck = true;
+    thread.stuck = true;
     if (kind === 'prepared') mount.thread.post({ kind: 'abandon', mount: mount.number });
     throw new UserError(`the mount on ${where} was not ${kind} in time: look at the layers' disk`);
   }

@@ -5,7 +5,7 @@
  * the lock goes with the process, so there is never more than one host of a name. Systemd runs it
  * without SOCKET: then the socket is systemd's, and so is the next start.
  */
-import { close, renameSync, unlinkSync } from 'node:fs';
+import { access, close, renameSync, unlinkSync } from 'node:fs';
 import { E, errnoName } from '../base/errno.js';
 import { logLine, writeLine } from '../sys/log.js';
 import { loadNativeForAll } from '../sys/native.js';
@@ -140,6 +140,8 @@ process.on('unhandledRejection', (reason) => {
   log(`unhandled rejection: ${reason instanceof Error ? (reason.stack ?? '') : String(reason)}`);
 });
 
+// Libuv ends the process when its pool cannot be started, so that is done while nothing is mounted.
+access('/', () => undefined);
 server.listen({ fd: SOCKET_FD });
 restAfter(Math.max(graceMs, FIRST_REQUEST_MS));
 if (path !== '') setTimeout(() => void tidyPlace(native, base), TIDY_AFTER_MS).unref();

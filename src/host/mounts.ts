@@ -8,7 +8,7 @@ import { display } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';
 import type { MountStats } from '../wire/stats.js';
 import type { Native } from '../sys/native.js';
-import { type Answer, askEngine, bringUp, type LiveMount } from './bringUp.js';
+import { type Answer, askChecker, bringUp, type LiveMount } from './bringUp.js';
 import type { Checked } from './checks.js';
 import { deferred } from '../base/deferred.js';
 import { EngineWorker } from './engineWorker.js';
@@ -109,7 +109,7 @@ export class Mounts {
   async #bringUp(mount: LiveMount): Promise<void> {
     const { plan } = mount;
     const question = { kind: 'plan', plan, layers: this.#layers() } as const;
-    const checked = (await askEngine(mount, question)) as Checked;
+    const checked = (await askChecker(mount, this.#checkerFor(mount), question)) as Checked;
     mount.checked = checked;
     await this.#flush(checked);
     if (await this.#seenLive(plan, checked)) {
@@ -243,7 +243,17 @@ export class Mounts {
     };
     await take('upperdir', upper, checked.upperId);
     await take('workdir', work, checked.workId);
-    await askEngine(mount, { kind: 'volatile', work });
+    await askChecker(mount, this.#checkerFor(mount), { kind: 'volatile', work });
+  }
+
+  /** A thread that serves nothing yet: what is asked there may lead to a mount of ours. Throws UserError. */
+  #checkerFor({ thread }: LiveMount): EngineWorker {
+    if (thread.mounts.size === 1) return thread;
+    try {
+      return this.#pool.checker();
+    } catch (error) {
+      throw new UserError(`cannot start a thread to look at the layers: ${String(error)}`);
+    }
   }
 
   /** The mount point of the mount of ours that changes directory `id` and is still mounted. */

@@ -69,7 +69,10 @@ export async function probe(native: Native, plan: MountPlan): Promise<Probed> {
     );
   }
   const [code, text] = answer;
-  if (code < 0) throw new UserError('too many paths are waited for already: try again later');
+  if (code < 0)
+    throw new UserError(
+      'no thread can be had to look at the layers: raise the limit on threads, or try again later',
+    );
   return told(text.split('\n').slice(0, layers.length));
 }
 

@@ -29,7 +29,7 @@ function suits({ mounts: { size } }: EngineWorker, { mounts }: EngineWorker): bo
 
 export class WorkerPool {
   readonly #threads = new Set<EngineWorker>();
-  /** Those of them that one mount has for itself. */
+  /** Those of them that one mount has for itself, or that only look at paths. */
   readonly #own = new Set<EngineWorker>();
   readonly #limit: number;
   readonly #start: () => EngineWorker;
@@ -49,13 +49,31 @@ export class WorkerPool {
   }
 
   /**
-   * Starts a thread when every one has work and there may be one more, for the next mount to find.
+   * Starts a thread when every one has work, for the next mount to find, or for its checks.
    * Throws where none can be started.
    */
   provide(): void {
+    const idle = this.#idle();
+    if (idle && !idle.stuck) return;
     const shared = [...this.#threads].filter((thread) => !this.#own.has(thread));
-    if (shared.length >= this.#limit || shared.some(({ mounts }) => mounts.size === 0)) return;
-    this.#add();
+    const thread = this.#add();
+    if (shared.length >= this.#limit) this.#own.add(thread);
+  }
+
+  /**
+   * A thread to look at paths on, which serves no mount: it may come upon a path that a mount of ours
+   * serves. Throws where none can be started.
+   */
+  checker(): EngineWorker {
+    const idle = this.#idle();
+    if (idle && !idle.stuck) return idle;
+    return this.#addOwn();
+  }
+
+  /** A thread without mounts, the one that is not stuck if there is one. */
+  #idle(): EngineWorker | undefined {
+    const idle = [...this.#threads].filter(({ mounts, dead }) => mounts.size === 0 && !dead);
+    return idle.find(({ stuck, started }) => !stuck && started) ?? idle.find(({ stuck }) => !stuck);
   }
 
   /**
