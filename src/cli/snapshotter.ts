@@ -5,6 +5,8 @@ import { command } from './frame/command.js';
 
 const DEFAULT_ROOT = '/var/lib/stratafs-snapshotter';
 const DEFAULT_ADDRESS = '/run/stratafs/snapshotter.sock';
+const DEFAULT_CONTAINERD = '/run/containerd/containerd.sock';
+const STYLES = ['full', 'docker', 'containerd'] as const;
 
 const flags = {
   root: {
@@ -23,6 +25,16 @@ const flags = {
     value: 'bind|fuse3',
     help: 'Who mounts: the snapshotter (bind, the default), or the client by mount.fuse3',
   },
+  containerd: {
+    kind: 'string',
+    value: 'SOCKET',
+    help: `containerd's socket, for the diff plug-in (default ${DEFAULT_CONTAINERD})`,
+  },
+  'diff-style': {
+    kind: 'string',
+    value: 'full|docker|containerd',
+    help: 'What a diff keeps: all, with nanoseconds, xattrs and ACLs (default), or what these keep',
+  },
   check: { kind: 'bool', help: 'Only tell what is wrong in the directory; change nothing' },
 } as const;
 
@@ -37,6 +49,9 @@ export const snapshotter = command({
     if (presentation !== 'bind' && presentation !== 'fuse3') {
       throw new UserError(`--mounts is bind or fuse3, not '${presentation}'`);
     }
+    const named = values['diff-style'] ?? 'full';
+    const style = STYLES.find((each) => each === named);
+    if (!style) throw new UserError(`--diff-style is one of ${STYLES.join(', ')}, not '${named}'`);
     // gRPC takes a moment to load, and only this command needs it.
     const { checkSnapshotter, runSnapshotter } = await import('../driver/run.js');
     const log = (line: string): void => {
@@ -44,6 +59,7 @@ export const snapshotter = command({
     };
     if (values.check) return checkSnapshotter(root, log);
     const address = values.address ?? DEFAULT_ADDRESS;
-    return runSnapshotter({ root, address, presentation }, log);
+    const containerd = values.containerd ?? DEFAULT_CONTAINERD;
+    return runSnapshotter({ root, address, containerd, presentation, style }, log);
   },
 });

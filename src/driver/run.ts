@@ -1,6 +1,10 @@
 /** `stratafs snapshotter`: the services of a containerd proxy plug-in on one socket. */
+import type { Style } from '../archive/types.js';
 import { administersMachine } from '../sys/userns.js';
-import { SNAPSHOTS } from './grpc/protos.js';
+import { Differ } from './differ/differ.js';
+import { ContentClient } from './grpc/contentClient.js';
+import { diffService } from './grpc/diffService.js';
+import { DIFF, SNAPSHOTS } from './grpc/protos.js';
 import { grpcServer } from './grpc/server.js';
 import { snapshotService } from './grpc/snapshotService.js';
 import { serve } from './service/run.js';
@@ -14,7 +18,10 @@ import { Unions } from '../client/unions.js';
 export interface SnapshotterOptions {
   readonly root: string;
   readonly address: string;
+  /** containerd's socket, for the diff plug-in. */
+  readonly containerd: string;
   readonly presentation: Presentation;
+  readonly style: Style;
 }
 
 type Log = (line: string) => void;
@@ -39,7 +46,11 @@ export async function runSnapshotter(options: SnapshotterOptions, log: Log): Pro
       mayUnpack: administersMachine(),
       log,
     });
-    const service = grpcServer([[SNAPSHOTS, snapshotService(snapshots, log)]]);
+    const differ = new Differ(snapshots, new ContentClient(options.containerd), options.style);
+    const service = grpcServer([
+      [SNAPSHOTS, snapshotService(snapshots, log)],
+      [DIFF, diffService(differ, log)],
+    ]);
     return await serve(service, options.address, log);
   } finally {
     lock.release();

@@ -2,6 +2,26 @@
 
 export type Map = Readonly<Record<string, string>>;
 
+export interface Timestamp {
+  /** Decimal. */
+  readonly seconds: string;
+  readonly nanos: number;
+}
+
+export interface Mount {
+  readonly type: string;
+  readonly source: string;
+  readonly target: string;
+  readonly options: readonly string[];
+}
+
+export interface Descriptor {
+  readonly media_type: string;
+  readonly digest: string;
+  /** Decimal. */
+  readonly size: string;
+}
+
 export interface SnapshotRequest {
   readonly key: string;
   readonly parent: string;
@@ -24,4 +44,32 @@ export interface UpdateRequest {
 
 export interface ListRequest {
   readonly filters: readonly string[];
+}
+
+export interface ApplyRequest {
+  readonly diff: Descriptor | null;
+  readonly mounts: readonly Mount[];
+  readonly payloads: Readonly<Record<string, unknown>>;
+  readonly sync_fs: boolean;
+}
+
+export interface DiffRequest {
+  readonly left: readonly Mount[];
+  readonly right: readonly Mount[];
+  readonly media_type: string;
+  readonly ref: string;
+  readonly labels: Map;
+  readonly source_date_epoch: Timestamp | null;
+}
+
+export interface ContentInfo {
+  readonly digest: string;
+  readonly size: string;
+  readonly labels: Map;
+}
+
+export interface WriteResponse {
+  readonly action: 'STAT' | 'WRITE' | 'COMMIT';
+  readonly offset: string;
+  readonly digest: string;
 }

@@ -7,7 +7,7 @@
  * - temporary files of manifests;
  * - the workdir and the mount point of what has just become a layer.
  */
-import { mkdirSync, renameSync, unlinkSync } from 'node:fs';
+import { mkdirSync, unlinkSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import type { Unions } from '../../client/unions.js';
 import type { Home } from './home.js';
@@ -52,9 +52,7 @@ export async function reconcile(
     else {
       records.useId(id);
       if (kept.has(id) || records.byId(id)) continue;
-      await act(`snapshots/${name}`, () => {
-        renameSync(home.directory(id), `${home.trash}/${id}`);
-      });
+      await act(`snapshots/${name}`, () => removeTree(home.directory(id)));
     }
   }
   await sweepFiles(home, act);
