@@ -6,6 +6,7 @@
         'native/addon.cc',
         'native/apart.cc',
         'native/arena.cc',
+        'native/budget.cc',
         'native/copy.cc',
         'native/host_paths.cc',
         'native/identity.cc',

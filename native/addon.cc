@@ -1,5 +1,6 @@
 // The table of functions (src/sys/native.ts documents each) and what a JavaScript thread owns.
 #include "arena.h"
+#include "budget.h"
 #include "layout.h"
 #include "napi_headers.h"
 #include "peer.h"
@@ -136,6 +137,22 @@ int32_t wakeAfter(Thread& thread, uint32_t ms) {
   return thread.session->wakeAfter(ms);
 }
 
+int32_t budgetKept(Thread&, int32_t delta) {
+  return budget::keep(delta);
+}
+
+int32_t budgetJoin(Thread& thread) {
+  return budget::join(thread.session->wakeFd());
+}
+
+int32_t budgetCall(Thread& thread, bool now) {
+  return budget::call(now, thread.session->wakeFd());
+}
+
+int32_t budgetWait(Thread&, int32_t kept, uint32_t ms) {
+  return budget::wait(kept, ms);
+}
+
 int32_t wake(Thread&, int32_t fd) {
   return Session::wake(fd);
 }
@@ -231,6 +248,10 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
       method<poolDone>("poolDone", t),
       method<lastSendError>("lastSendError", t),
       method<lastReadError>("lastReadError", t),
+      method<budgetKept>("budgetKept", t),
+      method<budgetJoin>("budgetJoin", t),
+      method<budgetCall>("budgetCall", t),
+      method<budgetWait>("budgetWait", t),
       method<wakeFd>("wakeFd", t),
       method<wake>("wake", t),
       method<wakeAfter>("wakeAfter", t),

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <utility>
 
+#include "budget.h"
 #include "fuse_abi.h"
 #include "memory.h"
 
@@ -66,6 +67,7 @@ Session::Session(uint8_t* memory, int loopFd) : memory_(memory) {
 
 Session::~Session() {
   pool_.reset();  // Its jobs use the descriptors below.
+  budget::leave(wake_);
   for (const Slot& slot : slots_) {
     if (slot.fd >= 0) ::close(slot.fd);
   }

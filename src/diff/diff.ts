@@ -114,6 +114,21 @@ class Differ {
   }
 
   #entry(dir: number, below: number, path: string, entry: Entry, xwhiteouts: boolean): Change[] {
+    const mark = this.#below?.borrowing() ?? 0;
+    try {
+      return this.#compareEntry(dir, below, path, entry, xwhiteouts);
+    } finally {
+      this.#below?.giveBack(mark);
+    }
+  }
+
+  #compareEntry(
+    dir: number,
+    below: number,
+    path: string,
+    entry: Entry,
+    xwhiteouts: boolean,
+  ): Change[] {
     const { probe } = this.#sys.stats;
     const full = `${path}/${entry.name}`;
     const code = this.#sys.statName(dir, entry.name, probe);

@@ -22,9 +22,10 @@ import type { Served } from './served.js';
 import { statsOf } from './stats.js';
 import { tidy } from './tidy.js';
 
-/** Of the process's descriptors, a thread's cache may take this share; the rest is for other threads, layers and devices. */
-const FD_SHARE = 5;
-const FD_LEAST = 64;
+/** What all threads together may keep of the process's descriptors; the rest is for layers, devices and the pools. */
+const KEPT_SHARE = 0.4;
+const KEPT_LEAST = 64;
+const KEPT_MOST = 65_536;
 
 /** What the host wants to know before a mount is made; throws UserError when it may not be. */
 export type Check = (sys: Sys, question: unknown) => unknown;
@@ -43,8 +44,9 @@ export class EngineThread {
   constructor(port: MessagePort, check: Check) {
     this.#port = port;
     this.#check = check;
-    const limit = this.#sys.native.raiseNofile();
-    this.#fds = new FdCache(this.#sys.native, Math.max(FD_LEAST, Math.floor(limit / FD_SHARE)));
+    const limit = Math.floor(this.#sys.native.raiseNofile() * KEPT_SHARE);
+    const kept = Math.min(Math.max(limit, KEPT_LEAST), KEPT_MOST);
+    this.#fds = new FdCache(this.#sys.native, kept);
     this.#sys.reclaim = this.#fds.shrink;
     this.#sys.native.umask(0);
     this.#post({ kind: 'ready', wakeFd: this.#sys.native.wakeFd() });
@@ -67,6 +69,7 @@ export class EngineThread {
         slot = next;
         if (served) length = this.#serve(served);
       } else if (next === NEXT_WAKE) {
+        this.#fds.answerCalls();
         this.#takeMessages();
         this.#takeCopies();
         this.#say('a reply could not be written', native.lastSendError());

@@ -107,9 +107,8 @@ export function closeLayer(sys: Sys, layer: Layer): void {
 }
 
 function openRoot(sys: Sys, path: string, writable: boolean): number {
-  const { native } = sys;
   if (!writable) {
-    const clone = native.openTree(AT_FDCWD, path, OPEN_TREE_CLONE);
+    const clone = sys.openTree(AT_FDCWD, path, OPEN_TREE_CLONE);
     if (clone >= 0) return restrictClone(sys, path, clone);
     if (!noClone(clone)) throw refused(path, clone);
   }

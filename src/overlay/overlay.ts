@@ -26,6 +26,9 @@ import { MountState } from './state.js';
 /** The unit of st_blocks. */
 const SECTOR = 512;
 
+/** Bytes of a path that openat2(2) takes (PATH_MAX is 4096, with the NUL). */
+const PATH_ROOM = 4000;
+
 export class Overlay extends MountState {
   // --- descriptors -------------------------------------------------------------------------
   /** O_PATH descriptor of a node's directory in the upper, or -errno. */
@@ -33,14 +36,32 @@ export class Overlay extends MountState {
     if (node === ROOT) return this.upper?.root ?? -E.EROFS;
     const cached = this.fds.get(this.owner, FdKind.UpperDir, node);
     if (cached !== undefined) return cached;
+    return this.#openUpperDir(node);
+  }
+
+  /** Opens an upper directory below the nearest one above it that is open. */
+  #openUpperDir(node: number): number {
     const { table } = this;
-    if (table.isIndexDir(node)) return this.links?.dir ?? -E.EIO;
-    if (!table.has(node, F_UPPER)) return -E.EIO;
-    const orphan = table.has(node, F_ORPHAN);
-    const parent = orphan ? this.workDir() : this.upperDir(table.parent(node));
-    if (parent < 0) return parent;
-    const name = orphan ? orphanName(node) : table.name(node);
-    return this.#keepDir(FdKind.UpperDir, node, parent, name);
+    const names: string[] = [];
+    let base: number | undefined;
+    for (let current = node; base === undefined; current = table.parent(current)) {
+      const at = current === node ? undefined : this.#openAbove(current);
+      if (at !== undefined) base = at;
+      else if (table.isIndexDir(current)) base = this.links?.dir ?? -E.EIO;
+      else if (!table.has(current, F_UPPER)) base = -E.EIO;
+      else if (table.has(current, F_ORPHAN)) {
+        names.push(orphanName(current));
+        base = this.workDir();
+      } else names.push(table.name(current));
+    }
+    // The index itself is open anyhow.
+    if (base < 0 || names.length === 0) return base;
+    return this.#keepDir(FdKind.UpperDir, node, base, names);
+  }
+
+  #openAbove(node: number): number | undefined {
+    if (node === ROOT) return this.upper?.root ?? -E.EROFS;
+    return this.fds.get(this.owner, FdKind.UpperDir, node);
   }
 
   /** O_PATH descriptor of a lower directory, or -errno. */
@@ -50,10 +71,25 @@ export class Overlay extends MountState {
     if (parent === 0) return this.layer(lowers.layerOf(place)).root;
     const cached = this.fds.get(this.owner, FdKind.LowerDir, place);
     if (cached !== undefined) return cached;
+    if (!this.live) return this.#openLowerDir(place);
+    // Each directory on the way may be another one now.
     const above = this.lowerDir(parent);
     if (above < 0) return above;
-    const fd = this.#keepDir(FdKind.LowerDir, place, above, lowers.nameOf(place));
-    return this.live && fd >= 0 ? this.#sameDir(place, fd) : fd;
+    const fd = this.#keepDir(FdKind.LowerDir, place, above, [lowers.nameOf(place)]);
+    return fd < 0 ? fd : this.#sameDir(place, fd);
+  }
+
+  /** As #openUpperDir. */
+  #openLowerDir(place: number): number {
+    const { lowers } = this;
+    const names: string[] = [];
+    let base: number | undefined;
+    for (let current = place; base === undefined; current = lowers.parentOf(current)) {
+      if (lowers.parentOf(current) === 0) base = this.layer(lowers.layerOf(current)).root;
+      else if (current !== place) base = this.fds.get(this.owner, FdKind.LowerDir, current);
+      if (base === undefined) names.push(lowers.nameOf(current));
+    }
+    return this.#keepDir(FdKind.LowerDir, place, base, names);
   }
 
   /** `fd` when it is the directory that was found at `place`; else -ESTALE. */
@@ -72,11 +108,39 @@ export class Overlay extends MountState {
     return this.table.hasKeyIno(node, inoLo, inoHi) ? 0 : -E.ESTALE;
   }
 
-  #keepDir(kind: FdKind, id: number, parent: number, name: string): number {
+  /**
+   * Opens and keeps the directory `names` (the last first) below `base`. The directories between are
+   * walked in paths that openat2(2) takes, so it needs two descriptors at most, however deep it lies.
+   */
+  #keepDir(kind: FdKind, id: number, base: number, names: readonly string[]): number {
     const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
-    const fd = this.sys.open(parent, name, flags, 0, RESOLVE_LAYER);
+    let dir = base;
+    let path = names[names.length - 1];
+    for (let i = names.length - 2; i >= 0; i--) {
+      if (path.length + names[i].length < PATH_ROOM) {
+        path += `/${names[i]}`;
+        continue;
+      }
+      const next = this.sys.open(dir, path, flags, 0, RESOLVE_LAYER);
+      if (dir !== base) this.sys.native.close(dir);
+      if (next < 0) return next;
+      dir = next;
+      path = names[i];
+    }
+    const fd = this.sys.open(dir, path, flags, 0, RESOLVE_LAYER);
+    if (dir !== base) this.sys.native.close(dir);
     if (fd >= 0) this.fds.put(this.owner, kind, id, fd);
     return fd;
+  }
+
+  /** Descriptors of directories and files that a function asks for stay open until its request ends; or until `giveBack`. */
+  borrowing(): number {
+    return this.fds.mark();
+  }
+
+  /** What was asked for since `borrowing` may be closed. */
+  giveBack(mark: number): void {
+    this.fds.release(mark);
   }
 
   /**

@@ -134,6 +134,16 @@ export interface Native {
   /** The soft limit of RLIMIT_NOFILE after raising it to the hard one. */
   raiseNofile(): number;
 
+  // --- one budget of descriptors for all threads of the process (native/budget.h) ----------------
+  /** Adds to the number of descriptors that all threads keep open for later; returns it. */
+  budgetKept(delta: number): number;
+  /** This thread keeps some from now on; returns how many threads do. */
+  budgetJoin(): number;
+  /** How often a thread has got no more descriptors; `now`: also this one, and all others wake up. */
+  budgetCall(now: boolean): number;
+  /** Waits until all threads together keep fewer than `kept`, at most `ms`; returns how many they keep. */
+  budgetWait(kept: number, ms: number): number;
+
   // --- mounts ------------------------------------------------------------------------------
   mount(source: string, target: string, type: string, flags: number, data: string): number;
   umount2(target: string, flags: number): number;

@@ -25,6 +25,9 @@ export const XATTR_LIST = XATTR + XATTR_MAX;
 export const DENTS = XATTR_LIST + XATTR_MAX;
 export const DENTS_SIZE = SCRATCH + SCRATCH_SIZE - DENTS;
 
+/** Times that an open is tried again for want of descriptors. */
+const TRIES = 4;
+
 export class Sys {
   readonly native: Native;
   readonly u8: Uint8Array;
@@ -45,13 +48,29 @@ export class Sys {
   }
 
   /**
-   * openat2(2). When the process is out of descriptors, the cached ones are given up (`reclaim`) and
-   * it is tried once more.
+   * openat2(2). When the process is out of descriptors, kept ones are given up (`reclaim`) and it is
+   * tried again.
    */
   open(dirfd: number, path: string, flags: number, mode: number, resolve: number): number {
     const fd = this.native.openat2(dirfd, path, flags, mode, resolve);
     if (fd !== -E.EMFILE && fd !== -E.ENFILE) return fd;
-    return this.reclaim() ? this.native.openat2(dirfd, path, flags, mode, resolve) : fd;
+    return this.#again(() => this.native.openat2(dirfd, path, flags, mode, resolve), fd);
+  }
+
+  /** open_tree(2), as `open`. */
+  openTree(dirfd: number, path: string, flags: number): number {
+    const fd = this.native.openTree(dirfd, path, flags);
+    if (fd !== -E.EMFILE && fd !== -E.ENFILE) return fd;
+    return this.#again(() => this.native.openTree(dirfd, path, flags), fd);
+  }
+
+  /** Another thread may take what was given up, so it is tried a few times. */
+  #again(open: () => number, first: number): number {
+    let fd = first;
+    for (let i = 0; i < TRIES && (fd === -E.EMFILE || fd === -E.ENFILE) && this.reclaim(); i++) {
+      fd = open();
+    }
+    return fd;
   }
 
   /** Closes descriptors that can be opened again; false when there are none. Set by their owner. */

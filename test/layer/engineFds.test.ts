@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { E } from '../../src/base/errno.js';
 import { FdCache, FdKind } from '../../src/overlay/data/fdCache.js';
 import { Op } from '../../src/protocol/opcodes.js';
 import { loadNative, type Native } from '../../src/sys/native.js';
@@ -147,5 +148,91 @@ describe('the cache of descriptors', () => {
     cache.unregister(owner);
     expect(new Set(closed).size).toBe(closed.length);
     expect(closed).toHaveLength(150);
+  });
+});
+
+describe('what a request has borrowed', () => {
+  let closed: number[];
+  let cache: FdCache;
+  let owner: number;
+  beforeEach(() => {
+    closed = [];
+    const native: Native = {
+      ...loadNative(),
+      close: (fd: number) => {
+        closed.push(fd);
+        return 0;
+      },
+    };
+    cache = new FdCache(native, 100);
+    owner = cache.register(() => undefined);
+  });
+  afterEach(() => {
+    cache.unregister(owner);
+  });
+
+  it('is closed by nobody before the request ends', () => {
+    for (let i = 0; i < 300; i++) cache.put(owner, FdKind.LowerDir, i, 2000 + i);
+    for (let i = 0; i < 9; i++) expect(cache.shrink()).toBe(false);
+    expect(closed).toEqual([]);
+    cache.flush();
+    expect(closed).toHaveLength(200);
+    expect(cache.shrink()).toBe(true);
+    expect(closed.length).toBeGreaterThan(200);
+  });
+
+  it('is closed when it was given back, but for what was borrowed before', () => {
+    cache.put(owner, FdKind.UpperDir, 1, 3001);
+    cache.flush();
+    expect(cache.get(owner, FdKind.UpperDir, 1)).toBe(3001);
+    const mark = cache.mark();
+    cache.put(owner, FdKind.LowerDir, 2, 3002);
+    expect(cache.get(owner, FdKind.UpperDir, 1)).toBe(3001);
+    cache.release(mark);
+    while (cache.shrink());
+    expect(closed).toEqual([3002]);
+  });
+});
+
+describe.skipIf(!has({ root: true }))('an engine whose process has hardly any descriptors', () => {
+  /** More than a request of any depth may hold at once, beside the layers'. */
+  const LEFT = 12;
+
+  it('renames from the bottom of one chain to the bottom of another', async () => {
+    const real = loadNative();
+    const native = Object.create(real) as Native;
+    let [open, most, limit] = [0, 0, Infinity];
+    const counted = (fd: number): number => {
+      if (fd >= 0) most = Math.max(most, ++open);
+      return fd;
+    };
+    const openat2: Native['openat2'] = (...args) =>
+      open >= limit ? -E.EMFILE : counted(real.openat2(...args));
+    const openTree: Native['openTree'] = (...args) =>
+      open >= limit ? -E.EMFILE : counted(real.openTree(...args));
+    const close: Native['close'] = (fd) => {
+      open--;
+      return real.close(fd);
+    };
+    for (const [name, value] of Object.entries({ openat2, openTree, close })) {
+      Object.defineProperty(native, name, { value });
+    }
+    const spec = { redirectDir: 'on', metacopy: true } as const;
+    const e = await Engine.open({ lowers: [deep('a'), deep('b')], spec, fds: 1000, native });
+    try {
+      limit = open + LEFT;
+      const [from, to] = [e.node(at(DEPTH - 2, 'd')), e.node(at(3, 'd'))];
+      for (let turn = 0; turn < 20; turn++) {
+        const names = turn % 2 === 0 ? [from, 'a', to, 'x'] : [to, 'x', from, 'a'];
+        const [oldDir, old, newDir, fresh] = names as [number, string, number, string];
+        e.must(Op.RENAME, oldDir, wire`${u64(newDir)} ${cstr(old)} ${cstr(fresh)}`);
+        for (let level = 0; level < DEPTH; level++) e.text(at(level, 'b'));
+      }
+      expect(e.text(at(DEPTH - 1, 'a'))).toBe(`a${DEPTH - 1}`);
+      expect(most).toBeLessThanOrEqual(limit);
+    } finally {
+      limit = Infinity;
+      e.close();
+    }
   });
 });

@@ -56,9 +56,12 @@ function target(ov: Overlay, node: number): [number, string] {
 /** The redirect of an upper object; "" for none, -errno. */
 function redirectOf(ov: Overlay, node: number): string | number {
   if (!ov.table.has(node, F_UPPER)) return '';
+  // All directories above a node are asked, which may be more than there are descriptors.
+  const mark = ov.borrowing();
   const [dir, name] = target(ov, node);
+  const value = dir < 0 ? dir : ov.sys.xattr(dir, name, `${ov.markPrefix}redirect`);
+  ov.giveBack(mark);
   if (dir < 0) return dir;
-  const value = ov.sys.xattr(dir, name, `${ov.markPrefix}redirect`);
   return typeof value === 'number' && noXattr(value) ? '' : value;
 }
 

@@ -59,6 +59,14 @@ export function copyUpMeta(ov: Overlay, node: number): number {
 
 function raise(ov: Overlay, node: number, limit: number): number {
   if (!ov.upper || !ov.work) return -E.EROFS;
+  // There may be more directories above it than descriptors.
+  const mark = ov.borrowing();
+  const code = raiseWithParents(ov, node, limit);
+  ov.giveBack(mark);
+  return code;
+}
+
+function raiseWithParents(ov: Overlay, node: number, limit: number): number {
   if (!ov.table.has(node, F_UNLINKED)) {
     const parents = copyUp(ov, ov.table.parent(node));
     if (parents < 0) return parents;

@@ -122,10 +122,18 @@ function follows(ov: Overlay, name: string): boolean {
 function askLayer(walk: Walk): number {
   const { ov } = walk;
   const place = ov.lowers.place(walk.stack, walk.at);
+  // There may be more layers than descriptors.
+  const mark = ov.borrowing();
   const dir = ov.lowerDir(place);
-  if (dir < 0) return dir;
-  if (walk.name.startsWith('/')) return askPath(walk, place, dir);
-  return askName(walk, { place, dir, name: walk.name, path: walk.name, prefix: undefined });
+  let code = dir;
+  if (dir >= 0) {
+    const { name } = walk;
+    code = name.startsWith('/')
+      ? askPath(walk, place, dir)
+      : askName(walk, { place, dir, name, path: name, prefix: undefined });
+  }
+  ov.giveBack(mark);
+  return code;
 }
 
 /** Walks the components of an absolute redirect below a layer's root. */

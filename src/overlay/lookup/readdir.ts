@@ -78,7 +78,9 @@ function listingOf(ov: Overlay, stack: number, budget: Budget): Listing | number
   const listing = ov.listings.make(key);
   const hidden = new Set<string>();
   for (let i = 0; i < ov.lowers.count(stack); i++) {
+    const mark = ov.borrowing();
     const code = addLower(ov, ov.lowers.place(stack, i), i, listing.entries, hidden, budget);
+    ov.giveBack(mark);
     if (code < 0) return code;
   }
   ov.dirListings.read++;

@@ -5,7 +5,6 @@
  */
 import { display } from '../../base/bytes.js';
 import { E, errnoName, errnoText, UserError } from '../../base/errno.js';
-import { DT_DIR } from '../../base/mode.js';
 import { noName, refusesDevices, takesNoTrusted, takesNoXattr } from '../../layer/absence.js';
 import { readEntries } from '../../layer/directory.js';
 import { makeWhiteout, makeXWhiteout } from '../../layer/whiteout.js';
@@ -271,29 +270,70 @@ export function openBeneath(sys: Sys, dirfd: number, name: string): number {
   return sys.open(dirfd, name, flags, 0, RESOLVE_LAYER);
 }
 
-/** Removes `name` and all below it, by descriptors and single names. Returns 0 or the first -errno. */
+/**
+ * Removes `name` and all below it, by descriptors and single names. A directory that is not empty is first
+ * moved up into `name` itself, so two descriptors suffice however deep it is. Returns 0 or the first -errno.
+ */
 export function removeTree(sys: Sys, dirfd: number, name: string): number {
-  const { native } = sys;
-  const asFile = native.unlinkat(dirfd, name, 0);
-  if (asFile !== -E.EISDIR && asFile !== -E.EPERM) return asFile;
-  const asEmpty = native.unlinkat(dirfd, name, AT_REMOVEDIR);
-  if (asEmpty !== -E.ENOTEMPTY && asEmpty !== -E.EEXIST) return asEmpty;
-  const dir = openBeneath(sys, dirfd, name);
-  if (dir < 0) return dir;
+  const code = removeSimple(sys, dirfd, name);
+  if (code !== -E.ENOTEMPTY) return code;
+  const top = openBeneath(sys, dirfd, name);
+  if (top < 0) return top;
   try {
-    const names: { name: string; dir: boolean }[] = [];
-    const read = readEntries(sys, dir, (entry, type) => {
-      names.push({ name: entry, dir: type === DT_DIR });
-    });
-    if (read < 0) return read;
-    for (const entry of names) {
-      const code = entry.dir
-        ? removeTree(sys, dir, entry.name)
-        : native.unlinkat(dir, entry.name, 0);
-      if (code < 0) return code;
-    }
+    const emptied = empty(sys, top, top, [0]);
+    if (emptied < 0) return emptied;
   } finally {
-    native.close(dir);
+    sys.native.close(top);
   }
-  return native.unlinkat(dirfd, name, AT_REMOVEDIR);
+  return sys.native.unlinkat(dirfd, name, AT_REMOVEDIR);
+}
+
+/** A file or an empty directory; -ENOTEMPTY for another. */
+function removeSimple(sys: Sys, dirfd: number, name: string): number {
+  const asFile = sys.native.unlinkat(dirfd, name, 0);
+  if (asFile !== -E.EISDIR && asFile !== -E.EPERM) return asFile;
+  const asEmpty = sys.native.unlinkat(dirfd, name, AT_REMOVEDIR);
+  // Some file systems say so instead (rmdir(2)).
+  return asEmpty === -E.EEXIST ? -E.ENOTEMPTY : asEmpty;
+}
+
+/** Empties the directory `dir`, which is `top` or in it; `moved` counts what was moved up into `top`. */
+function empty(sys: Sys, top: number, dir: number, moved: [number]): number {
+  const names: string[] = [];
+  const read = readEntries(sys, dir, (name) => names.push(name));
+  if (read < 0) return read;
+  for (const name of names) {
+    let code = removeSimple(sys, dir, name);
+    if (code === -E.ENOTEMPTY) {
+      code = dir === top ? emptyIn(sys, top, name, moved) : moveUp(sys, dir, name, top, moved);
+    }
+    if (code < 0 && code !== -E.ENOENT) return code;
+  }
+  if (dir !== top) return 0;
+  // What was moved up meanwhile.
+  for (let i = 1; i <= moved[0]; i++) {
+    const name = upName(i);
+    const simple = removeSimple(sys, top, name);
+    const code = simple === -E.ENOTEMPTY ? emptyIn(sys, top, name, moved) : simple;
+    if (code < 0 && code !== -E.ENOENT) return code;
+  }
+  return 0;
+}
+
+const upName = (number: number): string => `#up${number.toString(16)}`;
+
+function emptyIn(sys: Sys, top: number, name: string, moved: [number]): number {
+  const dir = openBeneath(sys, top, name);
+  if (dir < 0) return dir;
+  const code = empty(sys, top, dir, moved);
+  sys.native.close(dir);
+  return code < 0 ? code : sys.native.unlinkat(top, name, AT_REMOVEDIR);
+}
+
+/** A name may be taken by what an earlier try left. */
+function moveUp(sys: Sys, dir: number, name: string, top: number, moved: [number]): number {
+  for (;;) {
+    const code = sys.native.renameat2(dir, name, top, upName(++moved[0]), 0);
+    if (![E.EEXIST, E.ENOTEMPTY, E.ENOTDIR].includes(-code)) return code;
+  }
 }
