@@ -34,6 +34,7 @@ export async function serveForeground(plan: MountPlan): Promise<never> {
       void mounts.unmountAll().then(done.resolve);
     });
   }
+  for (const note of plan.notes) log(note);
   try {
     await mounts.mount(plan);
   } catch (error) {

@@ -204,6 +204,7 @@ export class MountServer {
       mountpoint: command.mountpoint,
       privileged: euid() === 0,
     });
+    for (const note of plan.notes) this.#options.log(`${display(plan.mountpoint)}: ${note}`);
     await this.#mounts.mount(plan);
     return done();
   }

@@ -34,6 +34,8 @@ export interface Collected {
   asked: Set<string>;
   acl: boolean;
   labels: string[];
+  /** What an operator should know of the options, a line each. */
+  notes: string[];
 }
 
 /** What holds where the list says nothing. */
@@ -63,4 +65,5 @@ export const nothingSaid = (privileged: boolean): Collected => ({
   asked: new Set(),
   acl: true,
   labels: [],
+  notes: [],
 });

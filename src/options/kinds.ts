@@ -142,6 +142,16 @@ export const label = (name: string, shown?: Shown): OptionRow =>
 export const ignored = (name: string, shown?: Shown): OptionRow =>
   row(name, shown, () => undefined);
 
+/**
+ * An option of fuse-overlayfs or libfuse that tells of nothing here. Accepted with any value, as a store
+ * whose `mountopt` has it must not stop every container; the host's log says so.
+ */
+export const foreign = (name: string, shown?: Shown): OptionRow =>
+  row(name, shown, (into, value) => {
+    const given = value === undefined ? name : `${name}=${display(value)}`;
+    into.notes.push(`option ${given} of fuse-overlayfs has no effect here`);
+  });
+
 /** A file with more options: `allOptions` (list.ts) has read it, unless it stands in such a file. */
 export const file = (name: string, shown?: Shown): OptionRow =>
   row(name, shown, () => {

@@ -22,6 +22,8 @@ export interface MountPlan {
   readonly labels: readonly string[];
   /** Absolute path, as asked for. */
   readonly mountpoint: string;
+  /** For the log: options that were taken and have no effect. */
+  readonly notes: readonly string[];
 }
 
 /** Options that exclude what metadata-only copies need (ovl_fs_params_verify). */
@@ -141,6 +143,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     source: options.source,
     allowOther: options.allowOther || context.privileged,
     labels: Object.freeze(options.labels),
+    notes: Object.freeze(options.notes),
     mountpoint: absolute(context.mountpoint, context.cwd),
   });
 }

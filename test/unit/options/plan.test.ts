@@ -217,3 +217,24 @@ describe('one sentence for', () => {
     expect(() => plan(list)).toThrow(message);
   });
 });
+
+describe('options of others', () => {
+  const plan = (options: string) =>
+    planMount([options], { cwd: '/', mountpoint: '/m', privileged: true });
+
+  it('of fuse-overlayfs are taken, and noted', () => {
+    const { notes } = plan('lowerdir=/a,threaded=1,timeout=5,noxattrs=1,kernel_cache,umask=022');
+    expect(notes).toEqual(
+      ['threaded=1', 'timeout=5', 'noxattrs=1', 'kernel_cache', 'umask=022'].map(
+        (given) => `option ${given} of fuse-overlayfs has no effect here`,
+      ),
+    );
+    expect(plan('lowerdir=/a').notes).toEqual([]);
+  });
+
+  it('that are mistyped are told apart from ones that nobody knows', () => {
+    expect(() => plan('lowedir=/a')).toThrow("unknown option 'lowedir': did you mean lowerdir?");
+    expect(() => plan('lowerdir=/a,metacpy=on')).toThrow('did you mean metacopy?');
+    expect(() => plan('lowerdir=/a,nonsense')).toThrow('see stratafs --help');
+  });
+});
