@@ -253,6 +253,24 @@ describe.skipIf(!has({ root: true }))('images', () => {
       expect(await repairLayer(store, top)).toEqual([]);
     });
 
+    test('whose archive only implies a directory has it as it is below, and stays sound', async () => {
+      const sticky = [{ name: './tmp/', type: '5', mode: 0o1777 }];
+      const plain = [{ name: './tmp/', type: '5', mode: 0o700 }];
+      const upper = [{ name: 'tmp/x', data: 'x' }];
+      const [first, second] = [makeImage([sticky, upper]), makeImage([plain, upper])];
+      await load([first, 'first:1']);
+      expect(statSync(`${resolveImage(store, 'first:1').layers[0]}/tmp`).mode & 0o7777).toBe(
+        0o1777,
+      );
+      await load([second, 'second:1']);
+      for (const i of [0, 1]) {
+        expect(isSound(await verifyLayer(store, layerOf(first, i)))).toBe(true);
+        expect(isSound(await verifyLayer(store, layerOf(second, i)))).toBe(true);
+      }
+      await removeImage(store, 'second:1');
+      expect(isSound(await verifyLayer(store, layerOf(first, 1)))).toBe(true);
+    });
+
     test('with the same size and time, but other bytes, is found too', async () => {
       await load([app, 'app:1']);
       const path = `${resolveImage(store, 'app:1').layers[1]}/etc/one`;

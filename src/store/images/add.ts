@@ -98,18 +98,16 @@ async function ensureLayers(
   input: ImageInput,
 ): Promise<Layers> {
   const result: Layers = { layers: [], blobs: [] };
-  const lowers: string[] = [];
   for (const [i, diffId] of diffIds.entries()) {
     input.onLayer?.(diffId, i, diffIds.length);
     // A layer that is here already may lie in another blob than the one that came with this image. A
     // manifest that came is kept as it is, with its own blobs.
     const brought = input.manifest === undefined ? undefined : await input.layers[i]();
-    const source = { diffId, lowers, blob: brought ?? input.layers[i] };
+    const source = { diffId, on: diffIds.slice(0, i), blob: brought ?? input.layers[i] };
     const layer = await ensureLayer(store, lease, source);
     result.layers.push(layer);
     const { blob, blobSize, mediaType } = layer;
     result.blobs.push(brought ?? { mediaType, digest: blob, size: blobSize });
-    lowers.unshift(store.dataOf('layers', hexOf(diffId)));
   }
   return result;
 }

@@ -13,13 +13,14 @@ import type { Store } from '../state/store.js';
 import { discard } from '../state/trash.js';
 import { layerFormat } from './format.js';
 import type { LayerRecord } from './records.js';
+import { treesOf } from './stack.js';
 
 export interface LayerInput {
   /** The blob, in the store and kept by the lease; a function brings it when it is needed. */
   readonly blob: Descriptor | (() => Promise<Descriptor>);
   readonly diffId: Digest;
-  /** Trees of the layers below, top first. */
-  readonly lowers: readonly string[];
+  /** Diff ids of the layers below, bottom first. */
+  readonly on: readonly Digest[];
 }
 
 interface UnpackedBlob {
@@ -37,7 +38,7 @@ interface BlobInput {
   readonly blob: Descriptor;
   /** Absent: whatever it is. */
   readonly diffId?: Digest;
-  readonly lowers: readonly string[];
+  readonly on: readonly Digest[];
 }
 
 export const readLayer = (store: Store, diffId: Digest): LayerRecord | undefined =>
@@ -60,7 +61,7 @@ export async function unpackBlob(
   input: BlobInput,
   sync = store.sync,
 ): Promise<UnpackedBlob> {
-  const { blob, diffId, lowers } = input;
+  const { blob, diffId, on } = input;
   const tree = `${lease.directory}/${newId().slice(0, 16)}`;
   mkdirSync(bytes(tree), 0o755);
   utimesSync(bytes(tree), UNTOUCHED, 0);
@@ -70,7 +71,7 @@ export async function unpackBlob(
     whiteouts: 'overlay',
     userxattr,
     ignoreOwners,
-    lowers,
+    lowers: treesOf(store, on),
     sync,
     expect: { digest: blob.digest, size: blob.size, diffId },
   });
@@ -83,6 +84,7 @@ export async function unpackBlob(
     tarSize: unpacked.size,
     size: unpacked.dataSize,
     entries: unpacked.entries,
+    on,
     added: new Date().toISOString(),
     uses: [`blobs/${hexOf(blob.digest)}`],
   };

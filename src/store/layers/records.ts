@@ -14,6 +14,11 @@ export interface LayerRecord extends Manifest {
   /** Bytes of its regular files: what Docker shows as a layer's size. */
   readonly size: number;
   readonly entries: number;
+  /**
+   * The diff ids it was unpacked on, bottom first. They matter where the archive implies a directory
+   * that it does not describe: that is as it is below.
+   */
+  readonly on: readonly Digest[];
   /** RFC 3339. */
   readonly added: string;
 }

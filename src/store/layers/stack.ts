@@ -3,6 +3,7 @@ import { digestOf, type Digest, findByPrefix, hexOf } from '../state/ids.js';
 import { UserError } from '../../base/errno.js';
 import type { ImageRecord } from '../images/records.js';
 import type { Store } from '../state/store.js';
+import type { LayerRecord } from './records.js';
 
 /** The images whose stack has the layer. */
 export function imagesWith(store: Store, diffId: Digest): ImageRecord[] {
@@ -12,12 +13,22 @@ export function imagesWith(store: Store, diffId: Digest): ImageRecord[] {
     .filter(({ layers }) => layers.includes(diffId));
 }
 
-/** The trees of the layers below it, top first, in one of its images: what it was unpacked on. */
-export function lowersOf(store: Store, diffId: Digest): string[] {
-  const image = imagesWith(store, diffId).at(0);
-  const below = image ? image.layers.slice(0, image.layers.indexOf(diffId)) : [];
-  return below.map((each) => store.dataOf('layers', hexOf(each))).reverse();
+/** The diff ids that a layer was unpacked on, bottom first; those of one of its images where they are gone. */
+export function below(store: Store, diffId: Digest): readonly Digest[] {
+  const record = store.read('layers', hexOf(diffId)) as LayerRecord | undefined;
+  if (record?.on.every((each) => store.has('layers', hexOf(each)))) return record.on;
+  return belowInImage(store, diffId);
 }
+
+/** The diff ids below a layer in one of its images, bottom first. */
+export function belowInImage(store: Store, diffId: Digest): readonly Digest[] {
+  const image = imagesWith(store, diffId).at(0);
+  return image ? image.layers.slice(0, image.layers.indexOf(diffId)) : [];
+}
+
+/** Trees of layers, top first, as a mount and `unpackLayer` take them; `diffIds` bottom first. */
+export const treesOf = (store: Store, diffIds: readonly Digest[]): string[] =>
+  diffIds.map((each) => store.dataOf('layers', hexOf(each))).reverse();
 
 /** The layer that `text`, an ID or the beginning of one, names. Throws UserError. */
 export function mustFindLayer(store: Store, text: string): Digest {

@@ -13,7 +13,7 @@ import { readLayer, unpackBlob } from './add.js';
 import { compareTrees, type Difference } from './compare.js';
 import { layerFormat } from './format.js';
 import type { LayerRecord } from './records.js';
-import { lowersOf } from './stack.js';
+import { below, treesOf } from './stack.js';
 
 export interface Verified {
   readonly layer: Digest;
@@ -46,7 +46,7 @@ export interface Packing {
 function packings(store: Store, diffId: Digest): Packing[] {
   const upper = store.dataOf('layers', hexOf(diffId));
   const { userxattr } = layerFormat();
-  const lowers = lowersOf(store, diffId);
+  const lowers = treesOf(store, below(store, diffId));
   const changes: PackSource = { kind: 'changes', upper, lowers, userxattr };
   // What was imported as a whole tree has no marks of overlay.
   const sources: PackSource[] =
@@ -84,7 +84,7 @@ export async function checkLayer(
   const begun = Date.now() - 1000;
   let fresh: string;
   try {
-    const input = { blob, diffId, lowers: lowersOf(store, diffId) };
+    const input = { blob, diffId, on: below(store, diffId) };
     fresh = (await unpackBlob(store, lease, input, sync)).tree;
   } catch (error) {
     if (!(error instanceof UserError)) throw error;

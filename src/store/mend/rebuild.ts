@@ -10,7 +10,7 @@ import type { ImageRecord } from '../images/records.js';
 import { parseReference } from '../images/reference.js';
 import { setReference } from '../images/tags.js';
 import { publishLayer, unpackBlob } from '../layers/add.js';
-import { imagesWith, lowersOf } from '../layers/stack.js';
+import { below, belowInImage, imagesWith } from '../layers/stack.js';
 import { packsTo } from '../layers/verify.js';
 import { names, readText, removeFile } from '../state/files.js';
 import { type Digest, digestOf, hexOf, shortId } from '../state/ids.js';
@@ -84,6 +84,16 @@ function blobOf(store: Store, diffId: Digest): Descriptor | undefined {
   return undefined;
 }
 
+/** What it lies on, also where its own record is damaged. */
+function safeBelow(store: Store, diffId: Digest): readonly Digest[] {
+  try {
+    return below(store, diffId);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return belowInImage(store, diffId);
+  }
+}
+
 /** Unpacks a layer anew and makes its record again; undefined when its blob is not there. */
 export function rebuildLayer(store: Store, diffId: Digest): Promise<string | undefined> {
   return attempt(() =>
@@ -91,7 +101,7 @@ export function rebuildLayer(store: Store, diffId: Digest): Promise<string | und
       const blob = blobOf(store, diffId);
       if (!blob) return undefined;
       await keepBoth(store, lease, diffId, blob.digest);
-      const input = { blob, diffId, lowers: lowersOf(store, diffId) };
+      const input = { blob, diffId, on: safeBelow(store, diffId) };
       const { tree, record } = await unpackBlob(store, lease, input);
       removeFile(`${store.root}/state/layers/${hexOf(diffId)}.json`, store);
       await publishLayer(store, tree, record);

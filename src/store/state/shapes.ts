@@ -21,8 +21,9 @@ const SHAPES: Readonly<Partial<Record<Kind, (fields: Fields) => boolean>>> = {
     areDigests([id, manifest, ociManifest, ...(layers as unknown[])]) &&
     typeof manifestType === 'string' &&
     typeof size === 'number',
-  layers: ({ diffId, blob, blobSize, mediaType, size }) =>
-    areDigests([diffId, blob]) &&
+  layers: ({ diffId, blob, blobSize, mediaType, size, on }) =>
+    Array.isArray(on) &&
+    areDigests([diffId, blob, ...(on as unknown[])]) &&
     typeof mediaType === 'string' &&
     typeof blobSize === 'number' &&
     typeof size === 'number',

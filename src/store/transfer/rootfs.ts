@@ -70,9 +70,8 @@ async function layerOf(store: Store, lease: Lease, blob: Ingested): Promise<Laye
   const descriptor = { mediaType, digest: blob.digest, size: blob.size };
   // An uncompressed tar's digest is its diff id.
   const known = mediaType === MEDIA.layer ? readLayer(store, blob.digest) : undefined;
-  if (known)
-    return ensureLayer(store, lease, { blob: descriptor, diffId: known.diffId, lowers: [] });
-  const unpacked = await unpackBlob(store, lease, { blob: descriptor, lowers: [] });
+  if (known) return ensureLayer(store, lease, { blob: descriptor, diffId: known.diffId, on: [] });
+  const unpacked = await unpackBlob(store, lease, { blob: descriptor, on: [] });
   const { tree, record } = unpacked;
   tellWarnings(unpacked);
   await store.locked(() => {
