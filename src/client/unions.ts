@@ -3,6 +3,7 @@ import { toLatin1 } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';
 import { liveMounts, mountStats } from './ask.js';
 import { type MountOptions, mountOnly, unmount } from './mount.js';
+import { MNT_DETACH } from '../sys/constants.js';
 import { deviceAt, mountTable } from '../sys/mountTable.js';
 import { loadNative, type Native } from '../sys/native.js';
 import { allSockets } from '../wire/sockets.js';
@@ -70,14 +71,18 @@ export class Unions {
     }
   }
 
-  /** Takes the union at `target` off, detaching it when it is in use. Never rejects. */
+  /** Takes what is mounted at `target` off, detaching it when it is in use. Never rejects. */
   async end(target: string): Promise<void> {
-    for (let tries = 0; deviceAt(toLatin1(target)) !== undefined && tries < 4; tries++) {
-      try {
-        await unmount(target, { lazy: tries > 0 });
-      } catch (error) {
-        if (tries > 0) this.#log(`cannot unmount ${target}: ${String(error)}`);
-      }
+    const path = toLatin1(target);
+    for (const lazy of [false, true]) {
+      if (deviceAt(path) === undefined) return;
+      // Busy the first time. The launcher waits until the host has given up upper and workdir.
+      await unmount(target, { lazy }).catch(() => undefined);
+    }
+    // Something else, or more of them.
+    for (let tries = 0; deviceAt(path) !== undefined && tries < 8; tries++) {
+      const result = await this.#native.unmountPath(path, MNT_DETACH);
+      if (result < 0) this.#log(`cannot unmount ${target}: ${errnoText(result)}`);
     }
   }
 }

@@ -271,7 +271,10 @@ export class Mounts {
     for (const { device, checked: other } of [...this.#all.values()]) {
       if (device === '' || other?.upperId === undefined) continue;
       if (!checked.readIds.has(other.upperId)) continue;
-      const result = await within(FLUSH_MS, this.#native.syncPath(other.mountpoint));
+      // It may be mounted elsewhere only: taken off its first place, it serves its binds.
+      const place = placesOf(device).at(0);
+      if (place === undefined) continue;
+      const result = await within(FLUSH_MS, this.#native.syncPath(place));
       if (result === undefined) {
         throw new UserError(
           `the mount on ${display(other.mountpoint)}, whose upper is a layer here, does not write what it holds: look at its layers`,

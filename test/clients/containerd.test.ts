@@ -197,7 +197,7 @@ describe.skipIf(!has({ ...MOUNTS, kernelOverlay: true, programs: PROGRAMS }))(
       const before = await layers();
       const args = [
         '-n',
-        'other',
+        OTHER,
         'images',
         'import',
         '--snapshotter',
@@ -209,7 +209,7 @@ describe.skipIf(!has({ ...MOUNTS, kernelOverlay: true, programs: PROGRAMS }))(
       expect((await layers()) - before).toBe(engine.major >= 2 ? 0 : 1);
       const ran = [
         '-n',
-        'other',
+        OTHER,
         'run',
         '--rm',
         '--snapshotter',

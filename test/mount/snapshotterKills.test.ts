@@ -75,7 +75,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))(
           const text = String(error);
           // Another client has taken the parent away.
           if (text.includes('NOT_FOUND')) continue;
-          return /UNAVAILABLE|CANCELLED|ENOENT/.test(text) ? '' : text;
+          return /UNAVAILABLE|CANCELLED|ENOENT|Channel has been shut down/.test(text) ? '' : text;
         }
       }
     };
