@@ -17,6 +17,7 @@ import { RequestCaller } from './caller.js';
 import { dispatch } from './dispatch.js';
 import type { FromEngine, ToEngine } from './messages.js';
 import { connectPool, releaseKilled } from './parked.js';
+import { invalidateListing } from './notify.js';
 import { connectBackings, passthroughProblem } from './passthroughPort.js';
 import type { Served } from './served.js';
 import { statsOf } from './stats.js';
@@ -213,6 +214,9 @@ export class EngineThread {
     connectPool(served.ov, slot);
     served.ov.setBacking = (node, fd, writable) => {
       native.setBacking(slot, node, fd, writable);
+    };
+    served.ov.forgetListing = (node) => {
+      invalidateListing(this.#sys, slot, node);
     };
     this.#bySlot[slot] = served;
     this.#byMount.set(mount, served);

@@ -7,10 +7,9 @@ import type { Layer } from '../layer/layer.js';
 import { Backings } from '../overlay/data/backings.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { isStacked } from '../overlay/plane.js';
-import { NOTIFY_INVAL_INODE } from '../protocol/flags.js';
-import { NOTIFY_INVAL_INODE_OUT, OUT_HEADER } from '../protocol/layout.js';
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, RESOLVE_LAYER } from '../sys/constants.js';
-import { SMALL, type Sys } from '../sys/sys.js';
+import type { Sys } from '../sys/sys.js';
+import { invalidateAttributes } from './notify.js';
 
 /** Entries of a stacked layer looked at for a file to try. */
 const SAMPLE_MAX = 4096;
@@ -26,25 +25,6 @@ export function connectBackings(ov: Overlay, slot: number): void {
       invalidateAttributes(sys, slot, node);
     },
   });
-}
-
-/**
- * Makes the kernel forget a node's attributes and ACLs. Other notifications may wait for a request
- * that waits for us; this one takes no lock that a request holds (fuse_reverse_inval_inode with a
- * negative offset). The kernel may not know the node (ENOENT): then it has nothing to forget.
- */
-function invalidateAttributes(sys: Sys, slot: number, node: number): void {
-  const { u32, native } = sys;
-  const o = SMALL >> 2;
-  const length = OUT_HEADER.size + NOTIFY_INVAL_INODE_OUT.size;
-  u32.fill(0, o, o + length / 4);
-  u32[o] = length;
-  u32[o + OUT_HEADER.error / 4] = NOTIFY_INVAL_INODE;
-  const body = o + OUT_HEADER.size / 4;
-  u32[body] = node;
-  u32[body + NOTIFY_INVAL_INODE_OUT.off / 4] = 0xffff_ffff;
-  u32[body + NOTIFY_INVAL_INODE_OUT.off / 4 + 1] = 0xffff_ffff;
-  native.send(slot, SMALL, length);
 }
 
 /**

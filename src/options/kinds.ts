@@ -159,10 +159,3 @@ export const file = (name: string, shown?: Shown): OptionRow =>
       `option ${name} stands in an options file: name every file on the command line`,
     );
   });
-
-/** Known to kernel overlayfs or fuse-overlayfs, and not built: refused, as its effect would be missed. */
-export const unsupported = (name: string): OptionRow =>
-  row(name, undefined, (_into, value) => {
-    const given = value === undefined ? name : `${name}=${display(value)}`;
-    throw new UserError(`option ${given} is not supported yet: leave it out`);
-  });

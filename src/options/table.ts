@@ -178,6 +178,21 @@ function refuseVerity(_into: Collected, value: string): void {
   );
 }
 
+function refuseExport(_into: Collected, value: string): void {
+  if (value === 'off') return;
+  throw new UserError(
+    'option nfs_export=on needs file handles that outlive the mount, which a FUSE mount does not give: leave it out',
+  );
+}
+
+/** `auto` and `null` promise none. */
+function refuseUuid(_into: Collected, value: string): void {
+  if (value === 'auto' || value === 'null') return;
+  throw new UserError(
+    `option uuid=${value} needs a file system UUID, which a FUSE mount does not have: leave it out`,
+  );
+}
+
 const format: Rows = [
   kind.choice(
     'format',
@@ -270,6 +285,14 @@ const format: Rows = [
     help: 'fs-verity digests of metadata-only copies are not checked; on and require are refused',
     docs: 'fs-verity digests in metadata-only copies are not checked; `on` and `require` are refused',
   }),
+  kind.choice('nfs_export', ['off', 'on'], refuseExport, {
+    usage: 'nfs_export=off, uuid=auto|null',
+    help: "overlayfs's words for what a FUSE mount has none of; other values are refused",
+    docs:
+      "overlayfs's words for what a FUSE mount has none of: file handles that outlive it, and a " +
+      'UUID; other values are refused',
+  }),
+  kind.choice('uuid', ['auto', 'null', 'off', 'on'], refuseUuid),
   kind.word(
     'userxattr',
     (into) => {
@@ -411,8 +434,6 @@ const foreign: Rows = [
   kind.foreign('congestion_threshold'),
 ];
 
-const unsupported: Rows = [kind.unsupported('nfs_export'), kind.unsupported('uuid')];
-
 export const OPTION_TABLE: Rows = [
   ...layers,
   ...flags,
@@ -422,7 +443,6 @@ export const OPTION_TABLE: Rows = [
   ...owners,
   ...mounting,
   ...foreign,
-  ...unsupported,
 ];
 
 const byName = new Map(OPTION_TABLE.map((row) => [row.name, row]));

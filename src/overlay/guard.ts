@@ -1,8 +1,9 @@
 /**
  * Files that chattr(1) made immutable or append-only. In a lower the flags are the file's own; on the
  * upper they would keep us from moving it, so they are told by an xattr there, `protattr`, and minded
- * here (ovl_check_protattr, ovl_set_protattr in fs/overlayfs/util.c). What the VFS minds by them is what
- * may_delete, notify_change, xattr_permission and inode_permission ask of S_APPEND and S_IMMUTABLE.
+ * here (ovl_check_protattr, ovl_set_protattr in fs/overlayfs/util.c), as are flags that a file of the
+ * upper has had before the mount. What the VFS minds by them is what may_delete, notify_change,
+ * xattr_permission and inode_permission ask of S_APPEND and S_IMMUTABLE.
  */
 import { E } from '../base/errno.js';
 import { isDir, isReg } from '../base/mode.js';
@@ -43,9 +44,11 @@ export function guardOf(ov: Overlay, node: number): number {
   const { table } = ov;
   if (table.has(node, F_UNGUARDED)) return 0;
   const known = table.has(node, F_GUARDED);
-  // Of most lowers, their lookup told that they are not.
-  const guard = table.has(node, F_UPPER) ? markOf(ov, node) : known ? ownFlags(ov, node) : 0;
-  if (guard < 0) return guard;
+  // Of most objects, their lookup told that they have no flags of their own.
+  const own = known ? ownFlags(ov, node) : 0;
+  const mark = own >= 0 && table.has(node, F_UPPER) ? markOf(ov, node) : 0;
+  if (own < 0 || mark < 0) return Math.min(own, mark);
+  const guard = own | mark;
   table.clear(node, F_GUARDED);
   table.set(node, guard === 0 ? F_UNGUARDED : F_GUARDED);
   return guard;
@@ -65,7 +68,7 @@ export function refusedIn(ov: Overlay, dir: number, leaves = 0): number {
 }
 
 /**
- * The flags of a lower object whose statx says that there are some: erofs says so of everything, and
+ * The flags of an object whose statx says that there are some: erofs says so of everything, and
  * has none (its inodes lack S_IMMUTABLE, so overlayfs changes them).
  */
 function ownFlags(ov: Overlay, node: number): number {

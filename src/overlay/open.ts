@@ -8,7 +8,7 @@ import { type DirMarks, dirMarks } from '../layer/whiteout.js';
 import { unknownMark } from '../layer/xattrs.js';
 import { ROOT } from '../protocol/flags.js';
 import { AT_FDCWD, O_DIRECTORY, O_PATH } from '../sys/constants.js';
-import type { Sys } from '../sys/sys.js';
+import { SMALL, type Sys } from '../sys/sys.js';
 import type { FdCache } from './data/fdCache.js';
 import { F_IMPURE, F_UPPER, F_XWHITEOUTS } from './inodes/record.js';
 import { xinoHi } from './lookup/identity.js';
@@ -58,6 +58,7 @@ export function openOverlay(
       ...{ sys, spec, layers, dataLayers, upper, work, fds, links, listings },
       ...(index ? { frozen: { index, upper: layers[0] } } : {}),
     });
+    overlay.nameMax = longestName(sys, layers);
     addRoot(overlay, layers);
     overlay.passthrough = passesThrough(sys, spec, overlay.allLayers(), layers);
     return overlay;
@@ -69,6 +70,20 @@ export function openOverlay(
     for (const layer of [...layers, ...dataLayers]) closeLayer(sys, layer);
     throw error;
   }
+}
+
+/** f_namelen of struct statfs. */
+const NAMELEN = 64;
+
+/** Of the names that the layers' file systems can have. */
+function longestName(sys: Sys, layers: readonly Layer[]): number {
+  const lengths = layers.map(({ root, path }) => {
+    const code = sys.native.fstatfs(root, SMALL);
+    if (code < 0) throw new UserError(`cannot examine ${display(path)}: ${errnoText(code)}`);
+    // 0: a FUSE server that does not tell.
+    return sys.u32[(SMALL + NAMELEN) >> 2] || Infinity;
+  });
+  return Math.max(...lengths);
 }
 
 /** Opens layers, workdir and index; `opened` has what is open, also when it throws. */

@@ -107,6 +107,10 @@ export abstract class MountState {
   readonly frozen: { readonly upper: number; readonly place: number } | undefined;
   /** Another mount changes the upper meanwhile: what is found by name is examined anew (live.ts). */
   readonly live: boolean;
+  /** Bytes of the longest name that a layer can have (ovl_check_namelen). */
+  nameMax = Infinity;
+  /** The kernel forgets the listing that it keeps of a directory: a number in it is another now. */
+  forgetListing: (node: number) => void = () => undefined;
   setBacking: SetBacking = () => undefined;
   /**
    * With the writeback cache: what the kernel shows as a file's mtime is its own, and no change of

@@ -246,6 +246,8 @@ function moveName(ov: Overlay, from: NameSlot, to: NameSlot): void {
     table.addAlias(from.node, to.parent, to.name);
     table.removeAlias(from.node, from.parent, from.name, ov.dropped);
   }
+  // Its ".." is another directory.
+  if (from.dir && from.parent !== to.parent) ov.forgetListing(from.node);
 }
 
 function listName(ov: Overlay, at: NameSlot, node: number): void {

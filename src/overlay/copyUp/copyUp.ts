@@ -207,6 +207,7 @@ function commit(ov: Overlay, node: number, from: Source): void {
   }
   const index = ov.dirListings.get(table.parent(node));
   index?.copiedUp(table.name(node), table.inoLo(node), table.inoHi(node));
+  if (from.parts) ov.forgetListing(table.parent(node));
 }
 
 function commitFile(ov: Overlay, node: number, from: Source): void {

@@ -42,6 +42,7 @@ export function resolve(ov: Overlay, parent: number, name: string): number {
   ov.hit.reset();
   const { entry, origin, listed } = ov.sys.stats;
   if (SPOILS) spoil(entry, origin, listed);
+  if (name.length > ov.nameMax) return -E.ENAMETOOLONG;
   const code = resolveLayers(ov, parent, name);
   return code >= 0 && ov.hit.linked ? coverByIndex(ov, name) : code;
 }

@@ -177,6 +177,8 @@ function passThrough(walk: Walk, dir: number, name: string, prefix: string[]): n
   const marks = dirMarks(ov.sys, dir, name, true, ov.markPrefix);
   if (typeof marks === 'number') return marks;
   if (marks.opaque) walk.stop = true;
+  // It starts again at the roots below, whatever the way to it was (ovl_check_redirect).
+  else if (marks.redirect.startsWith('/') && hides === 0) walk.stop = false;
   extend(prefix, name, marks.redirect);
   return 1;
 }
@@ -243,6 +245,7 @@ function addFile(walk: Walk, q: Question, stat: Stat): number {
     const redirect = fileRedirect(ov, q.dir, q.name);
     if (typeof redirect === 'number') return redirect;
     walk.absolute = redirect.startsWith('/');
+    if (walk.absolute) walk.stop = false;
     return goOn(walk, q, redirect);
   }
   if (walk.metacopy) hit.data = { parent: q.place, name: q.path };
@@ -290,6 +293,7 @@ function addDirectory(walk: Walk, q: Question, stat: Stat): number {
   if (covered < 0) return covered;
   if (!marks.opaque && covered === 0) {
     if (marks.redirect !== '') walk.owed = ov.lowers.layerOf(q.place);
+    if (marks.redirect.startsWith('/')) walk.stop = false;
     return goOn(walk, q, marks.redirect);
   }
   walk.stop = true;

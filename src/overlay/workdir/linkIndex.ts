@@ -26,7 +26,7 @@ import { log } from '../../sys/log.js';
 import { SPOILS, spoil, type Stat } from '../../sys/stat.js';
 import { SMALL, type Sys, XATTR } from '../../sys/sys.js';
 import type { OverlaySpec } from '../spec.js';
-import { openBeneath, removeTree, type Workdir } from './workdir.js';
+import { makePlain, openBeneath, removeTree, type Workdir } from './workdir.js';
 
 const NAME = 'index';
 const ORIGIN = `${TRUSTED}origin`;
@@ -166,7 +166,7 @@ export class LinkIndex {
     if (dir < 0 && (!noName(dir) || !make)) return dir;
     const marked = this.#mark(this.#upper.root, ORIGIN, this.#rootOrigin());
     if (dir < 0 && marked >= 0) {
-      const made = native.mkdirat(base, NAME, 0o700);
+      const made = makePlain(this.#sys, base, NAME);
       dir = made < 0 ? made : openBeneath(this.#sys, base, NAME);
     }
     if (dir < 0) return dir;

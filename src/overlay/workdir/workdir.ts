@@ -5,10 +5,16 @@
  */
 import { display } from '../../base/bytes.js';
 import { E, errnoName, errnoText, UserError } from '../../base/errno.js';
-import { noName, refusesDevices, takesNoTrusted, takesNoXattr } from '../../layer/absence.js';
+import {
+  noName,
+  noXattr,
+  refusesDevices,
+  takesNoTrusted,
+  takesNoXattr,
+} from '../../layer/absence.js';
 import { readEntries } from '../../layer/directory.js';
 import { makeWhiteout, makeXWhiteout } from '../../layer/whiteout.js';
-import { TRUSTED, USER } from '../../layer/xattrs.js';
+import { ACCESS_ACL, DEFAULT_ACL, TRUSTED, USER } from '../../layer/xattrs.js';
 import {
   AT_FDCWD,
   AT_REMOVEDIR,
@@ -205,7 +211,7 @@ export function openWorkdir(sys: Sys, path: string, upperRoot: number, volatile:
     }
     const cleared = removeTree(sys, base, 'work');
     if (cleared < 0 && !noName(cleared)) throw unusable(path, cleared);
-    const made = native.mkdirat(base, 'work', 0o700);
+    const made = makePlain(sys, base, 'work');
     if (made < 0) throw unusable(path, made);
     if (volatile) markVolatile(sys, base, path);
     const dir = openBeneath(sys, base, 'work');
@@ -215,6 +221,21 @@ export function openWorkdir(sys: Sys, path: string, upperRoot: number, volatile:
     native.close(base);
     throw error;
   }
+}
+
+/**
+ * Makes a directory in the workdir that passes nothing on to what is made in it: no group, and no ACL,
+ * which a default ACL of the workdir would give to copies of files that have none (ovl_workdir_create).
+ * Returns 0 or -errno.
+ */
+export function makePlain({ native }: Sys, base: number, name: string): number {
+  const made = native.mkdirat(base, name, 0o700);
+  if (made < 0) return made;
+  for (const key of [DEFAULT_ACL, ACCESS_ACL]) {
+    const code = native.removexattr(base, name, key);
+    if (code < 0 && !noXattr(code)) return code;
+  }
+  return native.fchmodat(base, name, 0o700);
 }
 
 /** The workdir behind two descriptors, of which it closes `dir` when it throws. */

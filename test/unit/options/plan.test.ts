@@ -146,7 +146,8 @@ describe('the option list', () => {
 
   it("ignores mount(8)'s own words and what is the case anyway", () => {
     const words = 'defaults,auto,nofail,user,_netdev,x-systemd.automount,X-a=b,comment=c,subtype=s';
-    const off = 'default_permissions,redirect_dir=off,metacopy=off,index=off,xino=off,verity=off';
+    const off =
+      'default_permissions,redirect_dir=off,metacopy=off,index=off,xino=off,verity=off,nfs_export=off,uuid=auto';
     expect(plan(`lowerdir=/a,${words},${off}`).flags).toBe(MS.RDONLY);
   });
 
@@ -163,7 +164,7 @@ describe('one sentence for', () => {
     ['an upper without workdir', 'lowerdir=/a,upperdir=/u', 'upperdir /u has no workdir'],
     ['a workdir without upper', 'lowerdir=/a,workdir=/w', 'workdir /w has no upperdir'],
     ['an unknown option', 'lowerdir=/a,bogus=1', "unknown option 'bogus'"],
-    ['an option to come', 'lowerdir=/a,uuid=on', 'is not supported yet'],
+    ['a UUID', 'lowerdir=/a,uuid=on', 'option uuid=on needs a file system UUID'],
     [
       'digests to check',
       'lowerdir=/a,verity=require',
@@ -183,7 +184,11 @@ describe('one sentence for', () => {
     ['a range too long', 'lowerdir=/a,uidmapping=0:2:4294967294', 'too long range'],
     ['ranges that overlap', 'lowerdir=/a,uidmapping=0:10:5:9:14:1', 'maps an ID twice'],
     ['an empty label', 'lowerdir=/a,context=""', 'option context needs a SELinux label'],
-    ['a feature to come', 'lowerdir=/a,nfs_export=on', 'option nfs_export=on is not'],
+    [
+      'lasting file handles',
+      'lowerdir=/a,nfs_export=on',
+      'option nfs_export=on needs file handles',
+    ],
     ['a wrong choice', 'lowerdir=/a,metacopy=1', "option metacopy takes on, off, not '1'"],
     ['a colon at the start', 'lowerdir=::/a', 'lowerdir has a colon without a layer beside it'],
     ['a colon at the end', 'lowerdir=/a:', 'lowerdir has a colon without a layer beside it'],
