@@ -20,6 +20,7 @@ const validity = (ov: Overlay): number => (ov.live ? BRIEFLY : FOREVER);
 function attrValidity(ov: Overlay, node: number): number {
   const asks = ov.uncertain || ov.table.has(node, F_ASK);
   ov.uncertain = false;
+  ov.changed = false;
   return asks ? 0 : validity(ov);
 }
 
@@ -36,14 +37,19 @@ function encodeAttr(ov: Overlay, node: number, stat: Stat, out: number): number 
   copyTime(u32, s + STATX.mtime / 4, o + ATTR.mtime / 4, o + ATTR.mtimensec / 4);
   copyTime(u32, s + STATX.ctime / 4, o + ATTR.ctime / 4, o + ATTR.ctimensec / 4);
   u32[o + ATTR.mode / 4] = stat.mode;
-  const nlink = shownNlink(ov, node, stat);
-  if (nlink < 0) return nlink;
+  let nlink = shownNlink(ov, node, stat);
+  if (nlink < 0) {
+    if (!ov.changed) return nlink;
+    ov.uncertain = true;
+    nlink = stat.nlink;
+  }
   u32[o + ATTR.nlink / 4] = nlink;
   u32[o + ATTR.uid / 4] = stat.uid;
   u32[o + ATTR.gid / 4] = stat.gid;
   if (ov.translates) {
     const told = translateOwner(ov, node, stat, o + ATTR.uid / 4, o + ATTR.gid / 4);
-    if (told < 0) return told;
+    if (told < 0 && !ov.changed) return told;
+    if (told < 0) ov.uncertain = true;
   }
   u32[o + ATTR.rdev / 4] = encodeDev(stat.rdevMajor, stat.rdevMinor);
   u32[o + ATTR.blksize / 4] = stat.blksize;
@@ -95,11 +101,11 @@ export const devMinor = (dev: number): number => (dev & 0xff) | ((dev >>> 12) & 
 export function encodeAttrOut(ov: Overlay, node: number, stat: Stat, out: number): number {
   const { u32 } = ov.sys;
   const o = out >> 2;
+  const code = encodeAttr(ov, node, stat, out + ATTR_OUT.attr);
   u32[o] = attrValidity(ov, node);
   u32[o + 1] = 0;
   u32[o + 2] = 0;
   u32[o + 3] = 0;
-  const code = encodeAttr(ov, node, stat, out + ATTR_OUT.attr);
   return code < 0 ? code : ATTR_OUT.size;
 }
 
@@ -111,8 +117,8 @@ export function encodeEntry(ov: Overlay, node: number, stat: Stat, out: number):
   u32[o + 1] = 0;
   u32[o + ENTRY_OUT.generation / 4] = ov.table.generation(node);
   u32[o + ENTRY_OUT.generation / 4 + 1] = 0;
-  fillValidity(u32, o, validity(ov), attrValidity(ov, node));
   const code = encodeAttr(ov, node, stat, out + ENTRY_OUT.attr);
+  fillValidity(u32, o, validity(ov), attrValidity(ov, node));
   return code < 0 ? code : ENTRY_OUT.size;
 }
 

@@ -30,6 +30,7 @@ export function remember(ov: Overlay, node: number): number {
 
 /** Fills `stat` with the attributes of `node` after a change. */
 export function afterChange(ov: Overlay, node: number, stat: Stat): void {
+  ov.changed = true;
   // Once more: one failure may be of the moment, as ENOMEM and EMFILE are.
   if (ov.stat(node, stat) >= 0) return;
   const code = ov.stat(node, stat);

@@ -101,6 +101,8 @@ export abstract class MountState {
   readonly before = new Remembered();
   /** The attributes that the next reply tells may be old: the kernel asks again. */
   uncertain = false;
+  /** The request has made its change, so that no failure may be its answer. */
+  changed = false;
   /** Layers lie on more than one file system: inode numbers carry the file system's number. */
   readonly xino: Xino | undefined;
   /** Read-only with an index: the upper's layer id, and the place of the index. */

@@ -9,6 +9,7 @@ import { F_METACOPY, F_ORPHAN, F_UNLINKED } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
 import { APPEND, IMMUTABLE, refused, refusedIn } from '../guard.js';
 import { setRedirect } from './redirect.js';
+import { countByUpper } from '../lookup/hardLinks.js';
 import { isUpperWhiteout } from '../lookup/isWhiteout.js';
 
 /** Links `node` to (parent, name), and fills `stat` with its new attributes. Returns 0 or -errno. */
@@ -32,6 +33,7 @@ export function link(ov: Overlay, node: number, parent: number, name: string, st
   if (from < 0) return from;
   const orphan = table.has(node, F_ORPHAN);
   if (!orphan) code = carryImpure(ov, node, table.parent(node), parent, from, ov.realName(node));
+  if (code >= 0) code = countByUpper(ov, node);
   if (code >= 0) code = beforeChange(ov, node);
   if (code < 0) return code;
   const give = orphan ? nameOrphan : linkUpper;

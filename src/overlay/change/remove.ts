@@ -6,7 +6,7 @@
 import { E } from '../../base/errno.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
 import { F_ORPHAN, F_UPPER } from '../inodes/record.js';
-import { lacksNames, settleLinks } from '../lookup/hardLinks.js';
+import { countByUpper, lacksNames, settleLinks } from '../lookup/hardLinks.js';
 import { locate, lowerShows, type NameSlot } from '../lookup/locate.js';
 import { orphanName, type Overlay } from '../overlay.js';
 import { refusedIn } from '../guard.js';
@@ -60,8 +60,10 @@ function removeName(ov: Overlay, place: NameSlot): number {
  * Before a name of a lower file with several links goes, the upper must have the file: on it the
  * links that are left are counted (ovl_nlink_start).
  */
-export const ownName = (ov: Overlay, node: number): number =>
-  lacksNames(ov, node) ? copyUpMeta(ov, node) : 0;
+export function ownName(ov: Overlay, node: number): number {
+  const code = lacksNames(ov, node) ? copyUpMeta(ov, node) : 0;
+  return code < 0 ? code : countByUpper(ov, node);
+}
 
 function removeUpper(ov: Overlay, place: NameSlot, dir: number): number {
   const { parent, name, node } = place;

@@ -125,7 +125,28 @@ export function linkName(ov: Overlay, node: number, parent: number, name: string
   if (code < 0) return code;
   setTimes(sys, stats.parent, dir, '', AT_EMPTY_PATH); // best effort, as the kernel's
   ov.dirListings.get(parent)?.copiedUp(name, table.inoLo(node), table.inoHi(node));
-  return links.setUnion(entry, 'U', union, nlink + 1);
+  const counted = links.setUnion(entry, 'U', union, nlink + 1);
+  // The name is there, and the mark as it is right, until the file gets or loses another (countByUpper).
+  if (counted < 0) log(`cannot write the link count of ${entry}: ${errnoName(counted)}`);
+  return 0;
+}
+
+/**
+ * Before an indexed file gets or loses a name: its mark tells the difference from the upper file's link
+ * count, which changes with the names (ovl_nlink_start). Returns 0 or -errno.
+ */
+export function countByUpper(ov: Overlay, node: number): number {
+  const { links, sys, table } = ov;
+  if (!links || !table.has(node, F_INDEXED)) return 0;
+  const entry = table.name(node);
+  const byLower = links.countsByLower(entry);
+  if (byLower <= 0) return byLower;
+  const stat = sys.stats.entry;
+  const code = links.stat(entry, stat);
+  if (code < 0) return code;
+  const { nlink } = stat;
+  const union = links.union(entry, nlink);
+  return union < 0 ? union : links.setUnion(entry, 'U', union, nlink);
 }
 
 /**

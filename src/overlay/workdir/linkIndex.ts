@@ -241,6 +241,13 @@ export class LinkIndex {
     return Math.max(0, counted + Number(mark.slice(1)));
   }
 
+  /** 1: the mark of an entry tells the difference from the lower's links; 0; -errno. */
+  countsByLower(name: string): number {
+    const mark = this.#sys.xattr(this.#dir, name, NLINK);
+    if (typeof mark === 'number') return noXattr(mark) ? 0 : mark;
+    return mark.startsWith('L') ? 1 : 0;
+  }
+
   /** The links of an entry's lower file; -ESTALE when that is gone, -errno. Overwrites the view `origin`. */
   lowerLinks(name: string): number {
     const { origin: lower } = this.#sys.stats;
