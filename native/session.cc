@@ -28,7 +28,7 @@ constexpr uint32_t kTimerTag = UINT32_MAX - 2;
 constexpr size_t kMaxSlots = 65536;
 constexpr uint64_t kMaxNodeid = UINT32_MAX;
 
-// DESIGN.md, "adaptive spin": the measured figures.
+// docs/design.md, "What was measured first": spinning before blocking.
 constexpr int64_t kSpinNs = 50'000;
 constexpr int kTopScore = 8;
 constexpr uint32_t kRetryEvery = 16;

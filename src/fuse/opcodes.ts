@@ -93,7 +93,7 @@ export interface Opcode {
 
 type Spec = Pick<Opcode, 'handler'> & Partial<Opcode>;
 
-/** The kernel takes ENOSYS as "never ask again": opens, flushes, access checks (docs/design.md, "zero-message opens"). */
+/** The kernel takes ENOSYS as "never ask again": opens, flushes, access checks (docs/design.md, "Two data planes"). */
 const never: Handler = () => -E.ENOSYS;
 const nothing: Handler = () => 0;
 

@@ -1,6 +1,6 @@
 /**
  * OPEN, CREATE, TMPFILE and RELEASE. Only the passthrough plane has them; the cached one answers
- * ENOSYS, which the kernel takes as "never ask again" (DESIGN.md, decision 1).
+ * ENOSYS, which the kernel takes as "never ask again" (docs/design.md, "Two data planes").
  */
 import { E, PARKED } from '../base/errno.js';
 import { S_IFREG } from '../base/mode.js';

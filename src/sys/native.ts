@@ -210,7 +210,7 @@ export interface Native {
   /**
    * Writes the reply (OUT region, `length` bytes, 0 = none) to `slot`, then waits for the next
    * request of any slot and reads it to the IN region. Spins adaptively before it blocks
-   * (DESIGN.md). READ and WRITE on a node with a backing descriptor are answered inside.
+   * (docs/design.md). READ and WRITE on a node with a backing descriptor are answered inside.
    * Returns the slot number (0..65535) of the request, or NEXT_WAKE when `wake` was called, or
    * NEXT_ENDED - slot when that slot's connection has ended (unmounted or aborted); detach it.
    */

@@ -37,7 +37,7 @@ const rootless = (layers: Layers): Layers => ({
 describe.skipIf(!has({ ...pairNeeds(pair), programs: ['gcc', 'nsenter'] }))(
   `${pair.subject} and ${pair.reference} agree in a user namespace`,
   () => {
-    let leave: () => void;
+    let leave = (): void => undefined;
     beforeAll(async () => {
       leave = await enterUserNamespace(await clientBinary());
     });

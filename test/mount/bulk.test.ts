@@ -34,7 +34,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('large data', 
 
   afterEach(async () => {
     await mount.mounted.unmount();
-    expect(mount.inWork()).toEqual([]);
+    await mount.ended();
   });
 
   async function start(options = SYNC_WRITES, over = layer): Promise<void> {

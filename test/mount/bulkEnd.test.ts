@@ -26,7 +26,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a copy under 
 
   afterEach(async () => {
     await mount.mounted.unmount();
-    expect(mount.inWork()).toEqual([]);
+    await mount.ended();
   });
 
   /** A process that changes the file; resolves when it has ended. */

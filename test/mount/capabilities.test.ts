@@ -22,10 +22,15 @@ function capability(revision: 2 | 3, root = 0): string {
   return `0x${value.toString('hex')}`;
 }
 
-const NEEDS = { ...MOUNT_NEEDS, kernelOverlay: true, programs: ['gcc', 'nsenter', 'setfattr'] };
+const NEEDS = {
+  ...MOUNT_NEEDS,
+  kernelOverlay: true,
+  namespaces: true,
+  programs: ['gcc', 'nsenter', 'setfattr'],
+};
 
 describe.skipIf(DRIVER !== 'stratafs' || !has(NEEDS))('in a user namespace', () => {
-  let leave: () => void;
+  let leave = (): void => undefined;
   let lower: string;
   beforeAll(async () => {
     leave = await enterUserNamespace(await clientBinary());

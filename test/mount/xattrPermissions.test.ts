@@ -330,59 +330,58 @@ describe.skipIf(DRIVER !== 'stratafs' || !has(MOUNT_NEEDS))('xattr_permissions i
     ));
 });
 
-describe.skipIf(DRIVER !== 'stratafs' || !has({ ...MOUNT_NEEDS, programs: ['gcc', 'nsenter'] }))(
-  'xattr_permissions in a user namespace',
-  () => {
-    let leave: () => void;
-    beforeAll(async () => {
-      leave = await enterUserNamespace(await clientBinary());
-    });
-    afterAll(() => {
-      leave();
-    });
+describe.skipIf(
+  DRIVER !== 'stratafs' || !has({ ...MOUNT_NEEDS, namespaces: true, programs: ['gcc', 'nsenter'] }),
+)('xattr_permissions in a user namespace', () => {
+  let leave = (): void => undefined;
+  beforeAll(async () => {
+    leave = await enterUserNamespace(await clientBinary());
+  });
+  afterAll(() => {
+    leave();
+  });
 
-    test('2 keeps owners and devices that could not be made', () =>
-      withFixture(
-        'override',
-        { lowers: [LOWER] },
-        async (client, _, fixture) => {
-          await client.must('chown', 'low', 65_534, 65_534);
-          await client.must('chmod', 'low', 0o4755);
-          expect(await shown(client, 'low')).toBe('104755 65534:65534');
-          await client.must('mknod', 'null', 0o010644, 0, 0);
-          expect(await shown(client, 'null')).toBe('10644 0:0');
-          await client.must('symlink', 'low', 'link');
-          await client.must('chown', 'link', 3, 4);
-          expect(lstatSync(upperOf(fixture, 'low')).mode & 0o7777).toBe(0o600);
-          await client.must('chown', 'low', 1, 1);
-          expect(await shown(client, 'low')).toBe('100755 1:1');
-        },
-        ['xattr_permissions=2'],
-      ));
+  test('2 keeps owners and devices that could not be made', () =>
+    withFixture(
+      'override',
+      { lowers: [LOWER] },
+      async (client, _, fixture) => {
+        await client.must('chown', 'low', 65_534, 65_534);
+        await client.must('chmod', 'low', 0o4755);
+        expect(await shown(client, 'low')).toBe('104755 65534:65534');
+        await client.must('mknod', 'null', 0o010644, 0, 0);
+        expect(await shown(client, 'null')).toBe('10644 0:0');
+        await client.must('symlink', 'low', 'link');
+        await client.must('chown', 'link', 3, 4);
+        expect(lstatSync(upperOf(fixture, 'low')).mode & 0o7777).toBe(0o600);
+        await client.must('chown', 'low', 1, 1);
+        expect(await shown(client, 'low')).toBe('100755 1:1');
+      },
+      ['xattr_permissions=2'],
+    ));
 
-    test('1 is refused', async () => {
-      const { stack, mountpoint } = await makeFixture('override', { lowers: [LOWER] });
-      const ran = await tryMount('stratafs', stack, mountpoint, ['xattr_permissions=1']);
-      expect(ran.stderr).toMatch(/cannot write security\.fuse.*; use xattr_permissions=2/);
-      expect(ran.code).toBe(1);
-    });
+  test('1 is refused', async () => {
+    const { stack, mountpoint } = await makeFixture('override', { lowers: [LOWER] });
+    const ran = await tryMount('stratafs', stack, mountpoint, ['xattr_permissions=1']);
+    expect(ran.stderr).toMatch(/cannot write security\.fuse.*; use xattr_permissions=2/);
+    expect(ran.code).toBe(1);
+  });
 
-    test('fuse-overlayfs reads it', async () => {
-      const { stack, mountpoint } = await makeFixture('override', { lowers: [LOWER] });
-      await mustRun('setfattr', ['-n', LEGACY, '-v', '0:0:755', stack.upper ?? '']);
-      const option = ['xattr_permissions=2'];
-      const wrote = await withMount(
-        'stratafs',
-        stack,
-        mountpoint,
-        async (client) => {
-          await change(client);
-          return manifest(client);
-        },
-        option,
-      );
-      const read = await withMount('fuse-overlayfs', stack, mountpoint, (c) => manifest(c), option);
-      expect(same(wrote, read)).toEqual([]);
-    });
-  },
-);
+  test('fuse-overlayfs reads it', async () => {
+    const { stack, mountpoint } = await makeFixture('override', { lowers: [LOWER] });
+    await mustRun('setfattr', ['-n', LEGACY, '-v', '0:0:755', stack.upper ?? '']);
+    const option = ['xattr_permissions=2'];
+    const wrote = await withMount(
+      'stratafs',
+      stack,
+      mountpoint,
+      async (client) => {
+        await change(client);
+        return manifest(client);
+      },
+      option,
+    );
+    const read = await withMount('fuse-overlayfs', stack, mountpoint, (c) => manifest(c), option);
+    expect(same(wrote, read)).toEqual([]);
+  });
+});

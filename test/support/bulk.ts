@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
 import { type Client, decodeWord, parseLine, type Word } from './client.js';
 import { type Mounted, mountStack } from './mount.js';
 import { stratafsBinary } from './needs.js';
@@ -80,6 +81,14 @@ export class BulkMount {
   /** What is being made ready, or was left behind. */
   inWork(): string[] {
     return readdirSync(join(this.place, 'work/work'));
+  }
+
+  /**
+   * After umount(8), which does not wait for the engine: its thread hears of the end later, and takes the
+   * shared whiteout (`#whiteout`) away then.
+   */
+  async ended(): Promise<void> {
+    await expect.poll(() => this.inWork(), { timeout: 60_000, interval: 5 }).toEqual([]);
   }
 
   /** Resolves when a copy is under way. */

@@ -19,6 +19,8 @@ export interface Needs {
   readonly programs?: readonly string[];
   /** Loop devices can be made (`losetup -f`). */
   readonly loop?: boolean;
+  /** User and mount namespaces can be made (`unshare -Um`): not in a chroot. */
+  readonly namespaces?: boolean;
   /** File systems the kernel must know, as in /proc/filesystems. */
   readonly fileSystems?: readonly string[];
 }
@@ -64,6 +66,8 @@ export function missing(needs: Needs): string | undefined {
   if (needs.stratafs === true && !existsSync(stratafsBinary()))
     return `needs ${stratafsBinary()} (run npm install)`;
   if (needs.loop === true && spawnSync('losetup', ['-f']).status !== 0) return 'needs loop devices';
+  if (needs.namespaces === true && spawnSync('unshare', ['-Urm', 'true']).status !== 0)
+    return 'needs user and mount namespaces (not in a chroot)';
   const known = readFileSync('/proc/filesystems', 'utf8').split(/\s+/);
   const unknown = needs.fileSystems?.find((name) => !known.includes(name));
   if (unknown !== undefined) return `needs ${unknown} in the kernel (modprobe ${unknown})`;
