@@ -1,12 +1,17 @@
-/** `stratafs diff MNT|UPPER`: what the upper changes, from the upper alone. */
+/** `stratafs diff MNT` and `stratafs diff --upper U --lower A:B`: what the upper changes, from the upper alone. */
+import { packLayer } from '../archive/pack.js';
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
-import { diffUpper } from '../diff/diff.js';
 import { liveMounts, type Served } from '../client/ask.js';
-import { look } from '../sys/paths.js';
+import { findTarget } from '../client/find.js';
+import { type Change, diffUpper } from '../diff/diff.js';
+import type { DiffCommand } from '../options/commandLine.js';
+import { absolute, splitLayers } from '../options/list.js';
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../sys/constants.js';
 import { loadNative } from '../sys/native.js';
-import { findTarget } from '../client/find.js';
+import { look } from '../sys/paths.js';
+import { workingDirectory } from '../wire/sockets.js';
+import { printBytes, say } from './frame/output.js';
 
 /** One changed path, as --json prints it. */
 export interface ChangeJson {
@@ -15,6 +20,8 @@ export interface ChangeJson {
   readonly path: string;
   /** The exact bytes, only where `path` is not them. */
   readonly pathBase64?: string;
+  /** With --stat: bytes of a regular file that is there now. */
+  readonly size?: number;
 }
 
 /** Pages still dirty in the kernel count: they are written to the upper first. */
@@ -32,34 +39,115 @@ interface Layers {
   readonly dataLayers?: readonly string[];
 }
 
-async function layersOf(argument: string): Promise<Layers | undefined> {
-  const { path, found, mount } = await findTarget(argument);
-  if (mount) {
-    sync(mount);
-    return mount.upper === undefined ? undefined : { ...mount, upper: mount.upper };
+/** Undefined: a mount without an upper, which changes nothing. */
+async function layersOf(command: DiffCommand): Promise<Layers | undefined> {
+  if (command.upper !== undefined) return bareLayers(command.upper, command.lower);
+  const { path, mount } = await findTarget(command.path);
+  if (!mount) {
+    throw new UserError(
+      `${display(path)} is not a mount point of stratafs: name one (stratafs mounts), or give --upper DIR and --lower A[:B...]`,
+    );
   }
-  const user = (await liveMounts()).find(({ upper }) => {
-    const seen = upper === undefined ? undefined : look(upper);
-    return typeof seen === 'object' && seen.id === found.id;
+  sync(mount);
+  return mount.upper === undefined ? undefined : { ...mount, upper: mount.upper };
+}
+
+/** Layers that are named, and not those of a mount; one that has the upper writes to it first. */
+async function bareLayers(given: string, lower: string | undefined): Promise<Layers> {
+  const cwd = workingDirectory();
+  const upper = absolute(given, cwd);
+  const found = directory('upper', upper);
+  const lowers = lower === undefined ? [] : splitLayers(lower).map((path) => absolute(path, cwd));
+  for (const path of lowers) directory('lower layer', path);
+  const user = (await liveMounts()).find((mount) => {
+    const seen = mount.upper === undefined ? undefined : look(mount.upper);
+    return typeof seen === 'object' && seen.id === found;
   });
   if (user) sync(user);
-  return { ...user, upper: path, lowers: user?.lowers ?? [] };
+  if (lower === undefined) {
+    say(
+      `stratafs: without --lower it is not known what ${display(upper)} lies over: changed is what a driver marked as copied, and what lies below a moved or replaced directory is not told`,
+    );
+  }
+  return { upper, lowers };
 }
 
-function toJson(kind: ChangeJson['kind'], path: string): ChangeJson {
+/** The identity of a directory. */
+function directory(role: string, path: string): string {
+  const found = look(path);
+  if (typeof found === 'number') {
+    throw new UserError(`${role} ${display(path)} cannot be read: ${errnoText(found)}`);
+  }
+  if (!found.isDirectory) throw new UserError(`${role} ${display(path)} is not a directory`);
+  return found.id;
+}
+
+function toJson({ kind, path, size }: Change, sizes: boolean): ChangeJson {
   const bytes = Buffer.from(path, 'latin1');
   const text = display(path);
+  const more = sizes && size !== undefined ? { size } : {};
   return Buffer.from(text, 'utf8').equals(bytes)
-    ? { kind, path: text }
-    : { kind, path: text, pathBase64: bytes.toString('base64') };
+    ? { kind, path: text, ...more }
+    : { kind, path: text, pathBase64: bytes.toString('base64'), ...more };
 }
 
-/** The output, as latin1: paths are printed byte for byte, one line each. */
-export async function diffText(argument: string, json: boolean): Promise<string> {
-  const layers = await layersOf(argument);
-  const changes = layers ? [...diffUpper(layers.upper, layers.lowers, layers.dataLayers)] : [];
-  if (!json) return changes.map(({ kind, path }) => `${kind} ${path}\n`).join('');
-  const lines = changes.map(({ kind, path }) => JSON.stringify(toJson(kind, path)));
+function jsonOf(changes: readonly Change[], sizes: boolean): string {
+  const lines = changes.map((change) => JSON.stringify(toJson(change, sizes)));
   const text = lines.length === 0 ? '[]\n' : `[\n${lines.join(',\n')}\n]\n`;
   return Buffer.from(text, 'utf8').toString('latin1');
+}
+
+/** A name from a layer could move the cursor, or answer for the terminal. */
+const quoted = (path: string): string => {
+  const shown = display(path).replace(
+    /[\u0000-\u001f\u007f-\u009f]/g,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+  return Buffer.from(shown, 'utf8').toString('latin1');
+};
+
+/** The list, as latin1: paths are printed byte for byte but on a terminal. */
+function listOf(changes: readonly Change[], command: DiffCommand): string {
+  const { stat, zero } = command;
+  const name = !zero && process.stdout.isTTY ? quoted : (path: string): string => path;
+  const end = zero ? '\0' : '\n';
+  const width = Math.max(1, ...changes.map(({ size }) => String(size ?? '-').length));
+  const sizeOf = ({ size }: Change): string => `${String(size ?? '-').padStart(width)} `;
+  const lines = changes.map(
+    (change) => `${change.kind} ${stat ? sizeOf(change) : ''}${name(change.path)}${end}`,
+  );
+  return lines.join('') + (stat && !zero ? summary(changes) : '');
+}
+
+function summary(changes: readonly Change[]): string {
+  const count = (wanted: string): number => changes.filter(({ kind }) => kind === wanted).length;
+  const bytes = changes.reduce((sum, { size }) => sum + (size ?? 0), 0);
+  return `${count('A')} added, ${count('C')} changed, ${count('D')} deleted; ${bytes} bytes in files\n`;
+}
+
+/** The changes as a layer archive, on standard output. */
+async function writeTar(layers: Layers): Promise<void> {
+  if (process.stdout.isTTY) {
+    throw new UserError('diff --tar writes an archive: send it to a file or a program');
+  }
+  const { upper, lowers, dataLayers } = layers;
+  const source = { kind: 'changes', upper, lowers, ...(dataLayers ? { dataLayers } : {}) } as const;
+  const packed = await packLayer(source, (bytes) => {
+    printBytes(bytes);
+  });
+  for (const warning of packed.warnings) say(`stratafs: ${warning}`);
+}
+
+/** Prints what a mount or an upper changes. Resolves with the exit status. */
+export async function runDiff(command: DiffCommand): Promise<number> {
+  const layers = await layersOf(command);
+  if (command.tar) {
+    if (!layers) throw new UserError('the mount has no upper, so there is no layer to write');
+    await writeTar(layers);
+    return 0;
+  }
+  const changes = layers ? diffUpper(layers.upper, layers.lowers, layers.dataLayers) : [];
+  const text = command.json ? jsonOf(changes, command.stat) : listOf(changes, command);
+  printBytes(Buffer.from(text, 'latin1'));
+  return 0;
 }

@@ -6,7 +6,9 @@ const USAGE = `Usage:
   stratafs -o OPTIONS MNT               mount a union of layers on MNT
   stratafs SOURCE MNT -o OPTIONS        the same, as mount(8) calls it; SOURCE is ignored
   stratafs unmount [-l|--lazy] MNT      unmount; --lazy detaches what is busy
-  stratafs diff MNT|UPPER [--json]      what was added (A), changed (C) and deleted (D)
+  stratafs diff MNT                     what was added (A), changed (C) and deleted (D)
+  stratafs diff --upper DIR --lower A[:B...]
+                                        the same of a directory; both: --stat, -z, --json, --tar
   stratafs mounts [--json]              the live mounts
   stratafs stats MNT [--json]           requests that reached the engine, bytes, copy-ups
   stratafs pull, push, images, load, save, import, tag, rmi, history, image, layer, gc, fsck

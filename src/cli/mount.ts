@@ -6,7 +6,7 @@ import { planMount } from '../options/plan.js';
 import { nativeFile } from '../sys/installed.js';
 import { euid, workingDirectory } from '../wire/sockets.js';
 import { runBench } from './bench.js';
-import { diffText } from './diff.js';
+import { runDiff } from './diff.js';
 import { printBytes } from './frame/output.js';
 import { helpText, versionText } from './help.js';
 import { mountsText } from './mounts.js';
@@ -40,8 +40,7 @@ async function runCommand(command: Command): Promise<number> {
       print(utf8(await statsText(command.path, command.json)));
       return 0;
     case 'diff':
-      print(await diffText(command.path, command.json));
-      return 0;
+      return runDiff(command);
     case 'bench':
       return runBench(command.args);
     case 'unmount':

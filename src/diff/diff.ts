@@ -4,7 +4,7 @@
  */
 import { errnoText, UserError } from '../base/errno.js';
 import { display } from '../base/bytes.js';
-import { DT_DIR, isDir } from '../base/mode.js';
+import { DT_DIR, isDir, isReg } from '../base/mode.js';
 import { noName, noXattr, vanished } from '../layer/absence.js';
 import { readEntries } from '../layer/directory.js';
 import { type DirMarks, dirMarks, isDeviceWhiteout, isXWhiteout } from '../layer/whiteout.js';
@@ -28,9 +28,11 @@ import { dirListingOf } from '../overlay/lookup/readdir.js';
 import type { OverlaySpec } from '../overlay/spec.js';
 
 /** As `docker diff` has it: added, changed, deleted. `path` is bytes as latin1 and starts with "/". */
-interface Change {
+export interface Change {
   readonly kind: 'A' | 'C' | 'D';
   readonly path: string;
+  /** Bytes of a regular file that is there now; rounded above 2^53. */
+  readonly size?: number;
 }
 
 const FDS = 256;
@@ -38,7 +40,8 @@ const FDS = 256;
 /**
  * Compares the upper directory with its lowers (absolute paths, topmost first). With no lowers
  * known, the marks a driver left decide: what has an `origin` was copied up, so it is a change, and
- * every whiteout is a deletion. Throws a UserError.
+ * every whiteout is a deletion; what lies below a directory that was moved is then not told. Throws a
+ * UserError.
  */
 export function diffUpper(
   upper: string,
@@ -48,19 +51,26 @@ export function diffUpper(
 ): Change[] {
   const root = sys.open(AT_FDCWD, upper, O_PATH | O_DIRECTORY, 0, 0);
   if (root < 0) throw new UserError(`cannot open ${display(upper)}: ${errnoText(root)}`);
-  const below = lowers.length === 0 ? undefined : openLowers(sys, lowers, dataLayers);
+  const layers = { lowers, dataLayers };
+  let below: Overlay | undefined;
+  let differ: Differ | undefined;
   try {
-    return new Differ(sys, below).compare(root);
+    if (lowers.length > 0) below = openReadOnly(sys, layers);
+    differ = new Differ(sys, below, () => openReadOnly(sys, { ...layers, upper }));
+    return differ.compare(root);
   } finally {
+    differ?.close();
     below?.close();
     sys.native.close(root);
   }
 }
 
-function openLowers(sys: Sys, lowers: readonly string[], dataLayers: readonly string[]): Overlay {
+function openReadOnly(
+  sys: Sys,
+  layers: Pick<OverlaySpec, 'upper' | 'lowers' | 'dataLayers'>,
+): Overlay {
   const spec: OverlaySpec = {
-    lowers,
-    dataLayers,
+    ...layers,
     readOnly: true,
     durability: 'fsync=0',
     data: 'cached',
@@ -88,9 +98,18 @@ class Differ {
   /** The upper's root announces xwhiteouts: they count in all its directories. */
   #xwhiteouts = false;
 
-  constructor(sys: Sys, below: Overlay | undefined) {
+  readonly #openUnion: () => Overlay;
+  /** What a mount shows; opened for the first directory that was moved. */
+  #union: Overlay | undefined;
+
+  constructor(sys: Sys, below: Overlay | undefined, openUnion: () => Overlay) {
     this.#sys = sys;
     this.#below = below;
+    this.#openUnion = openUnion;
+  }
+
+  close(): void {
+    this.#union?.close();
   }
 
   compare(root: number): Change[] {
@@ -142,10 +161,11 @@ class Differ {
       return hides ? [{ kind: 'D', path: full }] : [];
     }
     if (entry.type === DT_DIR) return this.#subdirectory(dir, below, full, entry.name);
+    const size = isReg(probe.mode) ? { size: probe.size } : {};
     const known = this.#below
       ? this.#lower(below, entry.name, full) !== 0
       : this.#hasOrigin(dir, entry.name, full);
-    return [{ kind: known ? 'C' : 'A', path: full }];
+    return [{ kind: known ? 'C' : 'A', path: full, ...size }];
   }
 
   #subdirectory(dir: number, below: number, path: string, name: string): Change[] {
@@ -153,9 +173,13 @@ class Differ {
     const fd = this.#sys.open(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_LAYER);
     if (fd < 0) throw unreadable('open', path, fd);
     try {
-      const { opaque, xwhiteouts } = this.#marks(fd, path);
+      const { opaque, xwhiteouts, redirect } = this.#marks(fd, path);
       const lower = this.#lower(below, name, path);
-      const lowerDir = lower !== 0 && isDir(this.#below?.table.mode(lower) ?? 0) ? lower : 0;
+      const lowerDir = this.#asDir(lower);
+      if (redirect !== '' && this.#below) {
+        const shown = this.#moved(this.#shownNode(path), lowerDir, path);
+        return [{ kind: lower === 0 ? 'A' : 'C', path }, ...shown];
+      }
       const inside = this.#directory(fd, lowerDir, path, xwhiteouts);
       const gone = opaque && lowerDir !== 0 ? this.#hiddenBy(fd, lowerDir, path) : [];
       const existed = this.#below ? lower !== 0 : !opaque && this.#hasOrigin(dir, name, path);
@@ -180,6 +204,66 @@ class Differ {
       else if (there < 0) throw unreadable('examine', `${path}/${name}`, there);
     }
     return gone;
+  }
+
+  /** `lower` if it is a directory, else 0. */
+  #asDir(lower: number): number {
+    return lower !== 0 && isDir(this.#below?.table.mode(lower) ?? 0) ? lower : 0;
+  }
+
+  /** The node in the union of a path that is there. */
+  #shownNode(path: string): number {
+    const ov = (this.#union ??= this.#openUnion());
+    let node = ROOT;
+    for (const name of path.slice(1).split('/')) node = this.#shown(ov, node, name, path);
+    return node;
+  }
+
+  #shown(ov: Overlay, parent: number, name: string, path: string): number {
+    const code = resolve(ov, parent, name);
+    if (code < 0) throw unreadable('look up', path, code);
+    if (ov.hit.found !== Found.Lower) throw new UserError(`${display(path)} is gone: try again`);
+    return nodeOfHit(ov, parent, name);
+  }
+
+  /**
+   * Below a directory that has the content of another place of the lowers: what the union shows there, as
+   * `node`, against what the lowers have at the same path, as `lowerDir` (0: nothing).
+   */
+  #moved(node: number, lowerDir: number, path: string): Change[] {
+    const [ov, below] = [this.#union, this.#below];
+    if (!ov || !below) return [];
+    const names = new Set(this.#namesIn(ov, node, path));
+    const gone = lowerDir === 0 ? [] : this.#namesIn(below, lowerDir, path);
+    return [...new Set([...names, ...gone])].sort().flatMap((name): Change[] => {
+      const full = `${path}/${name}`;
+      if (!names.has(name)) return [{ kind: 'D', path: full }];
+      const marks = [ov.borrowing(), below.borrowing()];
+      try {
+        return this.#movedEntry(ov, this.#shown(ov, node, name, full), lowerDir, full, name);
+      } finally {
+        below.giveBack(marks[1]);
+        ov.giveBack(marks[0]);
+      }
+    });
+  }
+
+  #movedEntry(ov: Overlay, node: number, lowerDir: number, path: string, name: string): Change[] {
+    const lower = this.#lower(lowerDir, name, path);
+    const kind = lower === 0 ? 'A' : 'C';
+    const mode = ov.table.mode(node);
+    if (isDir(mode)) return [{ kind, path }, ...this.#moved(node, this.#asDir(lower), path)];
+    if (!isReg(mode)) return [{ kind, path }];
+    const { attrs } = this.#sys.stats;
+    const code = ov.stat(node, attrs);
+    if (code < 0) throw unreadable('examine', path, code);
+    return [{ kind, path, size: attrs.size }];
+  }
+
+  #namesIn(ov: Overlay, node: number, path: string): string[] {
+    const listing = dirListingOf(ov, node);
+    if (typeof listing === 'number') throw unreadable('read', path, listing);
+    return [...listing.names()];
   }
 
   /** The lowers' node at `name`, 0 when there is none. */

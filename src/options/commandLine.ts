@@ -15,13 +15,26 @@ interface MountCommand {
   readonly debug: boolean;
 }
 
+/** `path`: a mount point; else `upper`, with the lower layers as they are given. */
+export interface DiffCommand {
+  readonly kind: 'diff';
+  readonly path: string;
+  readonly upper?: string;
+  readonly lower?: string;
+  readonly json: boolean;
+  readonly stat: boolean;
+  readonly tar: boolean;
+  /** Lines end with NUL. */
+  readonly zero: boolean;
+}
+
 export type Command =
   | MountCommand
   | { readonly kind: 'help' }
   | { readonly kind: 'version' }
   | { readonly kind: 'mounts'; readonly json: boolean }
   | { readonly kind: 'bench'; readonly args: readonly string[] }
-  | { readonly kind: 'diff'; readonly path: string; readonly json: boolean }
+  | DiffCommand
   | { readonly kind: 'stats'; readonly path: string; readonly json: boolean }
   | { readonly kind: 'unmount'; readonly path: string; readonly lazy: boolean };
 
@@ -39,6 +52,11 @@ const FLAGS = {
   version: { type: 'boolean', short: 'V' },
   json: { type: 'boolean' },
   lazy: { type: 'boolean', short: 'l' },
+  upper: { type: 'string' },
+  lower: { type: 'string' },
+  stat: { type: 'boolean' },
+  tar: { type: 'boolean' },
+  null: { type: 'boolean', short: 'z' },
 } as const;
 
 const SUBCOMMANDS: readonly string[] = ['unmount', 'diff', 'mounts', 'stats'];
@@ -60,6 +78,8 @@ type Values = ReturnType<typeof parse>['values'];
 
 function subcommand(name: string, rest: readonly string[], values: Values): Command {
   const json = values.json ?? false;
+  if (name === 'diff') return diffCommand(rest, values);
+  refuseDiffFlags(name, values);
   if (name === 'mounts') {
     if (rest.length > 0) throw new UserError('mounts takes no argument: stratafs mounts [--json]');
     return { kind: 'mounts', json };
@@ -68,15 +88,45 @@ function subcommand(name: string, rest: readonly string[], values: Values): Comm
     throw new UserError(`${name} takes one path: see stratafs --help`);
   }
   const path = rest[0];
-  if (name === 'diff') return { kind: 'diff', path, json };
   if (name === 'stats') return { kind: 'stats', path, json };
   return { kind: 'unmount', path, lazy: values.lazy ?? false };
+}
+
+const DIFF_FLAGS = ['upper', 'lower', 'stat', 'tar', 'null'] as const;
+
+function refuseDiffFlags(name: string, values: Values): void {
+  const given = DIFF_FLAGS.find((flag) => values[flag] !== undefined);
+  if (given !== undefined) throw new UserError(`--${given} does not go with ${name}`);
+}
+
+function diffCommand(rest: readonly string[], values: Values): DiffCommand {
+  const { upper, lower } = values;
+  const form = 'stratafs diff MNT, or stratafs diff --upper DIR --lower A[:B...]';
+  if (rest.length !== (upper === undefined ? 1 : 0)) {
+    throw new UserError(`diff takes one path: ${form}`);
+  }
+  if (lower !== undefined && upper === undefined) {
+    throw new UserError(`--lower goes with --upper: ${form}`);
+  }
+  const [json, stat, tar, zero] = [values.json, values.stat, values.tar, values.null].map(
+    (flag) => flag ?? false,
+  );
+  if (tar && (json || stat || zero)) {
+    throw new UserError('--tar writes an archive: it goes with no form of the list');
+  }
+  if (json && zero) throw new UserError('--json and -z are two forms of the list: give one');
+  return {
+    ...{ kind: 'diff', path: rest.at(0) ?? '', json, stat, tar, zero },
+    ...(upper === undefined ? {} : { upper }),
+    ...(lower === undefined ? {} : { lower }),
+  };
 }
 
 function mountCommand(positionals: readonly string[], values: Values): MountCommand {
   if (values.json || values.lazy) {
     throw new UserError(`--${values.json ? 'json' : 'lazy'} does not go with a mount`);
   }
+  refuseDiffFlags('a mount', values);
   if (positionals.length === 0) {
     throw new UserError('no mount point: stratafs -o lowerdir=A[:B...] MNT; see stratafs --help');
   }

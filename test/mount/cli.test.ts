@@ -147,8 +147,50 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the command l
       expect([code, stderr]).toEqual([0, '']);
       expect(stdout.trimEnd().split('\n').sort()).toEqual(lines);
       expect(readFileSync(at('up/new'), 'latin1')).toBe('new\n');
-      // The upper of a live mount is known by the mount, which also knows the layers.
-      expect((await stratafs('diff', 'up')).stdout).toBe(stdout);
+      // The upper with the same layers is the same, and by itself is refused.
+      const bare = await stratafs('diff', '--upper', 'up', '--lower', 'a:b');
+      expect(bare).toMatchObject({ code: 0, stdout });
+      for (const path of ['up', '/etc']) {
+        const refused = await stratafs('diff', path);
+        expect(refused.code).not.toBe(0);
+        expect(refused.stderr).toMatch(/is not a mount point of stratafs: .*--upper/);
+      }
+    });
+
+    it('lists what lies below a directory that was moved, and sizes', async () => {
+      await mustRun('sh', ['-c', 'mkdir b/was && echo deep >b/was/deep && mkdir b/was/sub'], {
+        cwd: at('.'),
+      });
+      await stratafs('-o', RW, 'mnt');
+      await mustRun('sh', ['-c', 'mv was is && chmod 600 is/deep'], { cwd: at('mnt') });
+      const { code, stdout } = await stratafs('diff', '--stat', 'mnt');
+      expect([code, stdout.split('\n')]).toEqual([
+        0,
+        [
+          'A - /is',
+          'A 5 /is/deep',
+          'A - /is/sub',
+          'D - /was',
+          '3 added, 0 changed, 1 deleted; 5 bytes in files',
+          '',
+        ],
+      ]);
+      const bare = await stratafs('diff', '--stat', '--upper', 'up', '--lower', 'a:b');
+      expect(bare.stdout).toBe(stdout);
+      expect((await stratafs('diff', '-z', 'mnt')).stdout).toBe(
+        'A /is\0A /is/deep\0A /is/sub\0D /was\0',
+      );
+      const tar = await mustRun('sh', ['-c', `${stratafsBinary()} diff --tar mnt | tar -t`], {
+        cwd: at('.'),
+      });
+      expect(tar.stdout).toContain('is/deep\n');
+      expect(tar.stdout).toContain('.wh.was\n');
+    });
+
+    it('says what it cannot know of a bare upper without its layers', async () => {
+      const { code, stderr } = await stratafs('diff', '--upper', 'up');
+      expect(code).toBe(0);
+      expect(stderr).toContain('without --lower it is not known');
     });
 
     it('prints JSON with the exact bytes of odd names', async () => {

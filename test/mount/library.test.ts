@@ -43,6 +43,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the library',
     }
     expect(mountsBelow(mountpoint)).toEqual([]);
     await expect(union.stats()).rejects.toThrow('has ended');
+    await expect(union.diff()).rejects.toThrow('is not a mount point of stratafs');
   });
 
   it('shows the data of metadata-only copies from data-only layers, the first that has it', async () => {

@@ -62,7 +62,12 @@ describe('the other commands', () => {
       kind: 'bench',
       args: ['--only', 'find', '--quick'],
     });
-    expect(parseCommand(['diff', 'm', '--json'])).toEqual({ kind: 'diff', path: 'm', json: true });
+    const plain = { kind: 'diff', path: 'm', json: false, stat: false, tar: false, zero: false };
+    expect(parseCommand(['diff', 'm', '--json'])).toEqual({ ...plain, json: true });
+    expect(parseCommand(['diff', '--upper', 'u', '--lower', 'a:b', '-z'])).toEqual({
+      ...{ ...plain, path: '', zero: true },
+      ...{ upper: 'u', lower: 'a:b' },
+    });
     expect(parseCommand(['mounts'])).toEqual({ kind: 'mounts', json: false });
     expect(parseCommand(['stats', 'm'])).toEqual({ kind: 'stats', path: 'm', json: false });
     expect(parseCommand(['--help'])).toEqual({ kind: 'help' });
