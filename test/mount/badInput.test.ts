@@ -212,9 +212,9 @@ const cases: readonly Case[] = [
   },
   { title: 'an unknown option', options: `${GOOD},bogus`, says: /unknown option 'bogus'/ },
   {
-    title: 'an option that is still to come',
+    title: 'an export, which a FUSE mount cannot give',
     options: `${GOOD},nfs_export=on`,
-    says: /option nfs_export=on is not supported yet/,
+    says: /option nfs_export=on needs file handles/,
   },
   {
     title: 'an unknown value of xattr_permissions',
