@@ -24,6 +24,7 @@
         'native/sys_names.cc',
         'native/sys_xattr.cc',
         'native/times.cc',
+        'native/unlink_apart.cc',
       ],
       # The last: a thread terminated while it loads the addon must not abort the process.
       'defines': ['NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS',

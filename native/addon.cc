@@ -195,6 +195,7 @@ void defineSystemCalls(napi_env env, napi_value exports, Thread* t) {
       method<sys::renameat2>("renameat2", t),
       method<sys::faccessat>("faccessat", t),
       method<sys::unlinkat>("unlinkat", t),
+      method<sys::unlinkApart>("unlinkApart", t),
       method<sys::fchownat>("fchownat", t),
       method<sys::fchmodat>("fchmodat", t),
       method<sys::utimensat>("utimensat", t),

@@ -16,6 +16,7 @@
 
 #include "apart.h"
 #include "bind.h"
+#include "fuse_abi.h"
 #include "fusermount.h"
 #include "peer.h"
 
@@ -146,6 +147,29 @@ Napi::Value mountPath(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value flushNodes(const Napi::CallbackInfo& info) {
+  const int device = fcntl(info[0].ToNumber().Int32Value(), F_DUPFD_CLOEXEC, 3);
+  const int64_t last = info[1].ToNumber().Int64Value();
+  return runApart(info.Env(), false, [device, last]() -> Outcome {
+    if (device < 0) return {-EBADF, {}};
+    struct {
+      fuse_out_header head;
+      fuse_notify_inval_inode_out body;
+    } message = {};
+    message.head.len = sizeof message;
+    message.head.error = FUSE_NOTIFY_INVAL_INODE;
+    int32_t code = 0;
+    for (int64_t node = 1; node <= last && code == 0; node++) {
+      message.body.ino = static_cast<uint64_t>(node);
+      // ENOENT: the kernel does not know it.
+      if (write(device, &message, sizeof message) < 0 && errno != ENOENT) code = -errno;
+    }
+    close(device);
+    // ENOTCONN, ENODEV: the mount has ended meanwhile.
+    return {code == -ENOTCONN || code == -ENODEV ? 0 : code, {}};
+  });
+}
+
 Napi::Value programMount(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return runApart(env, true,
@@ -169,15 +193,11 @@ Napi::Value programUnmount(const Napi::CallbackInfo& info) {
 
 void defineHostPaths(napi_env env, napi_value exports) {
   const napi_property_descriptor table[] = {
-      wrapped<syncPath>("syncPath"),
-      wrapped<unmountPath>("unmountPath"),
-      wrapped<probePaths>("probePaths"),
-      wrapped<lockPath>("lockPath"),
-      wrapped<createMount>("createMount"),
-      wrapped<attachMount>("attachMount"),
-      wrapped<mountPath>("mountPath"),
-      wrapped<programMount>("programMount"),
-      wrapped<programUnmount>("programUnmount"),
+      wrapped<syncPath>("syncPath"),         wrapped<unmountPath>("unmountPath"),
+      wrapped<probePaths>("probePaths"),     wrapped<lockPath>("lockPath"),
+      wrapped<createMount>("createMount"),   wrapped<attachMount>("attachMount"),
+      wrapped<mountPath>("mountPath"),       wrapped<flushNodes>("flushNodes"),
+      wrapped<programMount>("programMount"), wrapped<programUnmount>("programUnmount"),
   };
   napi_define_properties(env, exports, std::size(table), table);
 }

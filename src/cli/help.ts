@@ -15,6 +15,10 @@ const USAGE = `Usage:
                                         the store of images: docs/store.md, and --help of each
   stratafs snapshotter [...]            storage for containerd, BuildKit and Docker; see its --help
   stratafs volume-plugin [...]          unions as volumes of Docker; see its --help
+  stratafs host status|restart|stop     who serves mounts; restart: the next mount gets a new host,
+                                        the old one keeps its mounts; stop --force unmounts them;
+                                        --all: in other namespaces, too
+  stratafs logs [-f]                    what hosts have logged, also those that have ended
   stratafs bench [...]                  compares drivers on this machine; see stratafs bench --help
 
 Flags:

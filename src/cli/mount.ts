@@ -8,6 +8,8 @@ import { euid, workingDirectory } from '../wire/sockets.js';
 import { runBench } from './bench.js';
 import { runDiff } from './diff.js';
 import { printBytes } from './frame/output.js';
+import { runHost } from './host.js';
+import { runLogs } from './logs.js';
 import { helpText, versionText } from './help.js';
 import { mountsText } from './mounts.js';
 import { statsText } from './stats.js';
@@ -41,6 +43,10 @@ async function runCommand(command: Command): Promise<number> {
       return 0;
     case 'diff':
       return runDiff(command);
+    case 'host':
+      return runHost(command);
+    case 'logs':
+      return runLogs(command.follow);
     case 'bench':
       return runBench(command.args);
     case 'unmount':

@@ -169,6 +169,20 @@ export class EngineThread {
         }
         return;
       }
+      case 'nodes': {
+        const served = this.#byMount.get(message.mount);
+        // One record has 16 words, and a node's number is that of its record.
+        if (served) {
+          const last = served.ov.table.arena.u32.length >> 4;
+          this.#post({ kind: 'nodes', mount: message.mount, last });
+        }
+        return;
+      }
+      case 'end': {
+        const served = this.#byMount.get(message.mount);
+        if (served) this.#ended(served.slot);
+        return;
+      }
       case 'stop':
         this.#stopping = true;
     }

@@ -19,6 +19,10 @@ export type ToEngine =
   /** Give up a prepared mount that will not be served (mount(2) failed). Answered by ended. */
   | { readonly kind: 'abandon'; readonly mount: number }
   | { readonly kind: 'stats'; readonly mount: number; readonly query: number }
+  /** Which numbers nodes have; answered by nodes. */
+  | { readonly kind: 'nodes'; readonly mount: number }
+  /** Close the connection of a mount that is served. Answered by ended. */
+  | { readonly kind: 'end'; readonly mount: number }
   /** Leave the loop and end the thread; only when it serves nothing. */
   | { readonly kind: 'stop' };
 
@@ -37,4 +41,6 @@ export type FromEngine =
   | { readonly kind: 'failed'; readonly mount: number; readonly message: string }
   /** Unmounted, aborted or abandoned; every descriptor is closed. */
   | { readonly kind: 'ended'; readonly mount: number }
+  /** No node of the mount has a higher number than `last`. */
+  | { readonly kind: 'nodes'; readonly mount: number; readonly last: number }
   | { readonly kind: 'stats'; readonly query: number; readonly stats: MountStats };

@@ -32,6 +32,8 @@ export interface LiveMount {
   locks: readonly DirectoryLock[];
   /** "major:minor", once mounted. */
   device: string;
+  /** The /dev/fuse descriptor, which the engine closes; -1 before. */
+  deviceFd: number;
   /** The next thing the engine says about this mount. */
   next: ((answer: Answer) => void) | undefined;
   readonly ended: Promise<void>;
@@ -74,6 +76,7 @@ export async function bringUp(
     });
     throw error;
   }
+  mount.deviceFd = made.fd;
   try {
     await step(mount, thread, 'live', { kind: 'serve', mount: number, deviceFd: made.fd });
     mount.device = await placeMount(native, plan, mountpoint, made);
@@ -101,7 +104,7 @@ async function takeOff(
 
 /** Does what ends the mount's engine part, and waits for the end for a moment: then its directories are free. */
 async function giveUp(mount: LiveMount, end: () => void): Promise<void> {
-  const ended = next(mount, ABANDON_MS);
+  const ended = nextAnswer(mount, ABANDON_MS);
   end();
   await ended;
 }
@@ -115,7 +118,7 @@ async function step<K extends Kind>(
   kind: K,
   message: ToEngine,
 ): Promise<Extract<Answer, { readonly kind: K }>> {
-  const coming = next(mount, kind === 'checked' ? CHECK_TIMEOUT_MS : STEP_TIMEOUT_MS);
+  const coming = nextAnswer(mount, kind === 'checked' ? CHECK_TIMEOUT_MS : STEP_TIMEOUT_MS);
   thread.post(message);
   const answer = await coming;
   const where = display(mount.plan.mountpoint);
@@ -131,7 +134,7 @@ async function step<K extends Kind>(
   return answer as Extract<Answer, { readonly kind: K }>;
 }
 
-async function next(mount: LiveMount, ms: number): Promise<Answer | undefined> {
+export async function nextAnswer(mount: LiveMount, ms: number): Promise<Answer | undefined> {
   const answer = await within(
     ms,
     new Promise<Answer>((resolve) => {

@@ -11,6 +11,7 @@ import type { Native } from '../sys/native.js';
 import { type Answer, askChecker, bringUp, type LiveMount } from './bringUp.js';
 import type { Checked } from './checks.js';
 import { deferred } from '../base/deferred.js';
+import { endDetached } from './detached.js';
 import { EngineWorker } from './engineWorker.js';
 import { DirectoryLock } from './locks.js';
 import { placesOf, statDevice } from '../sys/mountTable.js';
@@ -28,6 +29,7 @@ const SPARE_AFTER_MS = 100;
 /** How long mounts on their way may hold up the end of the process, and then its idle threads. */
 const PENDING_MS = 5000;
 const STOP_MS = 1000;
+const SOON_MS = 200;
 /** How many mounts that have ended are remembered, for who asks after unmounting one. */
 const OVER_MOST = 64;
 const STATS_MS = 5000;
@@ -217,6 +219,7 @@ export class Mounts {
       checked: undefined,
       locks: [],
       device: '',
+      deviceFd: -1,
       next: undefined,
       ended,
       end,
@@ -237,6 +240,7 @@ export class Mounts {
   async #lock(mount: LiveMount, checked: Checked): Promise<void> {
     const { upper, work } = mount.plan.spec;
     if (checked.upperId === undefined || upper === undefined || work === undefined) return;
+    await this.#freeDetached(checked);
     const take = async (role: string, path: string, id: FileId | undefined): Promise<void> => {
       const lock = await DirectoryLock.take(this.#native, role, path, () => this.#userOf(id));
       mount.locks = [...mount.locks, lock];
@@ -244,6 +248,26 @@ export class Mounts {
     await take('upperdir', upper, checked.upperId);
     await take('workdir', work, checked.workId);
     await askChecker(mount, this.#checkerFor(mount), { kind: 'volatile', work });
+  }
+
+  /** Mounts of ours that hold the upper or the workdir, and are in no place any more, end. */
+  async #freeDetached({ upperId, workId }: Checked): Promise<void> {
+    for (const other of [...this.#all.values()]) {
+      const { device, checked } = other;
+      if (device === '' || !checked || other.next) continue;
+      if (checked.upperId !== upperId && checked.workId !== workId) continue;
+      if (placesOf(device).length > 0) continue;
+      // One that was just unmounted ends by itself.
+      if (
+        (await within(
+          SOON_MS,
+          other.ended.then(() => true),
+        )) === true
+      )
+        continue;
+      await endDetached(this.#native, other, this.#log);
+      this.#drop(other);
+    }
   }
 
   /** A thread that serves nothing yet: what is asked there may lead to a mount of ours. Throws UserError. */
@@ -261,7 +285,8 @@ export class Mounts {
     for (const { device, checked } of this.#all.values()) {
       if (!checked || (checked.upperId !== id && checked.workId !== id)) continue;
       // The number alone is not enough: the kernel gives it to the next file system at once.
-      if (device !== '' && placesOf(device).includes(checked.mountpoint)) return checked.mountpoint;
+      const places = device === '' ? [] : placesOf(device);
+      if (places.length > 0) return places.find((at) => at === checked.mountpoint) ?? places[0];
     }
     return undefined;
   }

@@ -5,6 +5,8 @@ import { errnoText, UserError } from '../base/errno.js';
 import type { Native } from '../sys/native.js';
 import { parseCommand } from '../options/commandLine.js';
 import type { Mounts } from './mounts.js';
+import { absolute } from '../options/list.js';
+import { isRemount, remount } from './remount.js';
 import { planMount } from '../options/plan.js';
 import { euid } from '../wire/sockets.js';
 import { type Done, type HostInfo, MAX_REQUEST, type Request } from '../wire/control.js';
@@ -198,6 +200,12 @@ export class MountServer {
     const command = parseCommand(argv);
     if (command.kind !== 'mount' || command.foreground) {
       throw new UserError(`the host only mounts, it has no '${display(argv.join(' '))}'`);
+    }
+    if (isRemount(command.options)) {
+      const { options: lists, mountpoint } = command;
+      const target = { lists, cwd, mountpoint: absolute(mountpoint, cwd) };
+      await remount(this.#native, this.#mounts.list(), target);
+      return done();
     }
     const plan = planMount(command.options, {
       cwd,

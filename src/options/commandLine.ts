@@ -28,6 +28,16 @@ export interface DiffCommand {
   readonly zero: boolean;
 }
 
+interface HostCommand {
+  readonly kind: 'host';
+  readonly what: 'status' | 'restart' | 'stop';
+  readonly json: boolean;
+  /** Of `stop`: with its mounts. */
+  readonly force: boolean;
+  /** Those of other namespaces too. */
+  readonly all: boolean;
+}
+
 export type Command =
   | MountCommand
   | { readonly kind: 'help' }
@@ -36,6 +46,9 @@ export type Command =
   | { readonly kind: 'bench'; readonly args: readonly string[] }
   | DiffCommand
   | { readonly kind: 'stats'; readonly path: string; readonly json: boolean }
+  | HostCommand
+  /** What hosts have logged; `follow`: and what they log from now on. */
+  | { readonly kind: 'logs'; readonly follow: boolean }
   | { readonly kind: 'unmount'; readonly path: string; readonly lazy: boolean };
 
 /** How each flag is written; the launcher (native/launcher.cc) knows the same words. */
@@ -57,9 +70,12 @@ const FLAGS = {
   stat: { type: 'boolean' },
   tar: { type: 'boolean' },
   null: { type: 'boolean', short: 'z' },
+  force: { type: 'boolean' },
+  all: { type: 'boolean', short: 'a' },
+  follow: { type: 'boolean' },
 } as const;
 
-const SUBCOMMANDS: readonly string[] = ['unmount', 'diff', 'mounts', 'stats'];
+const SUBCOMMANDS: readonly string[] = ['unmount', 'diff', 'mounts', 'stats', 'host', 'logs'];
 
 function parse(argv: readonly string[]) {
   try {
@@ -83,6 +99,12 @@ function subcommand(name: string, rest: readonly string[], values: Values): Comm
   if (name === 'mounts') {
     if (rest.length > 0) throw new UserError('mounts takes no argument: stratafs mounts [--json]');
     return { kind: 'mounts', json };
+  }
+  if (name === 'host') return hostCommand(rest, values);
+  if (name === 'logs') {
+    if (rest.length > 0) throw new UserError('logs takes no argument: stratafs logs [-f]');
+    // -f is --foreground elsewhere.
+    return { kind: 'logs', follow: (values.follow ?? false) || (values.foreground ?? false) };
   }
   if (rest.length !== 1) {
     throw new UserError(`${name} takes one path: see stratafs --help`);
@@ -120,6 +142,15 @@ function diffCommand(rest: readonly string[], values: Values): DiffCommand {
     ...(upper === undefined ? {} : { upper }),
     ...(lower === undefined ? {} : { lower }),
   };
+}
+
+function hostCommand(rest: readonly string[], values: Values): HostCommand {
+  const [what] = rest;
+  if (rest.length !== 1 || (what !== 'status' && what !== 'restart' && what !== 'stop')) {
+    throw new UserError('host takes status, restart or stop: stratafs host status');
+  }
+  const { json = false, force = false, all = false } = values;
+  return { kind: 'host', what, json, force, all };
 }
 
 function mountCommand(positionals: readonly string[], values: Values): MountCommand {

@@ -91,8 +91,7 @@ const flags: Rows = [
   kind.flag('dirsync', MS.DIRSYNC, 0),
   kind.flag('atime', 0, MS.NOATIME, {
     usage: '[no]atime, [no]diratime, [no]relatime, strictatime, lazytime',
-    help: 'access times',
-    docs: 'access times, as mount(8) has them',
+    help: "accepted and shown; access times are those of the layers' files: FUSE has the kernel update none, so strictatime changes nothing",
   }),
   kind.flag('noatime', MS.NOATIME, ATIME & ~MS.NOATIME),
   kind.flag('diratime', 0, MS.NODIRATIME),
@@ -114,6 +113,16 @@ const access: Rows = [
     {
       help: 'other users may enter; always so for root, needs user_allow_other in fuse.conf otherwise',
       docs: 'other users may enter; always so for root, needs `user_allow_other` in fuse.conf otherwise',
+    },
+  ),
+  kind.word(
+    'remount',
+    () => {
+      throw new UserError('option remount concerns a live mount: mount it first');
+    },
+    {
+      usage: 'remount,ro|rw',
+      help: 'change the flags of a live mount: ro, rw, nosuid, nodev, noexec and the like',
     },
   ),
   kind.ignored('default_permissions', {

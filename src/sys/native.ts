@@ -51,6 +51,8 @@ export interface Native {
     flags: number,
   ): number;
   unlinkat(dirfd: number, name: string, flags: number): number;
+  /** unlinkat(2) of what is no directory; the blocks of a large file are freed on a thread of their own. */
+  unlinkApart(dirfd: number, name: string): number;
   /** faccessat2(2) with the effective ids, following no symlink; `mode` is R_OK | W_OK | X_OK. */
   faccessat(dirfd: number, name: string, mode: number): number;
   /** `uid`/`gid` of -1 leave that id alone. */
@@ -194,6 +196,11 @@ export interface Native {
     flags: number,
     data: string,
   ): Promise<number>;
+  /**
+   * Has the kernel write the dirty pages of nodes 1 to `last` of the mount that `deviceFd` serves, while
+   * its engine answers the WRITEs. 0 or -errno.
+   */
+  flushNodes(deviceFd: number, last: number): Promise<number>;
   /**
    * Mounts through `fusermount3` (then `fusermount`): runs it with `-o options -- target` and receives
    * the device descriptor over its socket. That descriptor or -errno, and what it said on stderr.

@@ -179,7 +179,7 @@ export class Workdir {
   removeOrphan(name: string, dir: boolean): void {
     const code = dir
       ? removeTree(this.#sys, this.dir, name)
-      : this.#sys.native.unlinkat(this.dir, name, 0);
+      : this.#sys.native.unlinkApart(this.dir, name);
     leave(code, name);
   }
 
@@ -311,7 +311,7 @@ export function removeTree(sys: Sys, dirfd: number, name: string): number {
 
 /** A file or an empty directory; -ENOTEMPTY for another. */
 function removeSimple(sys: Sys, dirfd: number, name: string): number {
-  const asFile = sys.native.unlinkat(dirfd, name, 0);
+  const asFile = sys.native.unlinkApart(dirfd, name);
   if (asFile !== -E.EISDIR && asFile !== -E.EPERM) return asFile;
   const asEmpty = sys.native.unlinkat(dirfd, name, AT_REMOVEDIR);
   // Some file systems say so instead (rmdir(2)).

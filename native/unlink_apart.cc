@@ -1,0 +1,62 @@
+// Removing a file whose blocks take long to free: the name goes at once, the blocks on a thread of
+// their own. Whoever closes the last descriptor of an unlinked file frees its blocks (iput), so one
+// is kept until the caller has closed its own.
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+
+#include "sys.h"
+
+namespace stratafs::sys {
+
+namespace {
+
+// In 512-byte blocks: 4 MiB. Below it is a matter of a millisecond even when every block is apart.
+constexpr blkcnt_t kSmall = 8192;
+constexpr int kMostThreads = 16;
+// The caller closes its descriptors of the file with the request that removes it.
+constexpr useconds_t kAfter = 50'000;
+std::atomic<int> threads = 0;
+
+void* closeLater(void* data) {
+  usleep(kAfter);
+  ::close(static_cast<int>(reinterpret_cast<intptr_t>(data)));
+  threads--;
+  return nullptr;
+}
+
+// False when there are too many, or none can be started.
+bool startThread(int fd) {
+  if (threads.fetch_add(1) >= kMostThreads) {
+    threads--;
+    return false;
+  }
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, 64 << 10);
+  pthread_t thread;
+  void* const data = reinterpret_cast<void*>(static_cast<intptr_t>(fd));
+  const bool made = pthread_create(&thread, &attributes, closeLater, data) == 0;
+  pthread_attr_destroy(&attributes);
+  if (!made) threads--;
+  return made;
+}
+
+}  // namespace
+
+int32_t unlinkApart(Thread&, int32_t dirfd, const Name& name) {
+  struct stat info {};
+  const bool large = ::fstatat(dirfd, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+                     S_ISREG(info.st_mode) && info.st_nlink == 1 && info.st_blocks > kSmall;
+  const int fd = large ? ::openat(dirfd, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+  const int32_t done = result(::unlinkat(dirfd, name.c_str(), 0));
+  if (fd >= 0 && (done < 0 || !startThread(fd))) ::close(fd);
+  return done;
+}
+
+}  // namespace stratafs::sys
