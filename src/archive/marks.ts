@@ -28,7 +28,10 @@ const META = '.wh..wh.';
 export interface Marks {
   /** Takes an entry whose last name begins with `.wh.`; false: it is made like any other. */
   take(parent: OpenDir, name: string, entry: string): boolean;
-  /** Name `name` of `parent` is taken by what hides nothing of this layer; true when a directory in its place must be opaque. */
+  /**
+   * Name `name` of `parent` is taken by what hides nothing of this layer; true when a directory
+   * in its place must be opaque.
+   */
   isWhiteout(parent: OpenDir, name: string): boolean;
   /** The directory `name` has been made in place of a whiteout. */
   cover(parent: OpenDir, name: string, entry: string): void;

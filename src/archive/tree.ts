@@ -134,7 +134,10 @@ export class Tree {
     return fd;
   }
 
-  /** A directory on the way may not be entered, by one who may nevertheless change its mode: opening it from above does. */
+  /**
+   * A directory on the way may not be entered, by one who may nevertheless change its mode:
+   * opening it from above does.
+   */
   #openClosed(path: string): number {
     const [parent, name] = split(path);
     if (path === '') return -E.EACCES;

@@ -285,7 +285,10 @@ class Differ {
     });
   }
 
-  /** Owner, mode or mtime of an upper directory differ from the lowers' (with none known: it was copied up for its content). */
+  /**
+   * Owner, mode or mtime of an upper directory differ from the lowers' (with none known: it was
+   * copied up for its content).
+   */
   #differs(dir: number, lower: number, path: string): boolean {
     const ov = this.#below;
     if (!ov || lower === 0) return ov !== undefined;

@@ -1,4 +1,7 @@
-/** The attribute structs of replies, filled from a struct statx by copying words: no 64-bit value becomes a JavaScript number. */
+/**
+ * The attribute structs of replies, filled from a struct statx by copying words: no 64-bit value
+ * becomes a JavaScript number.
+ */
 import { isReg } from '../base/mode.js';
 import { F_ASK } from '../overlay/inodes/record.js';
 import type { Overlay } from '../overlay/overlay.js';
@@ -8,7 +11,10 @@ import { NO_ID } from '../overlay/shown/ids.js';
 import { ATTR, ATTR_OUT, ENTRY_OUT, STATX, STATX_OUT } from '../protocol/layout.js';
 import type { Stat } from '../sys/stat.js';
 
-/** Seconds that names and attributes stay valid: practically for ever, since nothing changes behind the mount's back. */
+/**
+ * Seconds that names and attributes stay valid: practically for ever, since nothing changes
+ * behind the mount's back.
+ */
 const FOREVER = 0x7fff_ffff;
 
 /** The same where another mount changes the upper. */

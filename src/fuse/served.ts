@@ -22,7 +22,10 @@ export interface Served {
   readonly ahead: ReadAhead;
   /** When the request that is served again was read (Native.park); undefined for a fresh one. */
   begun: number | undefined;
-  /** How often it was looked whether the mount is quiet (tidy.ts), 0: there is nothing to tidy; and what had been served. */
+  /**
+   * How often it was looked whether the mount is quiet (tidy.ts), 0: there is nothing to tidy;
+   * and what had been served.
+   */
   looks: number;
   served: number;
   /** When that was, by performance.now(). */

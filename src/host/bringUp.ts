@@ -57,7 +57,10 @@ async function ready(thread: EngineWorker): Promise<void> {
   });
 }
 
-/** From a mount that was checked and has its locks to one that is served; throws UserError, with nothing mounted, when that fails. */
+/**
+ * From a mount that was checked and has its locks to one that is served; throws UserError, with
+ * nothing mounted, when that fails.
+ */
 export async function bringUp(
   native: Native,
   mount: LiveMount,

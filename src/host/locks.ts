@@ -64,7 +64,10 @@ export class DirectoryLock {
   }
 }
 
-/** A descriptor that holds flock(2); waits a little for a mount that is just ending, but not for one that is `owner`'s. */
+/**
+ * A descriptor that holds flock(2); waits a little for a mount that is just ending, but not for
+ * one that is `owner`'s.
+ */
 async function tryLock(
   native: Native,
   path: string,

@@ -149,7 +149,8 @@ export function dotHidden(name: string): string | undefined {
 
 /**
  * Reads the marks of directory `name` (".": `dirfd` itself). `dotForms`: also the
- * forms of AUFS and fuse-overlayfs, in a lower or a plain upper. A redirect counts only in the namespace the mount trusts, `prefix`: a user could write the
+ * forms of AUFS and fuse-overlayfs, in a lower or a plain upper. A redirect counts only in the
+ * namespace the mount trusts, `prefix`: a user could write the
  * other. Returns -errno when the marks cannot be read.
  */
 export function dirMarks(

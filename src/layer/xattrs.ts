@@ -11,7 +11,10 @@ import { noXattr } from './absence.js';
 export const TRUSTED = 'trusted.overlay.';
 export const USER = 'user.overlay.';
 
-/** On a 0:1 device: it is a client's whiteout (whiteout.ts). Not in the user namespace, which devices have no xattrs of. */
+/**
+ * On a 0:1 device: it is a client's whiteout (whiteout.ts). Not in the user namespace, which
+ * devices have no xattrs of.
+ */
 export const NESTED_WHITEOUT = `${TRUSTED}overlay.whiteout`;
 
 /** What kernel overlayfs writes or reads below its prefix (enum ovl_xattr, fs/overlayfs/util.c). */
@@ -71,14 +74,20 @@ export function toClient(key: string, prefix: string): string | undefined {
 export const isPrivate = (key: string, prefix: string): boolean =>
   toClient(key, prefix) === undefined;
 
-/** A copy-up that cannot carry these fails; of others EOPNOTSUPP is accepted (ovl_must_copy_xattr). A client's whiteout would be another object without its mark. */
+/**
+ * A copy-up that cannot carry these fails; of others EOPNOTSUPP is accepted
+ * (ovl_must_copy_xattr). A client's whiteout would be another object without its mark.
+ */
 export const mustCopy = (key: string): boolean =>
   key === ACCESS_ACL ||
   key === DEFAULT_ACL ||
   key === NESTED_WHITEOUT ||
   key.startsWith('security.');
 
-/** The first name below `prefix` on directory `dirfd` that is neither a known mark nor a client's; undefined for none, -errno. */
+/**
+ * The first name below `prefix` on directory `dirfd` that is neither a known mark nor a client's;
+ * undefined for none, -errno.
+ */
 export function unknownMark(sys: Sys, dirfd: number, prefix: string): string | undefined | number {
   const bytes = sys.native.listxattr(dirfd, '.', XATTR_LIST, XATTR_MAX);
   if (bytes <= 0) return bytes === 0 || noXattr(bytes) ? undefined : bytes;

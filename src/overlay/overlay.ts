@@ -133,7 +133,10 @@ export class Overlay extends MountState {
     return fd;
   }
 
-  /** Descriptors of directories and files that a function asks for stay open until its request ends; or until `giveBack`. */
+  /**
+   * Descriptors of directories and files that a function asks for stay open until its request
+   * ends; or until `giveBack`.
+   */
   borrowing(): number {
     return this.fds.mark();
   }

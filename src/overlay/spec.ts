@@ -1,6 +1,9 @@
 import type { IdSpec } from './shown/ids.js';
 
-/** What one mount is made of: the parsed, checked, frozen result of the options. Paths are absolute, bytes as latin1. */
+/**
+ * What one mount is made of: the parsed, checked, frozen result of the options. Paths are
+ * absolute, bytes as latin1.
+ */
 export interface OverlaySpec {
   /** Lower layers, topmost first. */
   readonly lowers: readonly string[];
@@ -13,7 +16,10 @@ export interface OverlaySpec {
   readonly readOnly: boolean;
   /** The upper is only read, and another mount changes it meanwhile (live.ts). */
   readonly live?: true;
-  /** Nothing is synced: copy-up is not, and FSYNC is answered without work. `volatile` leaves its marker, `fsync=0` does not. */
+  /**
+   * Nothing is synced: copy-up is not, and FSYNC is answered without work. `volatile` leaves its
+   * marker, `fsync=0` does not.
+   */
   readonly durability: 'sync' | 'fsync=0' | 'volatile';
   /**
    * Who moves the data: `cached`, the kernel's page cache of this mount, filled by requests;

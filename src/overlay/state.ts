@@ -139,7 +139,10 @@ export abstract class MountState {
   readonly overrides: Overrides | undefined;
   /** Undefined where every ID has a meaning. */
   readonly overflow = overflowIds();
-  /** Our marks are `user.overlay.*`. Anybody can write those, so redirects and metadata-only copies are then neither made nor followed, as in overlayfs. */
+  /**
+   * Our marks are `user.overlay.*`. Anybody can write those, so redirects and metadata-only
+   * copies are then neither made nor followed, as in overlayfs.
+   */
   readonly userxattr: boolean;
   /** The layers whose root announces xwhiteouts: they count in all its directories. */
   readonly xwhiteouts = new Set<number>();

@@ -1,7 +1,10 @@
 import { fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 
-/** Lines of one thread within a minute. More tell nothing new, and would fill the disk of the log: a bad layer is complained about at each lookup. */
+/**
+ * Lines of one thread within a minute. More tell nothing new, and would fill the disk of the log:
+ * a bad layer is complained about at each lookup.
+ */
 const MOST = 100;
 const MINUTE_MS = 60_000;
 /** A log file that grows beyond this is cut down to its last KEPT bytes, whatever the lines are. */

@@ -116,7 +116,10 @@ export interface Native {
    * set by ftruncate, so holes stay holes. Returns 0 or -errno (ENOSPC, EDQUOT, EIO, EFBIG ...).
    */
   copyData(fdIn: number, fdOut: number, sizeLo: number, sizeHi: number): number;
-  /** posix_fadvise(2), POSIX_FADV_WILLNEED for the first `size` bytes: the disk is asked, not waited for; squashfs unpacks at once. */
+  /**
+   * posix_fadvise(2), POSIX_FADV_WILLNEED for the first `size` bytes: the disk is asked, not
+   * waited for; squashfs unpacks at once.
+   */
   willNeed(fd: number, size: number): number;
   fsync(fd: number): number;
   fdatasync(fd: number): number;
@@ -302,7 +305,10 @@ export interface Native {
    * on WRITE inside `next` and the pool's jobs leave those of the files they write to.
    */
   keepTimes(slot: number): void;
-  /** A change of the data of `fd`, the file of `nodeid`, begins; at its end comes `putHeldTime`, and no second one between. */
+  /**
+   * A change of the data of `fd`, the file of `nodeid`, begins; at its end comes `putHeldTime`,
+   * and no second one between.
+   */
   holdTime(slot: number, nodeid: number, fd: number): void;
   /** Gives `fd` the modification time it had at `holdTime`, or, while the pool writes to it, is to have. */
   putHeldTime(fd: number): void;
@@ -317,7 +323,10 @@ export interface Native {
   passthroughOpen(slot: number, fd: number): number;
   /** Gives a backing id up; files open on it keep it (FUSE_DEV_IOC_BACKING_CLOSE). */
   passthroughClose(slot: number, id: number): number;
-  /** What a slot did so far, requests and how long they took: a live view the loop counts in; tally.ts says what is where. */
+  /**
+   * What a slot did so far, requests and how long they took: a live view the loop counts in;
+   * tally.ts says what is where.
+   */
   counters(slot: number): Float64Array;
   /** The eventfd that makes this thread's `next` return NEXT_WAKE. */
   wakeFd(): number;

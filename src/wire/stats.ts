@@ -12,7 +12,10 @@ export interface MountStats {
   readonly copiedBytes: number;
   /** The data plane. */
   readonly data: 'cached' | 'passthrough';
-  /** Passthrough plane: files open now, opens so far, backing files known to the kernel now, and how often one was registered. */
+  /**
+   * Passthrough plane: files open now, opens so far, backing files known to the kernel now, and
+   * how often one was registered.
+   */
   readonly open?: number;
   readonly opens?: number;
   readonly backings?: number;

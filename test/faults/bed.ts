@@ -1,4 +1,7 @@
-/** Where the sweep runs: layers that never change, an upper and a workdir that are made anew for each case, and kernel overlayfs over all of them. */
+/**
+ * Where the sweep runs: layers that never change, an upper and a workdir that are made anew for
+ * each case, and kernel overlayfs over all of them.
+ */
 import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** All that a user sees of a tree, as text by path: of an engine that is asked, of a directory, and of an upper as it lies on disk. */
+/**
+ * All that a user sees of a tree, as text by path: of an engine that is asked, of a directory,
+ * and of an upper as it lies on disk.
+ */
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { isChr, isDir, isLnk, isReg } from '../../src/base/mode.js';

@@ -81,8 +81,8 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('large data', 
     for (let i = 0; i < 384; i++) await one.must('fill', 1, i * MIB, MIB, i);
     const sync = patient(one, 'fsync', 1);
     const state = watch(sync);
-    // No creations: these the upper's journal makes wait.
-    for (let i = 0; i < 20; i++) expect(await two.errno('lstat', `none${i}`)).toBe('ENOENT');
+    // No creation: that the upper's journal makes wait. One: a busy machine syncs while it serves many.
+    expect(await two.errno('lstat', 'none')).toBe('ENOENT');
     expect(state.settled).toBe(false);
     await sync;
   });

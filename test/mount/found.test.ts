@@ -1,4 +1,7 @@
-/** Faults that foreign suites and fuzzers found, each with its cause. STRATAFS_DRIVER=kernel proves the expectations. */
+/**
+ * Faults that foreign suites and fuzzers found, each with its cause. STRATAFS_DRIVER=kernel
+ * proves the expectations.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -162,7 +162,10 @@ function setTimes(ov: Overlay, node: number, target: Target, change: AttrChange)
   return changeTimes(ov, target, change);
 }
 
-/** Before a change of several calls, of which a later one may fail: attributes, and capabilities, which the first may take away. */
+/**
+ * Before a change of several calls, of which a later one may fail: attributes, and capabilities,
+ * which the first may take away.
+ */
 function rememberAll(ov: Overlay, node: number): number {
   const code = remember(ov, node);
   ov.before.capability = undefined;
@@ -195,7 +198,10 @@ function revertOnDisk(ov: Overlay, { dir, name, flags }: Target, to: Stat): numb
   return native.setxattr(dir, name, CAPABILITY, XATTR, ov.sys.put(capability, XATTR), 0);
 }
 
-/** 1 for an orphan that may have a name again: of O_TMPFILE, or with links that nobody has looked up yet; 0, or -errno. */
+/**
+ * 1 for an orphan that may have a name again: of O_TMPFILE, or with links that nobody has looked
+ * up yet; 0, or -errno.
+ */
 function comesBack(ov: Overlay, node: number): number {
   const { table } = ov;
   if (!table.has(node, F_ORPHAN)) return 0;

@@ -65,10 +65,16 @@ export function makeObject(
   return ov.sys.native.mknodat(dir, name, kept, 0, 0);
 }
 
-/** The kernel sends an ID without a meaning as NO_ID: chown(2) would take it for "leave it to root" (fsuidgid_has_mapping). */
+/**
+ * The kernel sends an ID without a meaning as NO_ID: chown(2) would take it for "leave it to
+ * root" (fsuidgid_has_mapping).
+ */
 export const hasIds = ({ uid, gid }: Caller): boolean => uid !== NO_ID && gid !== NO_ID;
 
-/** The umask does not apply below a default ACL (man 5 acl); symlinks have no mode of their own. The mode, or -errno. */
+/**
+ * The umask does not apply below a default ACL (man 5 acl); symlinks have no mode of their own.
+ * The mode, or -errno.
+ */
 export function maskedMode(ov: Overlay, parent: number, creation: Creation): number {
   const { caller } = creation;
   if (isLnk(creation.mode)) return creation.mode;
@@ -108,7 +114,10 @@ function hasDefaultAcl(ov: Overlay, dir: number): number {
   return table.has(dir, F_ACL_DEFAULT) ? 1 : 0;
 }
 
-/** Owner and set-id bits of an object just made. `gid` -1: the file system has given it the group of a set-group-id directory. */
+/**
+ * Owner and set-id bits of an object just made. `gid` -1: the file system has given it the group
+ * of a set-group-id directory.
+ */
 export function own(
   ov: Overlay,
   creation: Creation,

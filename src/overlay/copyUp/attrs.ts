@@ -21,7 +21,10 @@ import type { Overlay } from '../overlay.js';
 import { addFlags, COPIED_FLAGS, flagsOf, guardIn, writeMark } from '../guard.js';
 import { setTimes } from '../../sys/times.js';
 
-/** Owner, xattrs, mode and times, in the order in which none undoes another (chown drops capabilities and set-id bits). */
+/**
+ * Owner, xattrs, mode and times, in the order in which none undoes another (chown drops
+ * capabilities and set-id bits).
+ */
 export function decorate(
   ov: Overlay,
   node: number,

@@ -81,7 +81,10 @@ function raiseWithParents(ov: Overlay, node: number, limit: number): number {
   return code < 0 ? code : copyUp(ov, node, limit);
 }
 
-/** Gives an indexed file its links at all names it is known by, so that a reader of the bare upper sees the change under each. */
+/**
+ * Gives an indexed file its links at all names it is known by, so that a reader of the bare upper
+ * sees the change under each.
+ */
 function linkNames(ov: Overlay, node: number): number {
   const { table } = ov;
   if (!table.has(node, F_COVERED)) return 0;

@@ -75,7 +75,10 @@ export function bulkData(
 
 type Extent = Pick<BulkCopy, 'size' | 'words'>;
 
-/** How much is copied: a number that is near enough to compare, and exactly, in words: sparse files may have more than 2^53 bytes. */
+/**
+ * How much is copied: a number that is near enough to compare, and exactly, in words: sparse
+ * files may have more than 2^53 bytes.
+ */
 function extentOf(source: Stat, limit: number): Extent {
   const { size, sizeLo, sizeHi } = source;
   // A limit that is not exact is none: the truncation that follows is.

@@ -38,7 +38,10 @@ export function setKey(hit: Hit): void {
   hit.keyHi = hit.stat.inoHi;
 }
 
-/** The inode number an object of `layer` is shown with: its own, with the file system's number on top when there are several. */
+/**
+ * The inode number an object of `layer` is shown with: its own, with the file system's number on
+ * top when there are several.
+ */
 export function showIno(ov: Overlay, layer: number, { inoLo, inoHi }: Stat): void {
   ov.hit.inoLo = inoLo;
   ov.hit.inoHi = xinoHi(ov, layer, inoHi);

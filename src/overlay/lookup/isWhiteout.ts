@@ -10,7 +10,10 @@ import { PLACE_XWHITEOUTS } from '../inodes/places.js';
 import type { Stat } from '../../sys/stat.js';
 import type { Overlay } from '../overlay.js';
 
-/** 1 when `name` in `dir`, the upper directory of node `parent`, is a whiteout, 0 when not, -errno; `stat` has its attributes. */
+/**
+ * 1 when `name` in `dir`, the upper directory of node `parent`, is a whiteout, 0 when not,
+ * -errno; `stat` has its attributes.
+ */
 export function isUpperWhiteout(
   ov: Overlay,
   parent: number,

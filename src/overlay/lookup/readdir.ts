@@ -1,4 +1,7 @@
-/** The merged listing of a directory (ovl_dir_read_merged), built once: what the lowers have, for all mounts of them, and what the upper has over it. */
+/**
+ * The merged listing of a directory (ovl_dir_read_merged), built once: what the lowers have, for
+ * all mounts of them, and what the upper has over it.
+ */
 import { DT_CHR, DT_DIR, DT_REG } from '../../base/mode.js';
 import { vanished } from '../../layer/absence.js';
 import { type EntryVisitor, readEntries } from '../../layer/directory.js';

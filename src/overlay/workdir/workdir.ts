@@ -123,7 +123,8 @@ export class Workdir {
       ? -E.EINVAL
       : native.renameat2(dirfd, name, this.dir, target, RENAME_WHITEOUT);
     if (moved !== -E.EINVAL) return moved;
-    // RENAME_WHITEOUT would leave a device, or this file system does not have it: a whiteout made here changes places with the object.
+    // RENAME_WHITEOUT would leave a device, or this file system does not have it: a whiteout made
+    // here changes places with the object.
     const made = this.whiteout(this.dir, target);
     if (made < 0) return made;
     const swapped = this.swap(dirfd, name, this.dir, target);
@@ -190,7 +191,10 @@ export class Workdir {
   }
 }
 
-/** Says that `name` could not be removed from the workdir (`code` < 0): the change is done, and the next mount removes it. */
+/**
+ * Says that `name` could not be removed from the workdir (`code` < 0): the change is done, and
+ * the next mount removes it.
+ */
 export function leave(code: number, name: string): void {
   if (code < 0) log(`cannot remove ${display(name)} from the workdir: ${errnoName(code)}`);
 }
