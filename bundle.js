@@ -1,6 +1,7 @@
 /**
  * Makes the host's two programs, the main thread's and the engine threads', into one file each, and
- * compiles them: `node bundle.js [ROOT]`, after tsc, into ROOT/dist. A host has loaded them in a few milliseconds; as 60
+ * compiles them: `node bundle.js [ROOT]`, after tsc, into ROOT/dist. A host has loaded them in a few
+ * milliseconds; as 60
  * modules they take as long as Node's own start. src/host/hostStart.cts runs them.
  */
 import { createHash } from 'node:crypto';

@@ -24,7 +24,8 @@ const KILL_SUIDGID = 4;
 
 /**
  * data: READ and WRITE by the fast path; engine: READ here, byte by byte of the offset; full: a
- * backing that has no space left; unreadable: one opened for writing only; broken: a reply the kernel refuses; late: answered by send().
+ * backing that has no space left; unreadable: one opened for writing only; broken: a reply the
+ * kernel refuses; late: answered by send().
  */
 const FILES = { data: 2, engine: 3, full: 4, broken: 5, late: 6, unreadable: 7 };
 const ENGINE_SIZE = 300_000;
