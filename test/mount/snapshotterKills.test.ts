@@ -12,7 +12,9 @@ import { run, scratch } from '../support/run.js';
 import { type Mount, TestSnapshotter } from '../support/snapshotter.js';
 import { mountsBelow } from '../support/staleMounts.js';
 
-const KILLS = Number(process.env['STRATAFS_KILLS'] ?? 8);
+const KILLS = Number(
+  process.env['STRATAFS_KILLS'] ?? (process.env['STRATAFS_LONG'] === '1' ? 200 : 8),
+);
 const SEED = Number(process.env['STRATAFS_SEED'] ?? 1);
 const CLIENTS = 3;
 const MARK = 'x'.repeat(40_000);
