@@ -8,6 +8,9 @@ import { withMount } from '../support/mount.js';
 import { has } from '../support/needs.js';
 import { dir, type Entry, file, hardlink } from '../support/tree.js';
 
+/** cap_net_raw+ep, as struct vfs_cap_data. */
+const CAPS = '0x0100000200200000000000000000000000000000';
+
 const NEEDS = {
   ...MOUNT_NEEDS,
   kernelOverlay: true,
@@ -123,6 +126,28 @@ describe.skipIf(!has(NEEDS))('kernel overlayfs is right in', () => {
       });
     },
   );
+
+  test('the capabilities of a file that is written through a shared mapping', async () => {
+    await withLayers([[]], async (fixture) => {
+      const upper = fixture.stack.upper ?? '';
+      sh('cd "$1" && echo program >f && setfattr -n security.capability -v "$2" f', upper, CAPS);
+      const caps = (path: string): string =>
+        sh('getfattr -n security.capability -e hex --only-values "$1/f" 2>/dev/null | wc -c', path);
+      await mounting(fixture, async () => {
+        const store =
+          'import mmap,os,sys\nf=os.open(sys.argv[1],os.O_RDWR)\nm=mmap.mmap(f,0)\nm[0:1]=b"P"\nm.flush()\nos.fsync(f)';
+        execFileSync('python3', ['-c', store, join(fixture.mountpoint, 'f')], { timeout: 60_000 });
+        expect(caps(fixture.mountpoint)).toBe('20');
+        return Promise.resolve();
+      });
+      expect([sh('cat "$1/f"', upper), caps(upper)]).toEqual(['Program', '20']);
+      await mounting(fixture, async () => {
+        sh('echo more >>"$1/f"; sync "$1/f"', fixture.mountpoint);
+        return Promise.resolve();
+      });
+      expect(caps(upper)).toBe('0');
+    });
+  });
 
   test('a name too long, in a directory that only lowers have', async () => {
     await withFixture(

@@ -1,6 +1,8 @@
 /** The descriptor that carries a regular file's data, kept open from the first READ or WRITE on. */
 import { E } from '../../base/errno.js';
 import { O_APPEND, O_RDONLY, O_RDWR } from '../../sys/constants.js';
+import { noXattr } from '../../layer/absence.js';
+import { CAPABILITY } from '../../layer/xattrs.js';
 import { guardOf, IMMUTABLE } from '../guard.js';
 import { F_CAPABLE, F_COVERED, F_METACOPY, F_UPPER } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
@@ -15,6 +17,8 @@ export function dataFile(ov: Overlay, node: number): number {
   if (cached !== undefined && !first) return cached;
   const writable = isWritable(ov, node);
   const fd = cached ?? keep(ov, node, writable);
+  const known = fd >= 0 && writable && cached === undefined ? knowCapability(ov, node, fd) : 0;
+  if (known < 0) return known;
   // What is written to a file with capabilities passes through `io.write`, which keeps them.
   const plain = writable && !ov.table.has(node, F_CAPABLE) && isPlain(ov, node);
   if (fd >= 0) ov.setBacking(node, fd, plain);
@@ -27,6 +31,19 @@ export function openAhead(ov: Overlay, node: number): number {
   const fd = keep(ov, node, isWritable(ov, node));
   if (fd >= 0) ov.openedAhead.add(node);
   return fd;
+}
+
+/**
+ * Pages of a shared mapping are written back like any, and the write would take the file's capabilities
+ * away, which a store to memory does not: so it must come to `io.write`. 0 or -errno.
+ */
+function knowCapability(ov: Overlay, node: number, fd: number): number {
+  if (ov.table.has(node, F_CAPABLE)) return 0;
+  const size = ov.sys.native.getxattr(fd, '', CAPABILITY, 0, 0);
+  if (size > 0) ov.table.set(node, F_CAPABLE);
+  if (size >= 0 || noXattr(size)) return 0;
+  ov.dropFile(node);
+  return size;
 }
 
 /** Opens the file and keeps the descriptor; -errno. */

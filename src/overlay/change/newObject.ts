@@ -253,6 +253,7 @@ export function renewCtime(ov: Overlay, dir: number, name: string, stat: Stat): 
 /** The node of a fresh upper object, and its place in the parent's listing. */
 export function adopt(ov: Overlay, parent: number, name: string, stat: Stat): number {
   const { table } = ov;
+  ov.changed = true;
   const { mode, inoLo, inoHi } = stat;
   const layer = ov.upper?.id ?? 0;
   const node = table.create(parent, name, mode);
