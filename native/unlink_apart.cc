@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -17,6 +18,9 @@ namespace {
 
 // In 512-byte blocks: 4 MiB. Below it is a matter of a millisecond even when every block is apart.
 constexpr blkcnt_t kSmall = 8192;
+// With less free space than this the blocks are freed at once: whoever removes a file to make room
+// must have the room when unlink(2) returns.
+constexpr uint64_t kPlenty = uint64_t{1} << 30;
 constexpr int kMostThreads = 16;
 // The caller closes its descriptors of the file with the request that removes it.
 constexpr useconds_t kAfter = 50'000;
@@ -47,12 +51,19 @@ bool startThread(int fd) {
   return made;
 }
 
+// There is room without the blocks of the file.
+bool hasRoom(int dirfd) {
+  struct statvfs space {};
+  return ::fstatvfs(dirfd, &space) == 0 && space.f_bavail * space.f_frsize >= kPlenty;
+}
+
 }  // namespace
 
 int32_t unlinkApart(Thread&, int32_t dirfd, const Name& name) {
   struct stat info {};
   const bool large = ::fstatat(dirfd, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-                     S_ISREG(info.st_mode) && info.st_nlink == 1 && info.st_blocks > kSmall;
+                     S_ISREG(info.st_mode) && info.st_nlink == 1 && info.st_blocks > kSmall &&
+                     hasRoom(dirfd);
   const int fd = large ? ::openat(dirfd, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
   const int32_t done = result(::unlinkat(dirfd, name.c_str(), 0));
   if (fd >= 0 && (done < 0 || !startThread(fd))) ::close(fd);
