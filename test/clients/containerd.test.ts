@@ -191,8 +191,10 @@ describe.skipIf(!has({ ...MOUNTS, kernelOverlay: true, programs: PROGRAMS }))(
     it('shares layers between namespaces', async () => {
       const layers = async (): Promise<number> => {
         // Only layers have digests as names; the collector may be removing other snapshots.
-        const { stdout } = await bash(`grep -l '"name":"[^"]*sha256' ${engine.root}/state/*.json`);
-        return stdout.trim().split('\n').length;
+        const { stdout } = await bash(
+          `(grep -ls '"name":"[^"]*sha256' ${engine.root}/state/*.json || true) | wc -l`,
+        );
+        return Number(stdout);
       };
       const before = await layers();
       const args = [
