@@ -13,7 +13,7 @@ import type { Entry, UnpackOptions } from './types.js';
 import type { Warnings } from './warnings.js';
 
 /** Where an object is. */
-export type Place = Pick<OpenDir, 'fd' | 'setgid'>;
+type Place = Pick<OpenDir, 'fd' | 'setgid'>;
 
 /** What of an entry an object gets; a directory that is only implied has one, too. */
 export type Described = Pick<

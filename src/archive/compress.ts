@@ -9,7 +9,7 @@ import { unzstd } from './zstd.js';
 /** Bytes that a decompressor gives at a time. */
 const PIECE = 256 * 1024;
 
-export interface Decompressed {
+interface Decompressed {
   readonly compression: Compression;
   readonly bytes: AsyncIterable<Buffer>;
 }

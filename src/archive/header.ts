@@ -35,7 +35,7 @@ const GNU_MAGIC = 'ustar  \0';
 const STAR_TRAILER = 508;
 const STAR_PREFIX: Field = [345, 131];
 
-export type HeaderForm = 'v7' | 'ustar' | 'gnu';
+type HeaderForm = 'v7' | 'ustar' | 'gnu';
 
 /** A header as it stands in the archive. */
 export interface RawHeader {

@@ -45,7 +45,7 @@ export function typeOf(raw: RawHeader, name: string): EntryType | undefined {
   }
 }
 
-export interface MemberParts {
+interface MemberParts {
   readonly raw: RawHeader;
   readonly type: EntryType;
   readonly records: Records;

@@ -8,6 +8,7 @@ import { CAPABILITY } from '../layer/xattrs.js';
 import { O_NOFOLLOW, O_NONBLOCK, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
 import type { Stat } from '../sys/stat.js';
 import { DENTS, DENTS_SIZE, Sys } from '../sys/sys.js';
+import { Changes } from './changes.js';
 import { LaneMeter, Meter } from './digest.js';
 import { GzipWriter } from './gzip.js';
 import { extentsIn } from './holes.js';
@@ -16,7 +17,7 @@ import { shown } from './limits.js';
 import { readXattrs, type Xattrs } from './objects.js';
 import { Stack } from './stack.js';
 import type { Entry, EntryType, Packed, PackOptions, PackSource, Sink, Style } from './types.js';
-import { Changes, type Item, walkTree, walkUnion } from './walk.js';
+import { type Item, walkTree, walkUnion } from './walk.js';
 import { Warnings } from './warnings.js';
 import { TarWriter } from './writer.js';
 

@@ -4,7 +4,7 @@ import { damaged } from './limits.js';
 import { TarParser } from './parser.js';
 import type { Entry, Limits, Source } from './types.js';
 
-export interface TarMember {
+interface TarMember {
   readonly entry: Entry;
   /** Its data, of a sparse file the ranges one after the other. To be read before the next member, or never. */
   readonly content: AsyncIterable<Buffer>;

@@ -12,7 +12,7 @@ import {
 import type { Sys } from '../sys/sys.js';
 
 /** False keeps an object; of a directory that is kept what lies in it is asked for in turn. */
-export type Removes = (path: string) => boolean;
+type Removes = (path: string) => boolean;
 
 const ALL: Removes = () => true;
 

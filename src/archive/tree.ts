@@ -29,7 +29,7 @@ export interface OpenDir {
 }
 
 /** Makes the directory `name` that no entry has described yet; throws. */
-export type MakeImplied = (parent: OpenDir, name: string, path: string) => void;
+type MakeImplied = (parent: OpenDir, name: string, path: string) => void;
 
 export class Tree {
   readonly sys: Sys;

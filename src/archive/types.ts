@@ -66,7 +66,7 @@ export interface IdMap {
 }
 
 /** Which xattrs are taken along; called with the full name. */
-export type XattrFilter = (name: string) => boolean;
+type XattrFilter = (name: string) => boolean;
 
 /** `sha256:` and 64 hexadecimal digits. */
 export type Digest = string;
@@ -81,7 +81,7 @@ export type Compression = 'none' | 'gzip' | 'zstd';
  * - `aufs`: they stay files named `.wh.…`, as containers/storage wants them for a mount program.
  * - `apply`: what they name is removed from the tree; for a tree that lower layers are in already.
  */
-export type WhiteoutForm = 'overlay' | 'aufs' | 'apply';
+type WhiteoutForm = 'overlay' | 'aufs' | 'apply';
 
 export interface UnpackOptions {
   /**

@@ -168,7 +168,7 @@ export class TarWriter {
   }
 }
 
-export const lengthOf = (extents: readonly Extent[]): number =>
+const lengthOf = (extents: readonly Extent[]): number =>
   extents.reduce((sum, { length }) => sum + length, 0);
 
 const ACLS = [

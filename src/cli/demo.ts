@@ -14,7 +14,7 @@ import { interactive, stratafs } from './demoShell.js';
 import { showHidden, showOrigins, showScript, showUpper } from './demoTour.js';
 
 /** A mount in a temporary directory of its own. */
-export interface Union {
+interface Union {
   readonly mountpoint: string;
   readonly upper: string;
 }

@@ -8,7 +8,7 @@ import type { NamedLayer } from './demoLayers.js';
 
 type Found = 'absent' | 'whiteout' | 'opaque' | 'directory' | 'other';
 
-export interface Origin {
+interface Origin {
   /** The layers it is made of, topmost first: one for a file, any number for a merged directory. */
   readonly from: readonly string[];
   /** The layers that have it too, but are hidden. */

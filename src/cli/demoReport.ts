@@ -41,6 +41,6 @@ export class Report {
   }
 }
 
-export function milliseconds(ms: number): string {
+function milliseconds(ms: number): string {
   return ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
 }

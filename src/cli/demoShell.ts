@@ -4,14 +4,14 @@ import { UserError } from '../base/errno.js';
 import { nativeFile } from '../sys/installed.js';
 
 /** What a program printed, and how long it took from start to end in milliseconds. */
-export interface Ran {
+interface Ran {
   readonly code: number;
   readonly output: string;
   readonly ms: number;
 }
 
 /** The command as a user has it; STRATAFS_BIN names another one. */
-export const STRATAFS = process.env['STRATAFS_BIN'] ?? nativeFile('stratafs');
+const STRATAFS = process.env['STRATAFS_BIN'] ?? nativeFile('stratafs');
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 

@@ -14,7 +14,7 @@ import { workingDirectory } from '../wire/sockets.js';
 import { printBytes, say } from './frame/output.js';
 
 /** One changed path, as --json prints it. */
-export interface ChangeJson {
+interface ChangeJson {
   readonly kind: 'A' | 'C' | 'D';
   /** UTF-8; where the name is not valid UTF-8 its other bytes are written \xNN. */
   readonly path: string;

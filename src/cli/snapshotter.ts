@@ -1,7 +1,7 @@
 /** `stratafs snapshotter`: a proxy plug-in of containerd. */
 import { UserError } from '../base/errno.js';
 import { writeLine } from '../sys/log.js';
-import { command } from './frame/command.js';
+import { type Command, command } from './frame/command.js';
 
 const DEFAULT_ROOT = '/var/lib/stratafs-snapshotter';
 const DEFAULT_ADDRESS = '/run/stratafs/snapshotter.sock';
@@ -38,7 +38,7 @@ const flags = {
   check: { kind: 'bool', help: 'Only tell what is wrong in the directory; change nothing' },
 } as const;
 
-export const snapshotter = command({
+export const snapshotter: Command = command({
   usage: 'snapshotter [OPTIONS]',
   about: 'Serve snapshots to containerd, BuildKit and Docker (a proxy plug-in)',
   flags,

@@ -1,10 +1,10 @@
 /** `stratafs volume-plugin`: a volume driver of Docker. */
 import { writeLine } from '../sys/log.js';
-import { command } from './frame/command.js';
+import { type Command, command } from './frame/command.js';
 
 const DEFAULT_ADDRESS = '/run/docker/plugins/stratafs.sock';
 
-export const volumePlugin = command({
+export const volumePlugin: Command = command({
   usage: 'volume-plugin [OPTIONS]',
   about: 'Serve volumes to Docker: private writable unions over data that many share',
   flags: {

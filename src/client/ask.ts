@@ -16,7 +16,7 @@ export interface Served extends MountInfo {
 }
 
 /** What the processes that serve mounts say. */
-export interface Asked {
+interface Asked {
   readonly mounts: readonly Served[];
   /** Sockets of processes that run and do not answer: they are stopped. */
   readonly silent: readonly string[];

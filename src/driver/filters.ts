@@ -13,8 +13,8 @@ import { DriverError } from './snapshotter.js';
 import { type Token, Scanner, unquote } from './filterScanner.js';
 
 /** The value of a field, or undefined when the object has none. */
-export type Fields = (path: readonly string[]) => string | undefined;
-export type Filter = (fields: Fields) => boolean;
+type Fields = (path: readonly string[]) => string | undefined;
+type Filter = (fields: Fields) => boolean;
 
 /** A filter for whatever matches one of `texts`; everything matches none at all. */
 export function parseFilters(texts: readonly string[]): Filter {

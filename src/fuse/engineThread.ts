@@ -29,7 +29,7 @@ const KEPT_LEAST = 64;
 const KEPT_MOST = 65_536;
 
 /** What the host wants to know before a mount is made; throws UserError when it may not be. */
-export type Check = (sys: Sys, question: unknown) => unknown;
+type Check = (sys: Sys, question: unknown) => unknown;
 
 export class EngineThread {
   readonly #sys = new Sys();

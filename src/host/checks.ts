@@ -260,7 +260,7 @@ function checkLabels(labels: readonly string[]): void {
 }
 
 /** What the checks ask of the process that is to serve the mount. */
-export interface Server {
+interface Server {
   readonly layersOf: LayersOf;
   /** A private clone of the mount at the path can be made. */
   readonly clones: (path: string) => boolean;

@@ -18,13 +18,13 @@ const SILENCE_MS = 10_000;
 const done = (stderr = ''): Done => ({ code: stderr === '' ? 0 : 1, stdout: '', stderr });
 
 /** What a host can be told to do. */
-export interface Control {
+interface Control {
   readonly retired: () => boolean;
   readonly retire: () => void;
   readonly stop: () => void;
 }
 
-export interface ServerOptions {
+interface ServerOptions {
   readonly self: Self;
   /** Absent for --foreground: such a process serves the one mount it was started for. */
   readonly control?: Control;

@@ -12,7 +12,7 @@ import type { Backings } from './data/backings.js';
 import { BulkCopies } from './data/bulk.js';
 import { Flushes } from './data/flushes.js';
 import { DataLayers } from './data/dataLayers.js';
-import { overflowIds } from '../sys/userns.js';
+import { type Overflow, overflowIds } from '../sys/userns.js';
 import { DirListings } from './listing/dirListing.js';
 import type { FdCache } from './data/fdCache.js';
 import { InodeTable } from './inodes/table.js';
@@ -27,16 +27,16 @@ import type { Workdir } from './workdir/workdir.js';
 import { openXino, type Xino } from './shown/xino.js';
 
 /** The session's side of a node's data descriptor: `next` answers READ and WRITE with it. fd -1: none. */
-export type SetBacking = (node: number, fd: number, writable: boolean) => void;
+type SetBacking = (node: number, fd: number, writable: boolean) => void;
 
 /** The session's side of modification times that the kernel keeps (Native.keepTimes). */
-export interface TimePort {
+interface TimePort {
   readonly hold: (node: number, fd: number) => void;
   readonly put: (fd: number) => void;
   readonly set: (node: number, seconds: number, nanoseconds: number) => void;
 }
 
-export interface OverlayParts {
+interface OverlayParts {
   readonly sys: Sys;
   readonly spec: OverlaySpec;
   /** What is merged, topmost first, the upper included. */
@@ -138,7 +138,7 @@ export abstract class MountState {
   /** Undefined when owner and mode are the disk's. */
   readonly overrides: Overrides | undefined;
   /** Undefined where every ID has a meaning. */
-  readonly overflow = overflowIds();
+  readonly overflow: Overflow | undefined = overflowIds();
   /**
    * Our marks are `user.overlay.*`. Anybody can write those, so redirects and metadata-only
    * copies are then neither made nor followed, as in overlayfs.

@@ -92,13 +92,11 @@ export const WRITE_IN = {
   write_flags: 20,
   flags: 32,
 } as const;
-export const WRITE_OUT = { size: 8, size_: 0 } as const;
 export const FSYNC_IN = { size: 16, fh: 0, fsync_flags: 8 } as const;
 export const SETXATTR_IN = { size: 16, size_: 0, flags: 4, setxattr_flags: 8 } as const;
 /** What a kernel sends when SETXATTR_EXT was not negotiated. */
 export const COMPAT_SETXATTR_IN_SIZE = 8;
 export const GETXATTR_IN = { size: 8, size_: 0 } as const;
-export const GETXATTR_OUT = { size: 8, size_: 0 } as const;
 export const INIT_IN = {
   size: 64,
   major: 0,
@@ -140,7 +138,6 @@ export const FLUSH_IN = { size: 24 } as const;
 export const ACCESS_IN = { size: 8 } as const;
 export const POLL_IN = { size: 24 } as const;
 export const INTERRUPT_IN = { size: 8, unique: 0 } as const;
-export const LSEEK_OUT = { size: 8, offset: 0 } as const;
 export const COPY_FILE_RANGE_IN = {
   size: 56,
   fh_in: 0,
@@ -151,7 +148,6 @@ export const COPY_FILE_RANGE_IN = {
   len: 40,
   flags: 48,
 } as const;
-export const COPY_FILE_RANGE_OUT = { size: 8, bytes_copied: 0 } as const;
 export const FORGET_IN = { size: 8, nlookup: 0 } as const;
 export const BATCH_FORGET_IN = { size: 8, count: 0 } as const;
 export const FORGET_ONE = { size: 16, nodeid: 0, nlookup: 8 } as const;

@@ -2,7 +2,7 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 
 /** `count` IDs from `inside` on are those from `outside` on in the parent namespace. */
-export interface NamespaceRange {
+interface NamespaceRange {
   readonly inside: number;
   readonly outside: number;
   readonly count: number;

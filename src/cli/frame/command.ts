@@ -5,12 +5,12 @@ import { UserError } from '../../base/errno.js';
 import { print } from './output.js';
 
 /** Flags that stand before the command, or after it: they concern the store. */
-export interface Globals {
+interface Globals {
   readonly root?: string;
   readonly sync?: boolean;
 }
 
-export interface Input<F extends Flags> {
+interface Input<F extends Flags> {
   readonly values: Values<F>;
   readonly given: ReadonlySet<string>;
   /** As text. */

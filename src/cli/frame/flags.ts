@@ -4,7 +4,7 @@
  */
 import { Buffer } from 'node:buffer';
 
-export interface Flag {
+interface Flag {
   /** `string`s and `list`s are text; a `path` stays bytes (latin1); a `list` may be given many times. */
   readonly kind: 'bool' | 'string' | 'list' | 'int' | 'path' | 'paths';
   readonly short?: string;
@@ -15,7 +15,9 @@ export interface Flag {
   readonly on?: boolean;
 }
 
-export type Flags = Readonly<Record<string, Flag>>;
+export interface Flags {
+  readonly [name: string]: Flag;
+}
 
 type ValueOf<F extends Flag> = F['kind'] extends 'bool'
   ? boolean
@@ -27,7 +29,7 @@ type ValueOf<F extends Flag> = F['kind'] extends 'bool'
 
 export type Values<F extends Flags> = { readonly [K in keyof F]: ValueOf<F[K]> };
 
-export interface Parsed<F extends Flags> {
+interface Parsed<F extends Flags> {
   readonly values: Values<F>;
   /** Names of the flags that were given. */
   readonly given: ReadonlySet<string>;

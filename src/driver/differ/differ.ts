@@ -16,7 +16,7 @@ import { DriverError, type Mount } from '../snapshotter.js';
 import type { Blob, Caller, Content } from './content.js';
 import { isSnapshot, layersOf } from './layers.js';
 
-export interface ApplyRequest {
+interface ApplyRequest {
   readonly blob: Blob;
   readonly mounts: readonly Mount[];
   /** It goes through programs of containerd first (stream processors), to be decrypted for example. */
@@ -25,7 +25,7 @@ export interface ApplyRequest {
   readonly sync: boolean;
 }
 
-export interface DiffRequest {
+interface DiffRequest {
   readonly left: readonly Mount[];
   readonly right: readonly Mount[];
   /** Empty: gzip. */

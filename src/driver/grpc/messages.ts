@@ -2,20 +2,20 @@
 
 export type Map = Readonly<Record<string, string>>;
 
-export interface Timestamp {
+interface Timestamp {
   /** Decimal. */
   readonly seconds: string;
   readonly nanos: number;
 }
 
-export interface Mount {
+interface Mount {
   readonly type: string;
   readonly source: string;
   readonly target: string;
   readonly options: readonly string[];
 }
 
-export interface Descriptor {
+interface Descriptor {
   readonly media_type: string;
   readonly digest: string;
   /** Decimal. */
@@ -32,7 +32,7 @@ export interface CommitRequest extends SnapshotRequest {
   readonly name: string;
 }
 
-export interface SnapshotInfo {
+interface SnapshotInfo {
   readonly name: string;
   readonly labels: Map;
 }

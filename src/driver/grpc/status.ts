@@ -12,7 +12,7 @@ const CODES: Readonly<Record<Refusal, status>> = {
   unavailable: status.UNAVAILABLE,
 };
 
-export type Failure = Pick<StatusObject, 'code' | 'details'>;
+type Failure = Pick<StatusObject, 'code' | 'details'>;
 
 /** The status of a request that failed. What is no refusal goes to the log as well. */
 export function failure(error: unknown, log: (line: string) => void): Failure {

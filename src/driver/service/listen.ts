@@ -13,7 +13,7 @@ const MAX_SOCKET_PATH = 107;
  * The socket that the service manager has opened for this process; undefined without one. The
  * variables are taken away: no child shall think that they are meant for it.
  */
-export function inheritedSocket(environment: NodeJS.ProcessEnv = process.env): number | undefined {
+function inheritedSocket(environment: NodeJS.ProcessEnv = process.env): number | undefined {
   const { LISTEN_PID: pid, LISTEN_FDS: count } = environment;
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) {
     Reflect.deleteProperty(environment, name);

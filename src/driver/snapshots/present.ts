@@ -25,7 +25,7 @@ export function chooseShown(
 }
 
 /** The layers below a snapshot, topmost first; an empty directory where there is none. */
-export const lowersOf = (home: Home, parents: readonly Snapshot[]): string[] =>
+const lowersOf = (home: Home, parents: readonly Snapshot[]): string[] =>
   parents.length === 0 ? [home.empty] : parents.map(({ id }) => home.part(id, 'fs'));
 
 /** How the union of a snapshot is mounted, by us. */

@@ -23,7 +23,7 @@ import { measure, removeTree } from './tree.js';
 /** To the microsecond: containerd compares the times of snapshots with its own. */
 const now = (): bigint => loadNative().timeOfDay();
 
-export interface SnapshotsOptions {
+interface SnapshotsOptions {
   readonly presentation: Presentation;
   /** Layers may be unpacked beside us: see `unpack` in records.ts. Not in a user namespace. */
   readonly mayUnpack: boolean;

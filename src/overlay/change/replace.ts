@@ -26,8 +26,8 @@ export interface Plan {
 /** What clearTarget did. */
 export const NOTHING = 0;
 export const WHITEOUT_LEFT = 1;
-export const ORPHAN_LINKED = 2;
-export const NAME_FREE = 3;
+const ORPHAN_LINKED = 2;
+const NAME_FREE = 3;
 
 /**
  * Keeps what is about to be replaced alive for those who still use it: a file gets its orphan name

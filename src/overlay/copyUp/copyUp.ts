@@ -163,7 +163,7 @@ function publish(ov: Overlay, node: number, from: Source, work: number, temp: st
 }
 
 /** Marks an upper directory as one whose entries may have an origin (ovl_set_impure). */
-export function markImpure(ov: Overlay, node: number): number {
+function markImpure(ov: Overlay, node: number): number {
   const { table } = ov;
   if (table.has(node, F_IMPURE)) return 0;
   const dir = ov.upperDir(node);

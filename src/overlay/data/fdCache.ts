@@ -23,10 +23,7 @@ export type FdKind = (typeof FdKind)[keyof typeof FdKind];
 type FileClosing = (node: number) => void;
 
 /** What the cache needs of the addon. */
-export type FdPort = Pick<
-  Native,
-  'close' | 'budgetKept' | 'budgetJoin' | 'budgetCall' | 'budgetWait'
->;
+type FdPort = Pick<Native, 'close' | 'budgetKept' | 'budgetJoin' | 'budgetCall' | 'budgetWait'>;
 
 const ID_RANGE = 0x1_0000_0000;
 const KINDS = 4;

@@ -42,7 +42,7 @@ function blobBytes(store: Store, hex: string): number {
 }
 
 /** Looks at every object and leftover, in the order in which they would go. Changes nothing. */
-export function judge(store: Store, marks: Marks): Verdict[] {
+function judge(store: Store, marks: Marks): Verdict[] {
   const verdict = (object: Use, size: number): Verdict => {
     const users = marks.live.get(object);
     return {

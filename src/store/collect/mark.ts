@@ -17,7 +17,7 @@ export interface Marks {
 }
 
 /** The name of an object in a reason: `image debian:12`, `container 0123456789ab`. */
-export function nameOf(use: Use, tags: ReadonlyMap<string, string>): string {
+function nameOf(use: Use, tags: ReadonlyMap<string, string>): string {
   const [kind, key] = use.split('/') as [string, string];
   if (kind === 'repositories') return 'a tag';
   const name =
@@ -30,7 +30,7 @@ export function nameOf(use: Use, tags: ReadonlyMap<string, string>): string {
 }
 
 /** One tag of each image, by the image's key. */
-export function someTags(store: Store): Map<string, string> {
+function someTags(store: Store): Map<string, string> {
   const tags = new Map<string, string>();
   for (const key of store.list('repositories')) {
     const record = store.read('repositories', key) as RepositoryRecord | undefined;

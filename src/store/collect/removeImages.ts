@@ -10,7 +10,7 @@ import { removeAllReferences, removeReference } from '../images/tags.js';
 import { HOLDERS, usersOf } from '../images/users.js';
 import { writeIndex } from '../images/layoutIndex.js';
 
-export interface Removed {
+interface Removed {
   /** Familiar references. */
   readonly untagged: readonly string[];
   /** The image's ID, and the chain ids of its layers that are gone. */
@@ -110,7 +110,7 @@ function drop(store: Store, id: Digest): void {
   writeIndex(store);
 }
 
-export interface Pruned extends Removed {
+interface Pruned extends Removed {
   /** Bytes on the disk. */
   readonly reclaimed: number;
 }

@@ -18,7 +18,7 @@ async function syncFile(path: string): Promise<void> {
   }
 }
 
-export interface Expected {
+interface Expected {
   readonly digest?: Digest;
   readonly size?: number;
   /** Refuse what is longer. */
@@ -90,19 +90,6 @@ export async function publishBlob(
   // Also over one that is there: the bytes are the same, unless that one is damaged.
   await rename(bytes(path), bytes(target));
   if (store.sync) syncDirectory(target.slice(0, target.lastIndexOf('/')));
-}
-
-/** Takes a stream in as a blob. Throws UserError when it is not what was expected. */
-export async function ingest(
-  store: Store,
-  lease: Lease,
-  source: AsyncIterable<Uint8Array>,
-  what: string,
-  expected: Expected = {},
-): Promise<Ingested> {
-  const { path, digest, size } = await spool(lease, source, what, expected);
-  await publishBlob(store, lease, path, digest);
-  return { digest, size };
 }
 
 /** A file's bytes as a stream. */

@@ -12,7 +12,7 @@ import { type Descriptor, type ImageManifest, MEDIA } from '../content/documents
 import { ociManifest } from './oci.js';
 import type { ImageRecord } from './records.js';
 
-export interface ImageInput {
+interface ImageInput {
   /** The config's bytes: their sha256 is the image's ID. */
   readonly config: Uint8Array;
   /**

@@ -48,7 +48,7 @@ export function mustFindImage(store: Store, text: string): Digest {
   return id;
 }
 
-export interface ResolvedImage {
+interface ResolvedImage {
   readonly id: Digest;
   readonly record: ImageRecord;
   readonly config: ImageConfig;

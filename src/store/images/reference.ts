@@ -27,9 +27,6 @@ const WHOLE = new RegExp(
   `^(${HOST})/(${COMPONENT}(?:/${COMPONENT})*)(?::(${TAG}))?(?:@(${DIGEST}))?$`,
 );
 const IDENTIFIER = /^[a-f0-9]{64}$/;
-const ONE_TAG = new RegExp(`^${TAG}$`);
-
-export const isTag = (text: string): boolean => ONE_TAG.test(text);
 
 /** Splits off what is a host: it has a dot, a port or a capital, or is `localhost`. */
 function splitHost(text: string): [host: string, rest: string] {

@@ -49,7 +49,7 @@ export function setReference(store: Store, reference: Reference, id: Digest): Di
   return before === id ? undefined : before;
 }
 
-export interface Untagged {
+interface Untagged {
   /** Full references: `docker.io/library/debian:12`, `…@sha256:…`. */
   readonly references: readonly string[];
 }

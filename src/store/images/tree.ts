@@ -12,7 +12,7 @@ interface Branch {
   readonly images: string[];
 }
 
-export interface TreeLine {
+interface TreeLine {
   /** The lines of the drawing before the layer. */
   readonly prefix: string;
   readonly layer: Digest;

@@ -15,7 +15,7 @@ import { layerFormat } from './format.js';
 import type { LayerRecord } from './records.js';
 import { treesOf } from './stack.js';
 
-export interface LayerInput {
+interface LayerInput {
   /** The blob, in the store and kept by the lease; a function brings it when it is needed. */
   readonly blob: Descriptor | (() => Promise<Descriptor>);
   readonly diffId: Digest;

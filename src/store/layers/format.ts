@@ -1,7 +1,7 @@
 /** In what form this user's layers lie on the disk, and whose files they hold. */
 import { administersMachine, uidMap } from '../../sys/userns.js';
 
-export interface LayerFormat {
+interface LayerFormat {
   /**
    * Marks of overlay are `user.overlay.*` xattrs: only who administers the machine may set
    * `trusted.*` ones. A mount of these layers then takes the option `userxattr`.

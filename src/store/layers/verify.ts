@@ -38,7 +38,7 @@ export interface Checked extends Verified {
 const STYLES: readonly Style[] = ['full', 'docker', 'containerd'];
 
 /** What `packLayer` takes to give the layer's archive again. */
-export interface Packing {
+interface Packing {
   readonly source: PackSource;
   readonly style: Style;
 }

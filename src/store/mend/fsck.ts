@@ -23,7 +23,7 @@ import { type Finding, Findings } from './findings.js';
 import { rebuildImage, rebuildLayer, rebuildRepositories, restoreBlob } from './rebuild.js';
 import { repairLayer } from './repair.js';
 
-export interface FsckOptions {
+interface FsckOptions {
   /** Find, and change nothing. */
   readonly dryRun?: boolean;
   /** Read every blob and every file of every layer. */

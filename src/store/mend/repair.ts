@@ -22,7 +22,7 @@ import { errnoText, E } from '../../base/errno.js';
 import { syncDirectory } from '../state/files.js';
 
 /** What was done; empty: nothing was wrong. */
-export type Repairs = readonly string[];
+type Repairs = readonly string[];
 
 /** Mends a layer. Throws UserError when it cannot, and then nothing has been changed for the worse. */
 export async function repairLayer(store: Store, diffId: Digest): Promise<Repairs> {

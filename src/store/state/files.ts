@@ -38,7 +38,7 @@ export function syncDirectory(path: string): void {
   }
 }
 
-export const parentOf = (path: string): string => path.slice(0, path.lastIndexOf('/')) || '/';
+const parentOf = (path: string): string => path.slice(0, path.lastIndexOf('/')) || '/';
 
 /** How a file is published: to the disk before the call returns, or whenever the kernel likes. */
 export interface Durability {

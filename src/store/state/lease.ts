@@ -45,7 +45,7 @@ export class Lease {
   }
 }
 
-export interface Leases {
+interface Leases {
   /** What commands under way rely on. */
   readonly uses: readonly Use[];
   /** Directories of commands that have died. */

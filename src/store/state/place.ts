@@ -3,10 +3,10 @@ import { toLatin1 } from '../../base/bytes.js';
 import { UserError } from '../../base/errno.js';
 
 /** Set by the launcher when it has entered the user namespace of an ordinary user: `UID:GID` outside. */
-export const ROOTLESS_VARIABLE = 'STRATAFS_ROOTLESS';
+const ROOTLESS_VARIABLE = 'STRATAFS_ROOTLESS';
 
 /** The ordinary user for whom this process is root in a user namespace; undefined for real root. */
-export function rootlessUser(
+function rootlessUser(
   environment: NodeJS.ProcessEnv = process.env,
 ): { readonly uid: number; readonly gid: number } | undefined {
   const match = /^(\d+):(\d+)$/.exec(environment[ROOTLESS_VARIABLE] ?? '');

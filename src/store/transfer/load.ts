@@ -16,7 +16,7 @@ export interface Loaded {
   readonly replaced: readonly { readonly name: Reference; readonly id: Digest }[];
 }
 
-export interface LoadOptions {
+interface LoadOptions {
   readonly platform?: Platform;
   /** The name for an archive of one image, instead of the archive's own. */
   readonly name?: string;

@@ -16,12 +16,12 @@ import type { Lease } from '../state/lease.js';
 import type { Store } from '../state/store.js';
 import { type RegistryOptions, registryFlags, registryName, skopeo } from './skopeo.js';
 
-export interface PullOptions extends RegistryOptions {
+interface PullOptions extends RegistryOptions {
   readonly platform?: Platform;
   readonly progress?: boolean;
 }
 
-export interface Pulled {
+interface Pulled {
   readonly id: Digest;
   /** Of the manifest or index that the reference names in the registry. */
   readonly digest: Digest;

@@ -12,7 +12,7 @@ import { type Digest, hexOf, isDigest } from '../state/ids.js';
 import type { Store } from '../state/store.js';
 import { type RegistryOptions, registryFlags, registryName, skopeo } from './skopeo.js';
 
-export interface PushOptions extends RegistryOptions {
+interface PushOptions extends RegistryOptions {
   readonly progress?: boolean;
 }
 

@@ -19,7 +19,7 @@ import type { Store } from '../state/store.js';
 import { blobPath } from '../content/blobs.js';
 import { layerType } from './take.js';
 
-export interface RootfsOptions {
+interface RootfsOptions {
   readonly changes?: readonly string[];
   readonly message?: string;
   readonly platform?: Platform;
@@ -27,7 +27,7 @@ export interface RootfsOptions {
 }
 
 /** RFC 3339; SOURCE_DATE_EPOCH (reproducible-builds.org) stands for now. */
-export function creationTime(environment: NodeJS.ProcessEnv = process.env): string {
+function creationTime(environment: NodeJS.ProcessEnv = process.env): string {
   const epoch = environment['SOURCE_DATE_EPOCH'] ?? '';
   if (epoch === '') return new Date().toISOString();
   if (!/^\d{1,11}$/.test(epoch))

@@ -54,7 +54,7 @@ function sentence(stderr: string): string {
   }
 }
 
-export interface SkopeoOptions {
+interface SkopeoOptions {
   readonly cwd?: string;
   /** Shows skopeo's own progress on stderr. */
   readonly progress?: boolean;

@@ -12,7 +12,7 @@ import type { Lease } from '../state/lease.js';
 import type { Store } from '../state/store.js';
 import type { Bundle } from './bundle.js';
 
-export interface Taken {
+interface Taken {
   readonly id: Digest;
   /** As the bundle names it; often none. */
   readonly names: readonly Reference[];

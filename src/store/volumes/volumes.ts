@@ -23,7 +23,7 @@ import {
   volumePath,
 } from './records.js';
 
-export interface NewVolume {
+interface NewVolume {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;

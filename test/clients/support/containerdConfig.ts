@@ -1,6 +1,6 @@
 /** What an engine's configuration needs to use us; docs/engines.md shows the same. */
 
-export interface ContainerdSetup {
+interface ContainerdSetup {
   /** 2 for containerd 1.x, 3 for 2.x. */
   readonly version: 2 | 3;
   /** Of the snapshotter. */
