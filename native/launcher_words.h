@@ -17,6 +17,7 @@ inline constexpr std::string_view kStoreWords[] = {
     "image",
     "images",
     "import",
+    "install",
     "layer",
     "load",
     "pull",
@@ -25,6 +26,7 @@ inline constexpr std::string_view kStoreWords[] = {
     "save",
     "snapshotter",
     "tag",
+    "uninstall",
     "volume-plugin",
 };
 // clang-format on
@@ -33,9 +35,11 @@ inline bool isStoreWord(std::string_view word) {
   return std::ranges::find(kStoreWords, word) != std::end(kStoreWords);
 }
 
-// Those that serve other programs, as the user that runs them.
+// Those that run as their user, in no user namespace: what serves other programs, and what writes
+// their configuration.
 inline bool isService(std::string_view word) {
-  return word == "snapshotter" || word == "volume-plugin";
+  return word == "snapshotter" || word == "volume-plugin" || word == "install" ||
+         word == "uninstall";
 }
 
 }  // namespace launcher

@@ -18,6 +18,7 @@ const USAGE = `Usage:
   stratafs host status|restart|stop     who serves mounts; restart: the next mount gets a new host,
                                         the old one keeps its mounts; stop --force unmounts them;
                                         --all: in other namespaces, too
+  stratafs install|uninstall TARGET     set it up for systemd and for programs; -n: only show
   stratafs logs [-f]                    what hosts have logged, also those that have ended
   stratafs bench [...]                  compares drivers on this machine; see stratafs bench --help
 

@@ -2,7 +2,8 @@
  * The commands of the store, by their first word. native/launcher_words.h has the same words: the
  * launcher leaves these to Node whatever their flags.
  */
-import { dispatch, type Group, takeGlobals, type Words } from './frame/command.js';
+import { type Command, dispatch, type Group, takeGlobals, type Words } from './frame/command.js';
+import { installCommand, type Target, uninstallCommand } from './install/target.js';
 
 const pull = async () => (await import('./images/pull.js')).default;
 const push = async () => (await import('./images/push.js')).default;
@@ -44,6 +45,26 @@ const layer: Group = {
   },
 };
 
+/** A file of install/ for each target; the same words in both. */
+const targets = {
+  service: async () => (await import('./install/service.js')).service,
+};
+
+const words = (make: (target: Target) => Command): Words =>
+  Object.fromEntries(
+    Object.entries(targets).map(([word, load]) => [word, async () => make(await load())]),
+  );
+
+const install: Group = {
+  about: 'Set stratafs up: a target is a program that uses it, or runs it',
+  words: words(installCommand),
+};
+
+const uninstall: Group = {
+  about: 'Undo what stratafs install TARGET did',
+  words: words(uninstallCommand),
+};
+
 export const WORDS: Words = {
   fsck: async () => (await import('./fsck.js')).default,
   gc: async () => (await import('./gc.js')).default,
@@ -51,6 +72,7 @@ export const WORDS: Words = {
   image: () => Promise.resolve(image),
   images,
   import: importImage,
+  install: () => Promise.resolve(install),
   layer: () => Promise.resolve(layer),
   load,
   pull,
@@ -59,6 +81,7 @@ export const WORDS: Words = {
   save,
   snapshotter: async () => (await import('./snapshotter.js')).snapshotter,
   tag,
+  uninstall: () => Promise.resolve(uninstall),
   'volume-plugin': async () => (await import('./volumePlugin.js')).volumePlugin,
 };
 

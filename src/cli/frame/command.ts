@@ -30,6 +30,8 @@ export interface Command<F extends Flags = Flags> {
   readonly args: readonly [least: number, most: number];
   /** False: what follows the first argument belongs to the container's command. */
   readonly interspersed?: boolean;
+  /** False: it has nothing to do with a store, and takes no flags of one. */
+  readonly ofStore?: boolean;
   /** Resolves with the exit status. */
   run(input: Input<F>): Promise<number>;
 }
@@ -56,8 +58,8 @@ const GLOBAL_FLAGS = {
 
 const HELP = { help: { kind: 'bool', help: 'Print usage' } } as const satisfies Flags;
 
-function usageOf(name: string, { usage, about, flags }: Command): string {
-  const shown = { ...flags, ...GLOBAL_FLAGS };
+function usageOf(name: string, { usage, about, flags, ofStore }: Command): string {
+  const shown = { ...flags, ...(ofStore === false ? {} : GLOBAL_FLAGS) };
   const line = `Usage:  stratafs ${usageLine(name, usage)}`;
   return `${line}\n\n${about}\n\nOptions:\n${flagHelp(shown)}`;
 }
@@ -112,7 +114,11 @@ async function runCommand(
   argv: readonly string[],
   before: Globals,
 ): Promise<number> {
-  const all: Flags = { ...GLOBAL_FLAGS, ...HELP, ...spec.flags };
+  const store = spec.ofStore === false ? {} : GLOBAL_FLAGS;
+  if (spec.ofStore === false && Object.keys(before).length > 0) {
+    throw new FlagError(`stratafs ${name} takes no flags of the store`);
+  }
+  const all: Flags = { ...store, ...HELP, ...spec.flags };
   const { values, given, args } = parseFlags(all, argv, spec.interspersed ?? true);
   if (given.has('help')) {
     print(usageOf(name, spec));
