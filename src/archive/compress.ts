@@ -70,14 +70,32 @@ async function* joined(
 const gunzip = (source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> =>
   through(source, zlib.createGunzip({ chunkSize: PIECE }), 'gzip');
 
-/** node:zlib has it since 22.15 and 23.8; its types here are older. */
+/** node:zlib has zstd since 22.15 and 23.8; its types here are older. */
 interface ZstdZlib {
   readonly createZstdDecompress?: (options: object) => Transform;
+  readonly zstdDecompressSync?: (bytes: Buffer) => Buffer;
+}
+
+/** A frame that holds "a". */
+const FRAME = Buffer.from('28b52ffd200109000061', 'hex');
+
+/**
+ * Whether node:zlib reads all frames of a stream and refuses one that is cut off. Node 22 does neither: it
+ * drops what follows the first frame, and ends a cut stream without an error (nodejs/node#64592, #64741).
+ */
+function readsWhole({ zstdDecompressSync: read }: ZstdZlib): boolean {
+  if (!read || read(Buffer.concat([FRAME, FRAME])).length !== 2) return false;
+  try {
+    read(FRAME.subarray(0, -1));
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 function zstd(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
   const { createZstdDecompress } = zlib as ZstdZlib;
-  if (!createZstdDecompress) return unzstd(source);
+  if (!createZstdDecompress || !readsWhole(zlib as ZstdZlib)) return unzstd(source);
   return through(source, createZstdDecompress({ chunkSize: PIECE }), 'zstd');
 }
 

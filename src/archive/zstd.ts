@@ -1,5 +1,6 @@
 /**
- * Reads zstd (RFC 8878) where node:zlib has none (before 22.15): with fzstd, behind a look at the frames.
+ * Reads zstd (RFC 8878) where node:zlib does not, or not all of it (before Node 24): with fzstd, behind a
+ * look at the frames.
  * fzstd makes whatever window a frame asks for, and decompresses all of a piece at once; here no window
  * is larger than what zstd itself accepts by default, and a piece has few blocks, of 128 KiB each.
  */

@@ -54,6 +54,14 @@ describe('unzstd', () => {
     expect((await all(plain)).equals(TEXT)).toBe(true);
   });
 
+  it.runIf(has({ programs: ['zstd'] }))('is read whole or not at all, on every Node', async () => {
+    const one = compressed(['-3'], TEXT);
+    const { bytes: twice } = await decompress(pieces(Buffer.concat([one, one]), 1000));
+    expect((await all(twice)).equals(Buffer.concat([TEXT, TEXT]))).toBe(true);
+    const { bytes: cut } = await decompress(pieces(one.subarray(0, -5), 1000));
+    await expect(all(cut)).rejects.toThrow(/zstd stream/);
+  });
+
   it('gives a bomb a little at a time', async () => {
     let largest = 0;
     let size = 0;
