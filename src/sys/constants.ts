@@ -22,9 +22,10 @@ export const AT_REMOVEDIR = 0x200;
 export const AT_EMPTY_PATH = 0x1000;
 
 export const RESOLVE_NO_XDEV = 0x01;
-const RESOLVE_NO_MAGICLINKS = 0x02;
+export const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_NO_SYMLINKS = 0x04;
 const RESOLVE_BENEATH = 0x08;
+export const RESOLVE_IN_ROOT = 0x10;
 /** How every path inside a layer is resolved: never out of it, over no link of any kind. */
 export const RESOLVE_LAYER = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
 

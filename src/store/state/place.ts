@@ -6,7 +6,7 @@ import { UserError } from '../../base/errno.js';
 const ROOTLESS_VARIABLE = 'STRATAFS_ROOTLESS';
 
 /** The ordinary user for whom this process is root in a user namespace; undefined for real root. */
-function rootlessUser(
+export function rootlessUser(
   environment: NodeJS.ProcessEnv = process.env,
 ): { readonly uid: number; readonly gid: number } | undefined {
   const match = /^(\d+):(\d+)$/.exec(environment[ROOTLESS_VARIABLE] ?? '');
