@@ -160,7 +160,7 @@ void serveUnit() {
     fail("host serve is what systemd runs (stratafs install service): it takes no other socket");
   }
   fcntl(kHostSocket, F_SETFD, 0);
-  resetInherited();
+  // Priority, limits and oom_score_adj are the unit's, and so what its administrator wants.
   const std::string identity = stratafs::ownIdentity();
   runNode("", identity, buildId());
 }

@@ -8,11 +8,12 @@ import {
   readSync,
   statSync,
 } from 'node:fs';
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { place } from '../wire/sockets.js';
-import { printBytes } from './frame/output.js';
+import { printBytes, say } from './frame/output.js';
 
 const STEP_MS = 300;
 
@@ -46,14 +47,23 @@ function logs(): string[] {
     .map(({ path }) => path);
 }
 
+/** What a host of systemd's says is in the journal. Resolves when it is printed, or followed. */
+async function journal(follow: boolean): Promise<void> {
+  const user = process.geteuid?.() === 0 ? [] : ['--user'];
+  const args = [...user, '-u', 'stratafs.service', '--no-pager', '-q', '-o', 'short-iso'];
+  const child = spawn('journalctl', follow ? [...args, '-f'] : args, {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const ended = once(child, 'exit').catch((error: unknown) => {
+    say(`stratafs: the log of the host that systemd runs cannot be read: ${String(error)}`);
+  });
+  if (!follow) await ended;
+}
+
 /** Resolves with the exit status; with `follow` it never does. */
 export async function runLogs(follow: boolean): Promise<number> {
-  if (existsSync(`${place().directory}/unit.sock`)) {
-    const user = process.geteuid?.() === 0 ? [] : ['--user'];
-    const args = [...user, '-u', 'stratafs.service', '--no-pager', '-o', 'cat'];
-    // What a host of systemd's says is in the journal; -f is for the files below.
-    spawnSync('journalctl', args, { stdio: ['ignore', 'inherit', 'ignore'] });
-  }
+  const unit = existsSync(`${place().directory}/unit.sock`);
+  if (unit) await journal(follow);
   const read = new Map<string, number>();
   for (;;) {
     for (const path of logs()) read.set(path, printFrom(path, read.get(path) ?? 0));

@@ -39,8 +39,9 @@ if (socket === undefined || identity === '') {
 let path = socket;
 const base = socket.replace(/\.sock$/, '');
 
+/** The journal knows when, and who. */
 const log = (line: string): void => {
-  logLine(`${new Date().toISOString()} [${process.pid}] ${line}`);
+  logLine(socket === '' ? line : `${new Date().toISOString()} [${process.pid}] ${line}`);
 };
 
 const graceMs = ((): number => {

@@ -20,6 +20,9 @@ const flags = {
   user: { kind: 'bool', help: "For this user's own systemd, instead of the system's" },
 } as const;
 
+/** The socket of the user's manager. */
+const userManager = (): string => `${process.env['XDG_RUNTIME_DIR'] ?? ''}/systemd/private`;
+
 /** /usr/bin/stratafs, where it is this install's; else the launcher itself. */
 function program(): string {
   const own = nativeFile('stratafs');
@@ -57,7 +60,7 @@ export const service = target({
     const units = (user ? userUnits : systemUnits)(program());
     const directory = user ? join(configHome(), 'systemd/user') : '/etc/systemd/system';
     const systemctl = user ? ['systemctl', '--user'] : ['systemctl'];
-    const told = existsSync(BOOTED) || user;
+    const told = existsSync(user ? userManager() : BOOTED);
     const steps = (...each: readonly (readonly string[])[]): string[][] =>
       told ? each.map((args) => [...systemctl, ...args]) : [];
     const enable = ['enable', 'stratafs.socket'];
