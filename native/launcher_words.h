@@ -11,6 +11,7 @@ namespace launcher {
 // A line each, in order.
 // clang-format off
 inline constexpr std::string_view kStoreWords[] = {
+    "explore",
     "fsck",
     "gc",
     "history",

@@ -13,6 +13,7 @@ const USAGE = `Usage:
   stratafs stats MNT [--json]           requests that reached the engine, bytes, copy-ups
   stratafs pull, push, images, load, save, import, tag, rmi, history, image, layer, gc, fsck
                                         the store of images: docs/store.md, and --help of each
+  stratafs explore IMAGE|MNT            which layer gives each file, what hides what, wasted bytes
   stratafs snapshotter [...]            storage for containerd, BuildKit and Docker; see its --help
   stratafs volume-plugin [...]          unions as volumes of Docker; see its --help
   stratafs host status|restart|stop     who serves mounts; restart: the next mount gets a new host,

@@ -66,6 +66,7 @@ const uninstall: Group = {
 };
 
 export const WORDS: Words = {
+  explore: async () => (await import('./explore/explore.js')).default,
   fsck: async () => (await import('./fsck.js')).default,
   gc: async () => (await import('./gc.js')).default,
   history,
