@@ -1,7 +1,7 @@
 /** The shown tree as a list, sorted as bytes, each directory before what is in it. */
 import type { Node } from '../../store/explore/model.js';
 
-export interface Listed {
+interface Listed {
   /** Bytes (latin1), without a slash before it. */
   readonly path: string;
   readonly node: Node;

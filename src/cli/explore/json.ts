@@ -4,7 +4,7 @@ import type { Explored, ExploredLayer } from '../../store/explore/explore.js';
 import { files } from './files.js';
 
 /** A path as text; its exact bytes, too, where the text is not them. */
-export function pathFields(path: string): { path: string; pathBase64?: string } {
+function pathFields(path: string): { path: string; pathBase64?: string } {
   const bytes = Buffer.from(path, 'latin1');
   const text = `/${display(path)}`;
   return Buffer.from(text.slice(1), 'utf8').equals(bytes)

@@ -33,7 +33,7 @@ function layerLine(layer: ExploredLayer): string[] {
 
 const heading = (text: string): string => `\n${text}\n`;
 
-export interface TextOptions {
+interface TextOptions {
   /** Lines of each list. */
   readonly top: number;
   /** Every file with the layer that gives it. */

@@ -15,7 +15,7 @@ interface Line {
   readonly node?: Node;
 }
 
-export const HELP = [
+const HELP = [
   'up, down, page keys, home, end   move',
   'tab                              layers or list',
   'space, enter                     open or close a directory',

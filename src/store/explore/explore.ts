@@ -2,7 +2,8 @@
 import { E, errnoText, UserError } from '../../base/errno.js';
 import { display } from '../../base/bytes.js';
 import { Stack } from '../../archive/stack.js';
-import { Changes, type Item } from '../../archive/walk.js';
+import { Changes } from '../../archive/changes.js';
+import type { Item } from '../../archive/walk.js';
 import type { Stat } from '../../sys/stat.js';
 import { Sys } from '../../sys/sys.js';
 import { kindOf } from './kinds.js';
@@ -22,7 +23,7 @@ export interface ExploredLayer extends LayerSource {
   readonly changes: readonly LayerChange[];
 }
 
-export interface Waste {
+interface Waste {
   /** A name that the bytes had. */
   readonly path: string;
   readonly bytes: number;
@@ -45,7 +46,7 @@ export interface Explored {
   readonly wasted: number;
 }
 
-export interface LargeChange {
+interface LargeChange {
   readonly layer: number;
   readonly kind: 'A' | 'C';
   readonly path: string;

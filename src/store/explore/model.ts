@@ -42,7 +42,7 @@ export interface Hidden {
   readonly how: 'replaced' | 'removed';
 }
 
-export const newDirectory = (layer: number): Node => ({
+const newDirectory = (layer: number): Node => ({
   kind: 'directory',
   layer,
   data: undefined,
