@@ -222,6 +222,7 @@ void defineSystemCalls(napi_env env, napi_value exports, Thread* t) {
       method<sys::umask>("umask", t),
       method<sys::flock>("flock", t),
       method<sys::raiseNofile>("raiseNofile", t),
+      method<sys::niceThread>("niceThread", t),
       method<sys::mount>("mount", t),
       method<sys::umount2>("umount2", t),
   };

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -255,6 +256,8 @@ void Pool::work() {
   if (sched_getaffinity(getpid(), sizeof processors, &processors) == 0) {
     sched_setaffinity(0, sizeof processors, &processors);
   }
+  // Nor is it to take precedence as that does: what it does is long.
+  setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, static_cast<id_t>(getpid())));
   Buffer buffer;
   std::unique_lock lock(mutex_);
   for (;;) {

@@ -34,6 +34,7 @@ int32_t nameToHandleAt(Thread&, int32_t dirfd, const Name& name, uint32_t at, in
 int32_t openByHandleAt(Thread&, int32_t mountFd, uint32_t at, int32_t flags);
 int32_t umask(Thread&, uint32_t mask);
 int32_t raiseNofile(Thread&);
+int32_t niceThread(Thread&, int32_t value);
 
 // sys_xattr.cc
 int32_t getxattr(Thread&, int32_t dirfd, const Name& name, const Name& key, uint32_t at,

@@ -194,4 +194,9 @@ int32_t raiseNofile(Thread&) {
   return limit.rlim_max > INT32_MAX ? INT32_MAX : static_cast<int32_t>(limit.rlim_max);
 }
 
+int32_t niceThread(Thread&, int32_t value) {
+  // To Linux 0 is the calling thread here, not the process.
+  return result(::setpriority(PRIO_PROCESS, 0, value));
+}
+
 }  // namespace stratafs::sys

@@ -53,6 +53,11 @@ export class EngineThread {
     this.#post({ kind: 'ready', wakeFd: this.#sys.native.wakeFd() });
   }
 
+  /** Gives this thread, and none of its pool, a nice value below the others'; nothing happens where that is refused. */
+  takePrecedence(nice: number): void {
+    this.#sys.native.niceThread(nice);
+  }
+
   #post(message: FromEngine): void {
     this.#port.postMessage(message);
   }

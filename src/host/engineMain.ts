@@ -5,6 +5,13 @@ import { AT_FDCWD, OPEN_TREE_CLONE } from '../sys/constants.js';
 import type { Sys } from '../sys/sys.js';
 import { checkIncompat, checkPlan, type Question } from './checks.js';
 
+/**
+ * A caller waits for this thread once for each request, as it would wait for the kernel; behind every busy
+ * process of the machine it would wait for its turn each time (docs/performance.md). Refused without
+ * CAP_SYS_NICE, and then things stay as they are.
+ */
+const PRECEDENCE = -10;
+
 /** A private clone of the mount at `path` can be made, as openLayer makes one of a lower. */
 function canClone({ native }: Sys, path: string): boolean {
   const clone = native.openTree(AT_FDCWD, path, OPEN_TREE_CLONE);
@@ -24,4 +31,8 @@ function check(sys: Sys, question: unknown): unknown {
   });
 }
 
-if (parentPort) new EngineThread(parentPort, check).run();
+if (parentPort) {
+  const engine = new EngineThread(parentPort, check);
+  engine.takePrecedence(PRECEDENCE);
+  engine.run();
+}

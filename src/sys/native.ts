@@ -138,6 +138,8 @@ export interface Native {
   flock(fd: number, operation: number): number;
   /** The soft limit of RLIMIT_NOFILE after raising it to the hard one. */
   raiseNofile(): number;
+  /** setpriority(2) of the calling thread alone. */
+  niceThread(value: number): number;
 
   // --- one budget of descriptors for all threads of the process (native/budget.h) ----------------
   /** Adds to the number of descriptors that all threads keep open for later; returns it. */

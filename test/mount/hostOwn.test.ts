@@ -64,6 +64,15 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a host of its
     expect(output).toBe('0\nnone\nall\n1\n');
   });
 
+  it('lets the thread that callers wait for take precedence, and no other', async () => {
+    const output = await script(`
+      "$S" -o lowerdir=low,upperdir=up,workdir=work m1; p=$(host)
+      ps -o ni= -p $p | tr -d ' '; ps -L -o ni= -p $p | tr -d ' ' | sort -n -u
+      setpriv --bounding-set -sys_nice --inh-caps -sys_nice "$S" -o lowerdir=low m2
+      ps -L -o ni= -p $(of m2) | tr -d ' ' | sort -u; "$S" unmount m1; "$S" unmount m2`);
+    expect(output).toBe('0\n-10\n0\n0\n');
+  });
+
   // Lowering it takes CAP_SYS_RESOURCE, which not every root has.
   it('is not the first one to be killed when memory is short, or serves nobody else', async () => {
     const output = await script(`
