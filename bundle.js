@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 import { BUNDLES, writeBuildId } from './packaging/buildId.js';
 import { writeCodeCache } from './packaging/codeCache.js';
+import { writeTexts } from './packaging/texts.js';
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const root = process.argv[2] ?? at('.');
@@ -54,5 +55,6 @@ async function make(input, output) {
 const [host = '', engine = ''] = BUNDLES;
 await make('src/host/hostMain.ts', host);
 await make('src/host/engineMain.ts', engine);
+await writeTexts(root);
 // Last, as it is made of all the others.
 writeBuildId(root);

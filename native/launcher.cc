@@ -2,11 +2,13 @@
 #include "launcher_words.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 namespace launcher {
@@ -28,11 +30,21 @@ std::string errorText(int error) {
   return strerror(error);
 }
 
-void fail(const std::string& sentence) {
-  const std::string line = "stratafs: " + sentence + "\n";
+void fail(const std::string& sentence, int code) {
+  std::string line = "stratafs: ";
+  for (const char c : sentence) {
+    // A name could move the cursor of a terminal.
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      constexpr char kHex[] = "0123456789abcdef";
+      line += {'\\', 'x', kHex[(c >> 4) & 15], kHex[c & 15]};
+    } else {
+      line += c;
+    }
+  }
+  line += '\n';
   // Nobody is left to tell when stderr itself is gone.
   (void)!write(STDERR_FILENO, line.data(), line.size());
-  exit(1);
+  exit(code);
 }
 
 std::string installRoot() {
@@ -96,7 +108,7 @@ int execNode(const std::string& script, const std::vector<std::string>& args, ch
 
 namespace {
 
-enum class Mode { mount, unmount, serve, commandLine };
+enum class Mode { mount, unmount, serve, text, commandLine };
 
 struct Scan {
   bool options = false;    // -o was given: this asks for a mount
@@ -145,21 +157,42 @@ std::string_view storeWord(int argc, char** argv) {
   return {};
 }
 
+// The file that answers --help or --version, which the build has made (packaging/texts.js).
+std::string textFile(int argc, char** argv) {
+  if (argc != 2) return {};
+  const std::string_view arg = argv[1];
+  if (arg == "--help" || arg == "-h" || arg == "help") return "dist/help.txt";
+  if (arg == "--version" || arg == "-V") return "dist/version.txt";
+  return {};
+}
+
+bool asksForHelp(int argc, char** argv) {
+  return std::any_of(argv + 2, argv + argc, [](const char* arg) {
+    return std::string_view(arg) == "--help" || std::string_view(arg) == "-h";
+  });
+}
+
 Mode classify(int argc, char** argv) {
   if (!storeWord(argc, argv).empty()) return Mode::commandLine;
   const Scan found = scan(argc, argv);
   if (found.options) return found.elsewhere ? Mode::commandLine : Mode::mount;
+  if (!textFile(argc, argv).empty()) return Mode::text;
   if (found.firstWord == 1) {
     const std::string_view word = argv[1];
-    if (word == "unmount" || word == "umount") return Mode::unmount;
+    if (word == "unmount" || word == "umount")
+      return asksForHelp(argc, argv) ? Mode::commandLine : Mode::unmount;
     if (word == "host" && argc == 3 && std::string_view(argv[2]) == "serve") return Mode::serve;
   }
   return Mode::commandLine;
 }
 
+// Empty when it cannot be read: the host then refuses relative paths, and no others.
 std::string currentDirectory() {
-  std::array<char, 4096> path;
-  return getcwd(path.data(), path.size()) == nullptr ? std::string("/") : std::string(path.data());
+  char* path = getcwd(nullptr, 0);
+  // The kernel answers "(unreachable)..." for a directory outside the root.
+  std::string found = path != nullptr && path[0] == '/' ? path : "";
+  free(path);
+  return found;
 }
 
 // Without its end: `ask` adds the build.
@@ -176,9 +209,25 @@ void print(int fd, const std::string& text) {
   size_t done = 0;
   while (done < text.size()) {
     const ssize_t n = write(fd, text.data() + done, text.size() - done);
-    if (n < 0 && errno != EINTR) return;  // the reader left: the exit code still tells
+    if (n < 0 && errno == EINTR) continue;
+    // The reader left: the exit code still tells.
+    if (n < 0 && (errno == EPIPE || fd != STDOUT_FILENO)) return;
+    if (n < 0) fail("cannot write to the standard output: " + errorText(errno));
     if (n > 0) done += static_cast<size_t>(n);
   }
+}
+
+// True with what the file holds on standard output; false when there is none (a tree without its
+// build).
+bool printFile(const std::string& name) {
+  const Fd fd(open((installRoot() + "/" + name).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return false;
+  std::string text;
+  std::array<char, 4096> part;
+  for (ssize_t n; (n = read(fd.get(), part.data(), part.size())) > 0;)
+    text.append(part.data(), static_cast<size_t>(n));
+  print(STDOUT_FILENO, text);
+  return true;
 }
 
 int run(int argc, char** argv) {
@@ -194,6 +243,9 @@ int run(int argc, char** argv) {
     }
     case Mode::serve:
       serveUnit();
+    case Mode::text:
+      if (printFile(textFile(argc, argv))) return 0;
+      break;
     case Mode::commandLine:
       break;
   }

@@ -39,8 +39,8 @@ struct Answer {
   std::string other;
 };
 
-// Prints `stratafs: SENTENCE` on stderr and ends with 1.
-[[noreturn]] void fail(const std::string& sentence);
+// Prints `stratafs: SENTENCE` on stderr and ends with `code`: 2 for a wrong command line.
+[[noreturn]] void fail(const std::string& sentence, int code = 1);
 // strerror of `error`.
 std::string errorText(int error);
 

@@ -92,7 +92,12 @@ bool fusermount(const std::string& path, bool lazy) {
 std::string canonical(const std::string& path) {
   char* resolved = realpath(path.c_str(), nullptr);
   if (resolved == nullptr) {
-    fail("cannot unmount " + path + ": " + errorText(errno) + "; name a mounted directory");
+    const int error = errno;
+    char here[PATH_MAX];
+    if (path[0] != '/' && getcwd(here, sizeof here) == nullptr) {
+      fail(path + " is relative, and the current directory cannot be read: give an absolute path");
+    }
+    fail("cannot unmount " + path + ": " + errorText(error) + "; name a mounted directory");
   }
   std::string result = resolved;
   free(resolved);
@@ -112,7 +117,7 @@ int unmount(const std::vector<std::string>& args) {
     }
   }
   if (paths.size() != 1 || paths[0].empty() || (paths[0][0] == '-' && paths[0].size() > 1)) {
-    fail("unmount takes one mount point: stratafs unmount [--lazy] MNT");
+    fail("unmount takes one mount point: stratafs unmount [--lazy] MNT", 2);
   }
   const std::string path = canonical(paths[0]);
   Mounted mounted;

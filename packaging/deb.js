@@ -36,34 +36,35 @@ const HOME = 'usr/lib/stratafs';
 const LAUNCHER = '../lib/stratafs/build/Release/stratafs';
 const MAINTAINER = 'stratafs authors <stratafs@users.noreply.github.com>';
 
-/**
- * Files that packaging/ may hold besides the scripts, and where Debian wants them. A page of the
- * manual is compressed.
- */
+/** Files of the tree's dist/ and packaging/, and where Debian wants them. A page of the manual is compressed. */
 const EXTRAS = [
-  { from: 'man', match: /\.[1-8]$/, to: (name) => `usr/share/man/man${name.at(-1)}/${name}.gz` },
   {
-    from: 'completions',
+    from: 'dist/man',
+    match: /\.[1-8]$/,
+    to: (name) => `usr/share/man/man${name.at(-1)}/${name}.gz`,
+  },
+  {
+    from: 'dist/completions',
     match: /^stratafs\.bash$/,
     to: () => 'usr/share/bash-completion/completions/stratafs',
   },
   {
-    from: 'completions',
+    from: 'dist/completions',
     match: /^_stratafs$/,
     to: () => 'usr/share/zsh/vendor-completions/_stratafs',
   },
   {
-    from: 'completions',
+    from: 'dist/completions',
     match: /^stratafs\.fish$/,
     to: () => 'usr/share/fish/vendor_completions.d/stratafs.fish',
   },
   {
-    from: 'units/system',
+    from: 'packaging/units/system',
     match: /\.(service|socket|timer|target)$/,
     to: (name) => `usr/lib/systemd/system/${name}`,
   },
   {
-    from: 'units/user',
+    from: 'packaging/units/user',
     match: /\.(service|socket|timer|target)$/,
     to: (name) => `usr/lib/systemd/user/${name}`,
   },
@@ -121,7 +122,9 @@ function stageStratafs({ root, modules, native, target }, stage, node) {
     mkdirSync(dirname(join(stage, 'usr', name)), { recursive: true });
     symlinkSync(LAUNCHER, join(stage, 'usr', name));
   }
-  stageExtras(join(root, 'packaging'), stage);
+  stageExtras(home, 'dist', stage);
+  stageExtras(root, 'packaging', stage);
+  for (const name of ['man', 'completions']) rmSync(join(home, 'dist', name), { recursive: true });
   const doc = join(stage, 'usr/share/doc/stratafs');
   copyDocs(root, doc);
   mkdirSync(doc, { recursive: true });
@@ -130,9 +133,10 @@ function stageStratafs({ root, modules, native, target }, stage, node) {
   writeFileSync(join(doc, 'changelog.gz'), gzip(readFileSync(join(root, 'CHANGELOG.md'))));
 }
 
-function stageExtras(packaging, stage) {
-  for (const { from, match, to } of EXTRAS) {
-    const directory = join(packaging, from);
+/** Puts into the package what of EXTRAS lies in the folder `inside` of `base`. */
+function stageExtras(base, inside, stage) {
+  for (const { from, match, to } of EXTRAS.filter((each) => each.from.startsWith(`${inside}/`))) {
+    const directory = join(base, from);
     if (!existsSync(directory)) continue;
     for (const name of readdirSync(directory).filter((each) => match.test(each))) {
       const target = join(stage, to(name));

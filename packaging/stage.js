@@ -225,11 +225,14 @@ export function stageMain(root, stage, modules) {
     cpSync(join(root, file), join(stage, file));
   }
   copyDocs(root, join(stage, 'docs'));
+  cpSync(join(modules, 'man'), join(stage, 'man'), { recursive: true });
+  cpSync(join(modules, 'completions'), join(stage, 'completions'), { recursive: true });
   const unused = Object.keys(source.dependencies).filter((name) => !packages.has(name));
   writeManifest(
     stage,
     manifest(root, 'stratafs', {
       bin: { stratafs: 'bin/stratafs' },
+      man: ['man/stratafs.8'],
       exports: source.exports,
       ...(source.main === undefined ? {} : { main: source.main }),
       ...(source.types === undefined ? {} : { types: source.types }),

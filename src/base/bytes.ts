@@ -21,6 +21,16 @@ export function display(name: string): string {
   return out;
 }
 
+/**
+ * Text for a terminal: control characters as \xNN. A name from a layer could move the cursor, or
+ * answer for the terminal.
+ */
+export const withoutControls = (text: string): string =>
+  text.replace(
+    /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+
 declare global {
   // Node's own fast paths behind buffer.toString('latin1') and buffer.write(…, 'latin1').
   interface Buffer {

@@ -38,5 +38,13 @@ export function errnoText(code: number): string {
 
 /** A failure a user can do something about: the message is one clear sentence. */
 export class UserError extends Error {
-  override readonly name = 'UserError';
+  override readonly name: string = 'UserError';
+  /** The exit status of a command that ends with it. */
+  readonly exit: number = 1;
+}
+
+/** The command line itself is wrong: an unknown word, flag or option, too many arguments. */
+export class UsageError extends UserError {
+  override readonly name = 'UsageError';
+  override readonly exit = 2;
 }

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { UserError } from '../base/errno.js';
+import { command } from './frame/command.js';
 
 const BENCH = fileURLToPath(new URL('../bench/index.js', import.meta.url));
 
@@ -18,3 +19,14 @@ export async function runBench(args: readonly string[]): Promise<number> {
   const [status] = (await once(child, 'exit')) as [number | null];
   return status ?? 1;
 }
+
+/** The bench reads its own flags, `--help` too. */
+export const bench = command({
+  usage: 'bench [ARG...]',
+  about: 'Compare drivers on this machine, yours too',
+  flags: {},
+  args: [0, Infinity],
+  plain: true,
+  verbatim: true,
+  run: ({ rawArgs }) => runBench(rawArgs),
+});

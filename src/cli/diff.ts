@@ -1,17 +1,17 @@
 /** `stratafs diff MNT` and `stratafs diff --upper U --lower A:B`: what the upper changes, from the upper alone. */
 import { packLayer } from '../archive/pack.js';
 import { display } from '../base/bytes.js';
-import { errnoText, UserError } from '../base/errno.js';
+import { errnoText, UsageError, UserError } from '../base/errno.js';
 import { liveMounts, type Served } from '../client/ask.js';
 import { findTarget } from '../client/find.js';
 import { type Change, diffUpper } from '../diff/diff.js';
-import type { DiffCommand } from '../options/commandLine.js';
 import { absolute, splitLayers } from '../options/list.js';
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../sys/constants.js';
 import { loadNative } from '../sys/native.js';
 import { look } from '../sys/paths.js';
 import { workingDirectory } from '../wire/sockets.js';
-import { printBytes, say } from './frame/output.js';
+import { command } from './frame/command.js';
+import { printBytes, say, shownPath } from './frame/output.js';
 
 /** One changed path, as --json prints it. */
 interface ChangeJson {
@@ -33,6 +33,18 @@ function sync({ mountpoint }: Served): void {
   if (result < 0) throw new UserError(`cannot sync ${display(mountpoint)}: ${errnoText(result)}`);
 }
 
+interface Asked {
+  /** A mount point; empty when `upper` is given, with the lower layers as they are given. */
+  readonly path: string;
+  readonly upper?: string;
+  readonly lower?: string;
+  readonly json: boolean;
+  readonly stat: boolean;
+  readonly tar: boolean;
+  /** Lines end with NUL. */
+  readonly zero: boolean;
+}
+
 interface Layers {
   readonly upper: string;
   readonly lowers: readonly string[];
@@ -40,9 +52,9 @@ interface Layers {
 }
 
 /** Undefined: a mount without an upper, which changes nothing. */
-async function layersOf(command: DiffCommand): Promise<Layers | undefined> {
-  if (command.upper !== undefined) return bareLayers(command.upper, command.lower);
-  const { path, mount } = await findTarget(command.path);
+async function layersOf(asked: Asked): Promise<Layers | undefined> {
+  if (asked.upper !== undefined) return bareLayers(asked.upper, asked.lower);
+  const { path, mount } = await findTarget(asked.path);
   if (!mount) {
     throw new UserError(
       `${display(path)} is not a mount point of stratafs: name one (stratafs mounts), or give --upper DIR and --lower A[:B...]`,
@@ -97,19 +109,10 @@ function jsonOf(changes: readonly Change[], sizes: boolean): string {
   return Buffer.from(text, 'utf8').toString('latin1');
 }
 
-/** A name from a layer could move the cursor, or answer for the terminal. */
-const quoted = (path: string): string => {
-  const shown = display(path).replace(
-    /[\u0000-\u001f\u007f-\u009f]/g,
-    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  );
-  return Buffer.from(shown, 'utf8').toString('latin1');
-};
-
 /** The list, as latin1: paths are printed byte for byte but on a terminal. */
-function listOf(changes: readonly Change[], command: DiffCommand): string {
-  const { stat, zero } = command;
-  const name = !zero && process.stdout.isTTY ? quoted : (path: string): string => path;
+function listOf(changes: readonly Change[], asked: Asked): string {
+  const { stat, zero } = asked;
+  const name = zero ? (path: string): string => path : shownPath;
   const end = zero ? '\0' : '\n';
   const width = Math.max(1, ...changes.map(({ size }) => String(size ?? '-').length));
   const sizeOf = ({ size }: Change): string => `${String(size ?? '-').padStart(width)} `;
@@ -139,15 +142,60 @@ async function writeTar(layers: Layers): Promise<void> {
 }
 
 /** Prints what a mount or an upper changes. Resolves with the exit status. */
-export async function runDiff(command: DiffCommand): Promise<number> {
-  const layers = await layersOf(command);
-  if (command.tar) {
+async function runDiff(asked: Asked): Promise<number> {
+  const layers = await layersOf(asked);
+  if (asked.tar) {
     if (!layers) throw new UserError('the mount has no upper, so there is no layer to write');
     await writeTar(layers);
     return 0;
   }
   const changes = layers ? diffUpper(layers.upper, layers.lowers, layers.dataLayers) : [];
-  const text = command.json ? jsonOf(changes, command.stat) : listOf(changes, command);
+  const text = asked.json ? jsonOf(changes, asked.stat) : listOf(changes, asked);
   printBytes(Buffer.from(text, 'latin1'));
   return 0;
 }
+
+const FORM = 'stratafs diff MNT, or stratafs diff --upper DIR --lower A[:B...]';
+
+/** What does not go together; throws UsageError. */
+function checkForm(asked: Asked, paths: number): void {
+  const { upper, lower, json, stat, tar, zero } = asked;
+  if (paths !== (upper === undefined ? 1 : 0)) throw new UsageError(`diff takes one path: ${FORM}`);
+  if (lower !== undefined && upper === undefined) {
+    throw new UsageError(`--lower goes with --upper: ${FORM}`);
+  }
+  if (tar && (json || stat || zero)) {
+    throw new UsageError('--tar writes an archive: it goes with no form of the list');
+  }
+  if (json && zero) throw new UsageError('--json and -z are two forms of the list: give one');
+}
+
+export const diff = command({
+  usage: 'diff [OPTIONS] MNT',
+  about:
+    'Show what was added (A), changed (C) and deleted (D) in a mount, or in an upper directory',
+  flags: {
+    upper: {
+      kind: 'path',
+      value: 'DIR',
+      help: 'The changes in this directory, instead of a mount',
+    },
+    lower: { kind: 'path', value: 'A[:B...]', help: 'With --upper: the layers it lies over' },
+    json: { kind: 'bool', help: 'Print JSON' },
+    stat: { kind: 'bool', help: 'Also the sizes of files, and a summary' },
+    tar: { kind: 'bool', help: 'Write the changes as a layer archive to standard output' },
+    null: { kind: 'bool', short: 'z', help: 'End lines with NUL, and write names as they are' },
+  },
+  args: [0, Infinity],
+  plain: true,
+  run({ values, rawArgs }) {
+    const { upper, lower, json, stat, tar, null: zero } = values;
+    const asked: Asked = {
+      ...{ path: rawArgs.at(0) ?? '', json, stat, tar, zero },
+      ...(upper === undefined ? {} : { upper }),
+      ...(lower === undefined ? {} : { lower }),
+    };
+    checkForm(asked, rawArgs.length);
+    return runDiff(asked);
+  },
+});

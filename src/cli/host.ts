@@ -2,6 +2,8 @@
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
 import { type Found, findHosts, tellHost } from '../client/hosts.js';
+import { command, type Group } from './frame/command.js';
+import type { Flags } from './frame/flags.js';
 import { print, say } from './frame/output.js';
 
 interface Options {
@@ -41,3 +43,51 @@ export async function runHost({ what, json, force, all }: Options): Promise<numb
   }
   return failed ? 1 : 0;
 }
+
+const ALL = {
+  all: { kind: 'bool', short: 'a', help: 'Also the hosts of other mount namespaces' },
+} as const satisfies Flags;
+
+/** Who serves mounts. `host serve` is the launcher's: what systemd runs. */
+export const host: Group = {
+  about: 'Show, replace or stop the processes that serve mounts',
+  plain: true,
+  words: {
+    status: () =>
+      Promise.resolve(
+        command({
+          usage: 'host status [OPTIONS]',
+          about: 'List the hosts with their versions, mounts and ages',
+          flags: { ...ALL, json: { kind: 'bool', help: 'Print JSON' } },
+          args: [0, 0],
+          plain: true,
+          run: ({ values }) =>
+            runHost({ what: 'status', json: values.json, force: false, all: values.all }),
+        }),
+      ),
+    restart: () =>
+      Promise.resolve(
+        command({
+          usage: 'host restart [OPTIONS]',
+          about: 'Have the next mount get a new host; the old one keeps the mounts it has',
+          flags: ALL,
+          args: [0, 0],
+          plain: true,
+          run: ({ values }) =>
+            runHost({ what: 'restart', json: false, force: false, all: values.all }),
+        }),
+      ),
+    stop: () =>
+      Promise.resolve(
+        command({
+          usage: 'host stop [OPTIONS]',
+          about: 'End the hosts that have no mounts',
+          flags: { ...ALL, force: { kind: 'bool', help: 'Unmount what they have' } },
+          args: [0, 0],
+          plain: true,
+          run: ({ values }) =>
+            runHost({ what: 'stop', json: false, force: values.force, all: values.all }),
+        }),
+      ),
+  },
+};

@@ -13,6 +13,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { place } from '../wire/sockets.js';
+import { command } from './frame/command.js';
 import { printBytes, say } from './frame/output.js';
 
 const STEP_MS = 300;
@@ -37,7 +38,7 @@ function printFrom(path: string, from: number): number {
 }
 
 /** Logs of this mount namespace, the one that was written last at the end. */
-function logs(): string[] {
+function logFiles(): string[] {
   const { directory, prefix } = place();
   return readdirSync(directory)
     .filter((name) => name.startsWith(`${prefix}-`) && name.endsWith('.log'))
@@ -66,8 +67,17 @@ export async function runLogs(follow: boolean): Promise<number> {
   if (unit) await journal(follow);
   const read = new Map<string, number>();
   for (;;) {
-    for (const path of logs()) read.set(path, printFrom(path, read.get(path) ?? 0));
+    for (const path of logFiles()) read.set(path, printFrom(path, read.get(path) ?? 0));
     if (!follow) return 0;
     await sleep(STEP_MS);
   }
 }
+
+export const logs = command({
+  usage: 'logs [OPTIONS]',
+  about: 'Show what hosts have logged, also those that have ended',
+  flags: { follow: { kind: 'bool', short: 'f', help: 'Go on with what they log from now on' } },
+  args: [0, 0],
+  plain: true,
+  run: ({ values }) => runLogs(values.follow),
+});

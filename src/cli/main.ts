@@ -1,9 +1,10 @@
 /**
- * The command line, for all but the mounts and unmounts that the launcher does itself. Run by the
- * launcher with the arguments it got. Each command's module is loaded when it is called.
+ * The command line, for all but what the launcher does itself. Run by the launcher with the arguments
+ * it got. Each command's module is loaded when it is called.
  */
-import { readFileSync, writeSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { UserError } from '../base/errno.js';
+import { sayError } from './frame/output.js';
 
 /** The arguments as bytes (latin1): process.argv decodes them as UTF-8, which loses other names. */
 function rawArguments(): string[] {
@@ -13,17 +14,17 @@ function rawArguments(): string[] {
 }
 
 async function run(args: readonly string[]): Promise<number> {
-  const { storeCommand } = await import('./words.js');
-  const store = storeCommand(args);
-  if (store) return store();
-  const { runMountCommand } = await import('./mount.js');
-  return runMountCommand(args);
+  const { commandOf } = await import('./words.js');
+  const named = commandOf(args);
+  if (named) return named();
+  const { runMount } = await import('./mount.js');
+  return runMount(args);
 }
 
 try {
   process.exitCode = await run(rawArguments());
 } catch (error) {
   if (!(error instanceof UserError)) throw error;
-  writeSync(2, `stratafs: ${error.message}\n`);
-  process.exitCode = 1;
+  sayError(error.message);
+  process.exitCode = error.exit;
 }

@@ -1,70 +1,64 @@
-/** The commands about mounts: everything that is no command of the store. */
+/** `stratafs -o OPTIONS MNT`. The launcher hands most mounts to the host; these are the others. */
 import { spawnSync } from 'node:child_process';
 import { serveForeground } from '../host/foreground.js';
-import { type Command, parseCommand } from '../options/commandLine.js';
+import { parseMount } from '../options/commandLine.js';
 import { planMount } from '../options/plan.js';
 import { nativeFile } from '../sys/installed.js';
 import { euid, workingDirectory } from '../wire/sockets.js';
-import { runBench } from './bench.js';
-import { runDiff } from './diff.js';
-import { printBytes } from './frame/output.js';
-import { runHost } from './host.js';
-import { runLogs } from './logs.js';
-import { helpText, versionText } from './help.js';
-import { mountsText } from './mounts.js';
-import { statsText } from './stats.js';
+import { command } from './frame/command.js';
 
-/** Writes latin1 text as its bytes. */
-const print = (text: string): void => {
-  printBytes(Buffer.from(text, 'latin1'));
-};
-
-/** What the launcher does by itself, for those who run this file directly. */
-function launch(args: readonly string[]): number {
+/** What the launcher does by itself, for those who run main.js directly. */
+export function launch(args: readonly string[]): number {
   const texts = args.map((arg) => Buffer.from(arg, 'latin1').toString('utf8'));
   return spawnSync(nativeFile('stratafs'), texts, { stdio: 'inherit' }).status ?? 1;
 }
 
-const utf8 = (text: string): string => Buffer.from(text, 'utf8').toString('latin1');
-
-async function runCommand(command: Command): Promise<number> {
-  switch (command.kind) {
-    case 'help':
-      print(helpText());
-      return 0;
-    case 'version':
-      print(versionText());
-      return 0;
-    case 'mounts':
-      print(utf8(await mountsText(command.json)));
-      return 0;
-    case 'stats':
-      print(utf8(await statsText(command.path, command.json)));
-      return 0;
-    case 'diff':
-      return runDiff(command);
-    case 'host':
-      return runHost(command);
-    case 'logs':
-      return runLogs(command.follow);
-    case 'bench':
-      return runBench(command.args);
-    case 'unmount':
-      return launch(['unmount', ...(command.lazy ? ['--lazy'] : []), command.path]);
-    case 'mount': {
-      const { options, mountpoint, debug } = command;
-      const plan = planMount(options, {
-        cwd: workingDirectory(),
-        mountpoint,
-        privileged: euid() === 0,
-        debug,
-      });
-      if (command.foreground) return serveForeground(plan);
-      return launch([...options.flatMap((list) => ['-o', list]), mountpoint]);
-    }
-  }
+/** Mounts what the command line says; resolves with the exit status. Throws UserError. */
+export async function runMount(args: readonly string[]): Promise<number> {
+  const { options, mountpoint, foreground, debug } = parseMount(args);
+  const plan = planMount(options, {
+    cwd: workingDirectory(),
+    mountpoint,
+    privileged: euid() === 0,
+    debug,
+  });
+  if (foreground) return serveForeground(plan);
+  return launch([...options.flatMap((list) => ['-o', list]), mountpoint]);
 }
 
-/** Parses and runs; throws UserError. Resolves with the exit status. */
-export const runMountCommand = (args: readonly string[]): Promise<number> =>
-  runCommand(parseCommand(args));
+/** The same with the word in front. The parser above reads the flags; here they are for the help. */
+export const mount = command({
+  usage: 'mount [SOURCE] MNT -o OPTIONS',
+  about: 'Mount a union of layers; the word mount may be left out',
+  flags: {
+    options: {
+      kind: 'list',
+      short: 'o',
+      value: 'OPTIONS',
+      help: 'Options, comma-separated; may be given many times. \\, and \\: stand for themselves',
+    },
+    foreground: {
+      kind: 'bool',
+      short: 'f',
+      help: 'Serve in this process until unmounted; SIGINT and SIGTERM unmount',
+    },
+    debug: {
+      kind: 'bool',
+      short: 'd',
+      help: 'As --foreground, with a line for each request on stderr',
+    },
+  },
+  args: [1, 2],
+  plain: true,
+  notes: [
+    'SOURCE is what mount(8) and mount.fuse3 put there; it is ignored. Returns 0 when the mount is live.',
+  ],
+  run: ({ rawArgs, values }) => {
+    const options = values.options.flatMap((list) => [
+      '-o',
+      Buffer.from(list, 'utf8').toString('latin1'),
+    ]);
+    const flags = [...(values.foreground ? ['-f'] : []), ...(values.debug ? ['-d'] : [])];
+    return runMount([...flags, ...options, ...rawArgs]);
+  },
+});

@@ -1,11 +1,13 @@
 /** `stratafs mounts`. */
 import { display } from '../base/bytes.js';
 import { askForMounts } from '../client/ask.js';
+import { command } from './frame/command.js';
+import { print, say } from './frame/output.js';
 
 export async function mountsText(json: boolean): Promise<string> {
   const { mounts: live, silent } = await askForMounts();
   for (const socket of silent) {
-    process.stderr.write(`stratafs: the host at ${socket} does not answer: it is stopped\n`);
+    say(`stratafs: the host at ${socket} does not answer: it is stopped`);
   }
   const mounts = live.map(
     ({ mountpoint, lowers, dataLayers, upper, work, readOnly, device, pid, ...host }) => ({
@@ -30,3 +32,15 @@ export async function mountsText(json: boolean): Promise<string> {
     )
     .join('');
 }
+
+export const mounts = command({
+  usage: 'mounts [OPTIONS]',
+  about: 'List the live mounts and the hosts that serve them',
+  flags: { json: { kind: 'bool', help: 'Print JSON' } },
+  args: [0, 0],
+  plain: true,
+  async run({ values }) {
+    print(await mountsText(values.json));
+    return 0;
+  },
+});

@@ -4,6 +4,8 @@ import { UserError } from '../base/errno.js';
 import type { Hits, MountStats } from '../wire/stats.js';
 import { mountStats } from '../client/ask.js';
 import { findMounted } from '../client/find.js';
+import { command } from './frame/command.js';
+import { print } from './frame/output.js';
 
 export async function statsText(argument: string, json: boolean): Promise<string> {
   const mount = await findMounted(argument);
@@ -77,3 +79,15 @@ function time(us: number): string {
   if (us < 1000) return `${us.toFixed(us < 10 ? 1 : 0)} µs`;
   return us < 1_000_000 ? `${(us / 1000).toFixed(1)} ms` : `${(us / 1_000_000).toFixed(1)} s`;
 }
+
+export const stats = command({
+  usage: 'stats [OPTIONS] MNT',
+  about: 'Show what a mount did: requests and their times, bytes, copy-ups, caches, memory',
+  flags: { json: { kind: 'bool', help: 'Print JSON, with the histograms' } },
+  args: [1, 1],
+  plain: true,
+  async run({ values, rawArgs }) {
+    print(await statsText(rawArgs[0], values.json));
+    return 0;
+  },
+});

@@ -1,8 +1,12 @@
 /**
- * The commands of the store, by their first word. native/launcher_words.h has the same words: the
- * launcher leaves these to Node whatever their flags.
+ * The commands, by their first word. native/launcher_words.h has those of the store, too: the launcher
+ * leaves these to Node whatever their flags. To add a command of the store, add it to WORDS.
  */
+import { display } from '../base/bytes.js';
+import { UsageError } from '../base/errno.js';
+import { nearest } from '../options/nearest.js';
 import { type Command, dispatch, type Group, takeGlobals, type Words } from './frame/command.js';
+import { print } from './frame/output.js';
 import { installCommand, type Target, uninstallCommand } from './install/target.js';
 
 const pull = async () => (await import('./images/pull.js')).default;
@@ -57,11 +61,13 @@ const words = (make: (target: Target) => Command): Words =>
 
 const install: Group = {
   about: 'Set stratafs up: a target is a program that uses it, or runs it',
+  plain: true,
   words: words(installCommand),
 };
 
 const uninstall: Group = {
   about: 'Undo what stratafs install TARGET did',
+  plain: true,
   words: words(uninstallCommand),
 };
 
@@ -86,14 +92,73 @@ export const WORDS: Words = {
   'volume-plugin': async () => (await import('./volumePlugin.js')).volumePlugin,
 };
 
+/** The commands about mounts and hosts, and those about stratafs itself. */
+const PLAIN: Words = {
+  bench: async () => (await import('./bench.js')).bench,
+  completion: async () => (await import('./completion.js')).completion,
+  diff: async () => (await import('./diff.js')).diff,
+  help: async () => (await import('./help.js')).help,
+  host: async () => (await import('./host.js')).host,
+  logs: async () => (await import('./logs.js')).logs,
+  mount: async () => (await import('./mount.js')).mount,
+  mounts: async () => (await import('./mounts.js')).mounts,
+  stats: async () => (await import('./stats.js')).stats,
+  umount: async () => (await import('./unmount.js')).unmount,
+  unmount: async () => (await import('./unmount.js')).unmount,
+};
+
+/** Every command. */
+export const ALL_WORDS: Words = { ...PLAIN, ...WORDS };
+
+/** How the help groups the commands; what is in no group here comes under the store. */
+export const SECTIONS: Readonly<Record<string, readonly string[]>> = {
+  Mounts: ['mount', 'unmount', 'diff', 'mounts', 'stats'],
+  'This machine': ['doctor', 'logs', 'host', 'bench', 'install', 'uninstall', 'completion', 'help'],
+  Servers: ['snapshotter', 'volume-plugin'],
+};
+
+/** Other names of a command, which the help leaves out. */
+export const ALIASES: readonly string[] = ['umount'];
+
 /** Flags of the store may stand before the command: `stratafs --root DIR images`. */
 const GLOBAL = /^--(root|no-sync)(=|$)/;
 
-/** What runs `args`, when they are a command of the store. */
-export function storeCommand(args: readonly string[]): (() => Promise<number>) | undefined {
-  if (args.length === 0) return undefined;
-  const { globals, rest } = GLOBAL.test(args[0]) ? takeGlobals(args) : { globals: {}, rest: args };
-  const word = rest.at(0);
-  if (word === undefined || !Object.hasOwn(WORDS, word)) return undefined;
-  return () => dispatch(WORDS, rest, globals);
+const isMount = (args: readonly string[]): boolean =>
+  args.some((arg) => /^(-[a-z]*o|--options)/.test(arg));
+
+/** Short flags that mean something only to a mount. */
+const MOUNT_FLAGS = /^(-[nsvfdt]|--(foreground|debug|type|no-mtab|sloppy|verbose)(=|$))/;
+
+/**
+ * What runs `args`, when they are a command; undefined when they ask for a mount: a mount has -o, so
+ * that its source or mount point may be called like a command. Throws UsageError for what is neither.
+ */
+export function commandOf(args: readonly string[]): (() => Promise<number>) | undefined {
+  const { globals, rest } = GLOBAL.test(args.at(0) ?? '')
+    ? takeGlobals(args)
+    : { globals: {}, rest: args };
+  const word = rest.at(0) ?? '';
+  const run = (words: Words) => () => dispatch(words, rest, globals);
+  if (Object.hasOwn(WORDS, word)) return run(WORDS);
+  if (isMount(rest)) return undefined;
+  if (Object.hasOwn(PLAIN, word)) return run(PLAIN);
+  if (word === '-h' || word === '--help') return () => dispatch(PLAIN, ['help'], globals);
+  if (word === '-V' || word === '--version') return version;
+  if (word !== '' && MOUNT_FLAGS.test(word)) return undefined;
+  throw new UsageError(unknown(word));
+}
+
+async function version(): Promise<number> {
+  print((await import('./help.js')).versionText());
+  return 0;
+}
+
+/** Why `word`, without any option of a mount, is nothing. */
+function unknown(word: string): string {
+  if (word === '') return 'no command and nothing to mount: see stratafs --help';
+  const shown = display(word);
+  const near = nearest(word, Object.keys(ALL_WORDS));
+  if (near !== undefined) return `'${shown}' is no command: did you mean ${near}?`;
+  if (word.startsWith('-')) return `unknown option '${shown}': see stratafs --help`;
+  return `'${shown}' is no command, and a mount needs options: stratafs -o lowerdir=A[:B...] MNT; see stratafs --help`;
 }

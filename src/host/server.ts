@@ -1,9 +1,9 @@
 /** The socket of a process that serves mounts: who may ask, and what is answered. */
 import { createServer, type Server, type Socket } from 'node:net';
-import { display } from '../base/bytes.js';
+import { display, withoutControls } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import type { Native } from '../sys/native.js';
-import { parseCommand } from '../options/commandLine.js';
+import { parseMount } from '../options/commandLine.js';
 import type { Mounts } from './mounts.js';
 import { absolute } from '../options/list.js';
 import { isRemount, remount } from './remount.js';
@@ -130,7 +130,8 @@ export class MountServer {
       this.#options.log(error instanceof Error ? (error.stack ?? message) : message);
       message = `the host failed: ${message}; see its log`;
     }
-    return { code: 1, stdout: '', stderr: `stratafs: ${message}\n` };
+    const code = error instanceof UserError ? error.exit : 1;
+    return { code, stdout: '', stderr: `stratafs: ${withoutControls(message)}\n` };
   }
 
   async #answer(request: Request, socket: Socket): Promise<unknown> {
@@ -197,8 +198,8 @@ export class MountServer {
     if (!this.#options.control) throw new UserError('this process takes no other mounts');
     const other = this.#other(socket, build);
     if (other !== undefined) return { ...done(), code: 1, other };
-    const command = parseCommand(argv);
-    if (command.kind !== 'mount' || command.foreground) {
+    const command = parseMount(argv);
+    if (command.foreground) {
       throw new UserError(`the host only mounts, it has no '${display(argv.join(' '))}'`);
     }
     if (isRemount(command.options)) {

@@ -17,7 +17,7 @@ export function collect(lists: readonly string[], cwd: string, privileged: boole
         OPTION_TABLE.map((each) => each.name),
       );
       const hint =
-        near === undefined ? 'see stratafs --help for the list' : `did you mean ${near}?`;
+        near === undefined ? 'see stratafs help mount for the list' : `did you mean ${near}?`;
       throw new UserError(`unknown option '${display(name)}': ${hint}`);
     }
     row.take(into, value, cwd);

@@ -2,6 +2,7 @@
  * The text of the `-o` list, `key[=value],...`: where it is cut, and what its escapes stand for.
  * Strings here are latin1, one character per byte.
  */
+import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
 import { readOptionsFile } from './file.js';
 
@@ -54,9 +55,19 @@ export const splitLayers = (value: string): string[] =>
     .filter((part) => part !== '')
     .map(unescape);
 
-/** Absolute: relative layer paths mean the caller's directory, not the host's. */
-export const absolute = (path: string, cwd: string): string =>
-  path.startsWith('/') ? path : `${cwd === '/' ? '' : cwd}/${path}`;
+/**
+ * Absolute: relative layer paths mean the caller's directory, not the host's. Throws UserError for a
+ * relative path when `cwd` is empty, that is: when the caller could not read it.
+ */
+export function absolute(path: string, cwd: string): string {
+  if (path.startsWith('/')) return path;
+  if (cwd === '') {
+    throw new UserError(
+      `${display(path)} is relative, and the current directory cannot be read: give an absolute path, or cd to a directory that is there`,
+    );
+  }
+  return `${cwd === '/' ? '' : cwd}/${path}`;
+}
 
 export function needPath(name: string, value: string | undefined): string {
   if (value === undefined || value === '') {

@@ -99,6 +99,12 @@ const socketsIn = (directory: string): string[] =>
     .sort((a, b) => a.length - b.length)
     .map((name) => `${directory}/${name}`);
 
-/** The working directory as bytes (latin1). */
-export const workingDirectory = (): string =>
-  readlinkSync('/proc/self/cwd', { encoding: 'latin1' });
+/** The working directory as bytes (latin1); empty when it cannot be read, or was removed. */
+export function workingDirectory(): string {
+  try {
+    process.cwd();
+    return readlinkSync('/proc/self/cwd', { encoding: 'latin1' });
+  } catch {
+    return '';
+  }
+}

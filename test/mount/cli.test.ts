@@ -110,15 +110,15 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the command l
 
   describe('unmount', () => {
     it('says what is wrong', async () => {
-      const says = async (...args: string[]): Promise<string> => {
+      const says = async (args: string[], status = 1): Promise<string> => {
         const { code, stderr } = await stratafs('unmount', ...args);
-        expect([code, stderr]).toEqual([1, expect.stringMatching(/^stratafs: [^\n]+\n$/)]);
+        expect([code, stderr]).toEqual([status, expect.stringMatching(/^stratafs: [^\n]+\n$/)]);
         return stderr;
       };
-      expect(await says('mnt')).toContain('is not a mount point');
-      expect(await says('/proc')).toContain('holds a proc mount, not one of stratafs');
-      expect(await says('gone')).toContain('No such file or directory');
-      expect(await says()).toContain('takes one mount point');
+      expect(await says(['mnt'])).toContain('is not a mount point');
+      expect(await says(['/proc'])).toContain('holds a proc mount, not one of stratafs');
+      expect(await says(['gone'])).toContain('No such file or directory');
+      expect(await says([], 2)).toContain('takes one mount point');
     });
 
     it('refuses a busy mount and detaches it with --lazy', async () => {
@@ -289,11 +289,79 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the command l
 
   it('explains itself', async () => {
     const help = await stratafs('--help');
-    expect(help.stdout).toContain('stratafs unmount [-l|--lazy] MNT');
-    expect(help.stdout).toContain('lowerdir=A[:B...]');
+    expect(help.stdout).toContain('stratafs -o OPTIONS MNT');
+    expect((await stratafs('help')).stdout).toBe(help.stdout);
+    expect((await stratafs('help', 'mount')).stdout).toContain('lowerdir=A[:B...]');
+    expect((await stratafs('unmount', '--help')).stdout).toContain('-l, --lazy');
     const version = await stratafs('--version');
     expect(version.stdout).toMatch(/^stratafs \d+\.\d+\.\d+\n$/);
-    expect((await stratafs('nonsense')).stderr).toMatch(/^stratafs: [^\n]+\n$/);
+  });
+
+  it('exits with 2 and one sentence when it is called wrongly', async () => {
+    const wrong: readonly (readonly [args: string[], says: string])[] = [
+      [['nonsense'], "'nonsense' is no command"],
+      [['unmout', 'mnt'], 'did you mean unmount?'],
+      [[], 'nothing to mount'],
+      [['diff', 'a', 'b'], 'diff takes one path'],
+      [['diff', '--jsn', 'mnt'], 'did you mean --json?'],
+      [['host', 'statsu'], 'did you mean status?'],
+      [['-o', 'lowerdir=a', 'a', 'b', 'mnt'], "'mnt' is one more"],
+      [['help', 'mout'], 'did you mean mount?'],
+    ];
+    for (const [args, says] of wrong) {
+      const { code, stdout, stderr } = await stratafs(...args);
+      expect([args, code, stdout]).toEqual([args, 2, '']);
+      expect(stderr.split('\n')[0]).toMatch(/^stratafs: [^\n]+$/);
+      expect(stderr).toContain(says);
+    }
+  });
+
+  it.each(['--help', '--version', 'help mount', 'mounts --json'])(
+    '%s says so when its output cannot be written',
+    async (args) => {
+      const ran = await run('sh', ['-c', `"$0" ${args} >/dev/full`, stratafsBinary()]);
+      expect(ran.code).toBe(1);
+      expect(ran.stderr).toMatch(/^stratafs: cannot write to the standard output: [^\n]+\n$/);
+    },
+  );
+
+  it('starts no Node for --help and --version', async () => {
+    for (const arg of ['--help', '--version']) {
+      const env = { STRATAFS_NODE: '/nonexistent', PATH: '/nonexistent' };
+      expect((await run(stratafsBinary(), [arg], { env })).code).toBe(0);
+    }
+  });
+
+  it('takes no relative path when the current directory is gone', async () => {
+    const gone = 'mkdir away && cd away && rmdir ../away && "$0" "$@"';
+    const calls = [
+      ['-o', 'lowerdir=a', 'mnt'],
+      ['diff', 'mnt'],
+      ['stats', 'mnt'],
+      ['unmount', 'mnt'],
+    ];
+    for (const args of calls) {
+      const ran = await run('sh', ['-c', gone, stratafsBinary(), ...args], { cwd: base });
+      expect([args[0], ran.code]).toEqual([args[0], 1]);
+      expect(ran.stderr).toMatch(/is relative, and the current directory cannot be read/);
+    }
+    const whole = ['-o', `lowerdir=${at('a')}`, at('mnt')];
+    const ran = await run('sh', ['-c', gone, stratafsBinary(), ...whole], { cwd: base });
+    expect(ran).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  it('writes names without control characters on a terminal', async () => {
+    await stratafs('-o', RW, 'mnt');
+    writeFileSync(at('mnt/\x1b[31mred'), '');
+    const { stdout } = await mustRun(
+      'script',
+      ['-qec', `${stratafsBinary()} diff mnt`, '/dev/null'],
+      {
+        cwd: base,
+      },
+    );
+    expect(stdout).toContain('A /\\x1b[31mred');
+    expect(stdout).not.toContain('\x1b');
   });
 
   it('works through a symlink on PATH', async () => {

@@ -1,8 +1,10 @@
 /** One command of the command line: its words, flags and arguments as a table, and what it does. */
 import { writeSync } from 'node:fs';
+import { UsageError, UserError } from '../../base/errno.js';
+import { nearest } from '../../options/nearest.js';
 import { FlagError, type Flags, flagHelp, parseFlags, textOf, type Values } from './flags.js';
-import { UserError } from '../../base/errno.js';
-import { print } from './output.js';
+import { print, sayError } from './output.js';
+import { inColumns, wrap } from './wrap.js';
 
 /** Flags that stand before the command, or after it: they concern the store. */
 interface Globals {
@@ -30,8 +32,12 @@ export interface Command<F extends Flags = Flags> {
   readonly args: readonly [least: number, most: number];
   /** False: what follows the first argument belongs to the container's command. */
   readonly interspersed?: boolean;
-  /** False: it has nothing to do with a store, and takes no flags of one. */
-  readonly ofStore?: boolean;
+  /** True: no command of the store. It has no store's flags, and a wrong command line exits with 2. */
+  readonly plain?: boolean;
+  /** True: all arguments are the command's own, flags too. */
+  readonly verbatim?: boolean;
+  /** Further paragraphs of the help, and of the manual. */
+  readonly notes?: readonly string[];
   /** Resolves with the exit status. */
   run(input: Input<F>): Promise<number>;
 }
@@ -40,6 +46,8 @@ export interface Command<F extends Flags = Flags> {
 export interface Group {
   readonly about: string;
   readonly words: Words;
+  /** As that of a command. */
+  readonly plain?: boolean;
 }
 
 /** A command's module is loaded when it is called, not before: start-up stays short. */
@@ -58,15 +66,24 @@ const GLOBAL_FLAGS = {
 
 const HELP = { help: { kind: 'bool', help: 'Print usage' } } as const satisfies Flags;
 
-function usageOf(name: string, { usage, about, flags, ofStore }: Command): string {
-  const shown = { ...flags, ...(ofStore === false ? {} : GLOBAL_FLAGS) };
-  const line = `Usage:  stratafs ${usageLine(name, usage)}`;
-  return `${line}\n\n${about}\n\nOptions:\n${flagHelp(shown)}`;
+const HELP_FLAG = {
+  help: { kind: 'bool', short: 'h', help: 'Print this text' },
+} as const satisfies Flags;
+
+/** The flags that the help shows. */
+export const shownFlags = ({ flags, plain }: Command): Flags =>
+  plain ? { ...flags, ...HELP_FLAG } : { ...flags, ...GLOBAL_FLAGS };
+
+/** The help of a command, in 80 columns. `name`: how it was called. */
+export function usageOf(name: string, spec: Command): string {
+  const line = wrap(`Usage:  stratafs ${usageLine(name, spec.usage)}`, '          ');
+  const notes = (spec.notes ?? []).map((note) => `\n${wrap(note)}`).join('');
+  return `${line}\n${wrap(spec.about)}${notes}\nOptions:\n${flagHelp(shownFlags(spec))}`;
 }
 
 /** The usage under the name it was called by: `rmi` and `image rm` are one command. */
-function usageLine(name: string, usage: string): string {
-  const rest = /(?<= )(\[|[A-Z]).*$/.exec(usage)?.[0] ?? '';
+export function usageLine(name: string, usage: string): string {
+  const rest = /(?<= )([[<{-]|[A-Z]).*$/.exec(usage)?.[0] ?? '';
   return `${name} ${rest}`.trim();
 }
 
@@ -85,10 +102,15 @@ function wrongCount(name: string, spec: Command, count: number): string {
   return `"stratafs ${name}" ${wants}.\nSee 'stratafs ${name} --help'.\n\n${usage}\n\n${spec.about}\n`;
 }
 
-function groupHelp(name: string, group: Group): string {
-  const words = Object.keys(group.words)
-    .map((word) => `  ${word}\n`)
-    .join('');
+/** Where the second column of a group's help begins. */
+const GROUP_WIDTH = 14;
+
+/** The help of a word with words below it. */
+export async function groupHelp(name: string, group: Group): Promise<string> {
+  const lines = Object.entries(group.words).map(async ([word, load]) =>
+    inColumns(`  ${word}`, (await load()).about, GROUP_WIDTH),
+  );
+  const words = (await Promise.all(lines)).join('');
   return `Usage:  stratafs ${name} COMMAND\n\n${group.about}\n\nCommands:\n${words}\nRun 'stratafs ${name} COMMAND --help' for more information on a command.\n`;
 }
 
@@ -108,24 +130,44 @@ function globalsOf(values: Values<typeof GLOBAL_FLAGS>): Globals {
   };
 }
 
+/** Throws FlagError; of a plain command UsageError, which says what was meant. */
+function parse(name: string, spec: Command, all: Flags, argv: readonly string[]) {
+  try {
+    return parseFlags(all, argv, spec.interspersed ?? true);
+  } catch (error) {
+    if (!(error instanceof FlagError) || !spec.plain) throw error;
+    const unknown = /^unknown flag: --(.*)$/.exec(error.message)?.[1];
+    const near = unknown === undefined ? undefined : nearest(unknown, Object.keys(all));
+    const hint = near === undefined ? `see stratafs help ${name}` : `did you mean --${near}?`;
+    throw new UsageError(`${error.message}: ${hint}`);
+  }
+}
+
+const plainCount = (name: string, spec: Command): string =>
+  `${name} is called otherwise: stratafs ${usageLine(name, spec.usage)}`;
+
 async function runCommand(
   name: string,
   spec: Command,
   argv: readonly string[],
   before: Globals,
 ): Promise<number> {
-  const store = spec.ofStore === false ? {} : GLOBAL_FLAGS;
-  if (spec.ofStore === false && Object.keys(before).length > 0) {
-    throw new FlagError(`stratafs ${name} takes no flags of the store`);
+  if (spec.plain && Object.keys(before).length > 0) {
+    throw new UsageError(`${name} takes no flags of the store`);
   }
-  const all: Flags = { ...store, ...HELP, ...spec.flags };
-  const { values, given, args } = parseFlags(all, argv, spec.interspersed ?? true);
+  const all: Flags = spec.plain
+    ? { ...HELP_FLAG, ...spec.flags }
+    : { ...GLOBAL_FLAGS, ...HELP, ...spec.flags };
+  const { values, given, args } = spec.verbatim
+    ? { ...parseFlags(all, []), args: argv }
+    : parse(name, spec, all, argv);
   if (given.has('help')) {
     print(usageOf(name, spec));
     return 0;
   }
   const [least, most] = spec.args;
   if (args.length < least || args.length > most) {
+    if (spec.plain) throw new UsageError(plainCount(name, spec));
     writeSync(2, wrongCount(name, spec, args.length));
     return 1;
   }
@@ -148,13 +190,16 @@ export async function dispatch(
     if (!('words' in found)) return await runCommand(name, found, rest, globals);
     const next = rest.at(0);
     if (next === undefined || next === '--help' || next === '-h') {
-      print(groupHelp(name, found));
+      print(await groupHelp(name, found));
       return 0;
     }
     if (Object.hasOwn(found.words, next)) return await dispatch(found.words, rest, globals, name);
-    writeSync(2, `stratafs: '${textOf(next)}' is not a command of stratafs ${name}.\n\n`);
-    writeSync(2, groupHelp(name, found));
-    return 1;
+    const near = nearest(textOf(next), Object.keys(found.words));
+    sayError(
+      `'${textOf(next)}' is not a command of stratafs ${name}${near === undefined ? '' : `: did you mean ${near}?`}`,
+    );
+    writeSync(2, `\n${await groupHelp(name, found)}`);
+    return found.plain ? 2 : 1;
   } catch (error) {
     if (!(error instanceof FlagError)) throw error;
     writeSync(2, `${error.message}\nSee 'stratafs ${name} --help'.\n`);
@@ -176,7 +221,7 @@ export async function forEach(
       await act(arg);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      writeSync(2, `stratafs: ${error.message}\n`);
+      sayError(error.message);
       status = 1;
     }
   }

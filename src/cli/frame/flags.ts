@@ -3,6 +3,7 @@
  * `-n value`, `-nvalue`, bundles of short ones, `--bool=false`, `--`. Arguments come as bytes (latin1).
  */
 import { Buffer } from 'node:buffer';
+import { inColumns } from './wrap.js';
 
 interface Flag {
   /** `string`s and `list`s are text; a `path` stays bytes (latin1); a `list` may be given many times. */
@@ -156,16 +157,20 @@ export function parseFlags<const F extends Flags>(
   return { values: parser.values as Values<F>, given: parser.given, args: parser.args };
 }
 
-/** The help's lines for a table of flags, as Docker prints them. */
+/** The widest column of flags; the help of a wider one begins on the next line. */
+const WIDEST = 24;
+
+/** The help's lines for a table of flags, as Docker prints them, in 80 columns. */
 export function flagHelp(flags: Flags): string {
   const rows = Object.entries(flags)
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, flag]) => {
-      const short = flag.short === undefined ? '    ' : `-${flag.short}, `;
-      const kind =
-        flag.value ?? (flag.kind === 'paths' || flag.kind === 'path' ? 'path' : flag.kind);
-      return [`  ${short}--${name}${flag.kind === 'bool' ? '' : ` ${kind}`}`, flag.help] as const;
-    });
-  const width = Math.max(0, ...rows.map(([left]) => left.length)) + 3;
-  return rows.map(([left, help]) => `${left.padEnd(width)}${help}\n`).join('');
+    .map(([name, flag]) => [flagForm(name, flag), flag.help] as const);
+  const width = Math.min(WIDEST, Math.max(0, ...rows.map(([left]) => left.length))) + 3;
+  return rows.map(([left, help]) => inColumns(left, help, width)).join('');
+}
+
+function flagForm(name: string, flag: Flag): string {
+  const short = flag.short === undefined ? '    ' : `-${flag.short}, `;
+  const kind = flag.value ?? (flag.kind === 'paths' || flag.kind === 'path' ? 'path' : flag.kind);
+  return `  ${short}--${name}${flag.kind === 'bool' ? '' : ` ${kind}`}`;
 }

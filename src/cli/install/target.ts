@@ -69,7 +69,7 @@ function make(spec: Target, word: string, act: (run: Run) => number): Command {
     about: word === 'install' ? spec.about : `Undo: ${spec.about}`,
     flags: { ...OWN_FLAGS, ...spec.flags },
     args: [0, 0],
-    ofStore: false,
+    plain: true,
     async run({ values }) {
       const own = values as unknown as Values<typeof OWN_FLAGS>;
       const { destdir } = own;

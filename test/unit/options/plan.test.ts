@@ -240,6 +240,6 @@ describe('options of others', () => {
   it('that are mistyped are told apart from ones that nobody knows', () => {
     expect(() => plan('lowedir=/a')).toThrow("unknown option 'lowedir': did you mean lowerdir?");
     expect(() => plan('lowerdir=/a,metacpy=on')).toThrow('did you mean metacopy?');
-    expect(() => plan('lowerdir=/a,nonsense')).toThrow('see stratafs --help');
+    expect(() => plan('lowerdir=/a,nonsense')).toThrow('see stratafs help mount');
   });
 });

@@ -1,0 +1,35 @@
+/**
+ * What is made from the tables of the commands, into ROOT/dist: help.txt and version.txt, which the
+ * launcher prints without starting Node; the manual; the completions. `node packaging/texts.js [ROOT]`,
+ * after tsc.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const SOURCE = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Files below dist/, and what is in them. */
+async function texts(root) {
+  const load = (file) => import(pathToFileURL(join(root, 'dist/cli', file)).href);
+  const { version } = JSON.parse(readFileSync(join(SOURCE, 'package.json'), 'utf8'));
+  const { helpText } = await load('help.js');
+  const { completionText } = await load('completion.js');
+  const { manualText } = await load('manual.js');
+  return {
+    'help.txt': await helpText(),
+    'version.txt': `stratafs ${version}\n`,
+    'man/stratafs.8': await manualText(version),
+    'completions/stratafs.bash': await completionText('bash'),
+    'completions/_stratafs': await completionText('zsh'),
+    'completions/stratafs.fish': await completionText('fish'),
+  };
+}
+
+export async function writeTexts(root) {
+  for (const [name, text] of Object.entries(await texts(root))) {
+    const file = join(root, 'dist', name);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
+}
