@@ -35,6 +35,8 @@ const rows = (entries: Readonly<Record<string, string>>): string =>
     .map(([left, text]) => inColumns(`  ${left}`, text, WIDTH))
     .join('');
 
+const firstSentence = (text: string): string => text.split(/[.;:] /)[0];
+
 /** The words under each heading of the help, in its order. */
 export function sections(): Readonly<Record<string, readonly string[]>> {
   const placed = new Set([...Object.values(SECTIONS).flat(), ...ALIASES]);
@@ -52,7 +54,7 @@ export function sections(): Readonly<Record<string, readonly string[]>> {
 export async function helpText(): Promise<string> {
   const parts = Object.entries(sections()).map(async ([title, words]) => {
     const abouts = await Promise.all(
-      words.map(async (word) => [word, (await ALL_WORDS[word]()).about]),
+      words.map(async (word) => [word, firstSentence((await ALL_WORDS[word]()).about)]),
     );
     return `\n${title}:\n${rows(Object.fromEntries(abouts) as Record<string, string>)}`;
   });

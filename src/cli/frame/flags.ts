@@ -5,7 +5,7 @@
 import { Buffer } from 'node:buffer';
 import { inColumns } from './wrap.js';
 
-interface Flag {
+export interface Flag {
   /** `string`s and `list`s are text; a `path` stays bytes (latin1); a `list` may be given many times. */
   readonly kind: 'bool' | 'string' | 'list' | 'int' | 'path' | 'paths';
   readonly short?: string;
