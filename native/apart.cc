@@ -4,7 +4,6 @@
 #include <signal.h>
 
 #include <atomic>
-#include <cerrno>
 #include <memory>
 #include <utility>
 
@@ -85,7 +84,7 @@ Napi::Value runApart(Napi::Env env, bool withText, std::function<Outcome()> work
   if (!keep.IsEmpty()) call->keep = Napi::Reference<Napi::Value>::New(keep, 1);
   napi_value name = nullptr;
   napi_create_string_utf8(env, "stratafs-apart", NAPI_AUTO_LENGTH, &name);
-  call->outcome.code = -EAGAIN;
+  call->outcome.code = kNoThread;
   if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, nullptr,
                                       settle, &call->finish) != napi_ok) {
     call->done.Resolve(valueOf(env, *call));

@@ -15,8 +15,13 @@ struct Outcome {
   std::string text;  // Only with `withText`.
 };
 
-// A promise of the code of `work`, or of [code, text] with `withText`. -EAGAIN when there are too
-// many such threads, or none can be started. `keep` lives as long as the call.
+// Not an errno: there are too many such threads, or none can be started, and `work` was not begun.
+// Equal to NO_THREAD in src/base/errno.ts. EAGAIN, which pthread_create says, means something else
+// to those who ask for flock(2) or umount2(2).
+constexpr int32_t kNoThread = -0x10002;
+
+// A promise of the code of `work`, or of [code, text] with `withText`; kNoThread for both. `keep`
+// lives as long as the call.
 Napi::Value runApart(Napi::Env env, bool withText, std::function<Outcome()> work,
                      Napi::Value keep = Napi::Value());
 

@@ -19,6 +19,12 @@ export const E = {
 export const PARKED = -0x10000;
 export const LATER = -0x10001;
 
+/**
+ * Not an errno either: no thread could be had for a call that may hang (native/apart.h), so nothing was
+ * tried. EAGAIN would be the errno of it, but flock(2) says that for a lock which another has.
+ */
+export const NO_THREAD = -0x10002;
+
 const names = new Map<number, string>();
 for (const [code, [name]] of getSystemErrorMap()) names.set(-code, name);
 names.set(117, 'EUCLEAN');
@@ -29,8 +35,12 @@ export function errnoName(code: number): string {
   return names.get(positive) ?? `errno ${positive}`;
 }
 
+const NO_THREAD_TEXT =
+  'no thread can be started; raise the limit on threads of the host (pids.max, ulimit -u), or try again later';
+
 /** A sentence fragment for messages: `no such file or directory (ENOENT)`. */
 export function errnoText(code: number): string {
+  if (code === NO_THREAD) return NO_THREAD_TEXT;
   const positive = Math.abs(code);
   const entry = getSystemErrorMap().get(-positive);
   return entry ? `${entry[1]} (${entry[0]})` : errnoName(positive);

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { display } from '../base/bytes.js';
-import { E, errnoText, UserError } from '../base/errno.js';
+import { E, errnoText, NO_THREAD, UserError } from '../base/errno.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_FDCWD, MNT_DETACH, O_RDWR } from '../sys/constants.js';
 import { SCRATCH } from '../sys/memory.js';
@@ -191,6 +191,8 @@ async function setPropagation(native: Native, flags: number, target: string): Pr
 
 /** Takes a mount off at once, also when it is in use: for the way back out of a failed start. */
 export async function detach(native: Native, target: string): Promise<number> {
-  const result = await native.unmountPath(target, MNT_DETACH);
+  let result = await native.unmountPath(target, MNT_DETACH);
+  // Better to wait here than to leave a mount that nobody serves.
+  if (result === NO_THREAD) result = native.umount2(target, MNT_DETACH);
   return result === -E.EPERM ? (await native.programUnmount(target, true))[0] : result;
 }

@@ -2,7 +2,6 @@
 import { writeFile } from 'node:fs/promises';
 import { display } from '../base/bytes.js';
 import { E, errnoText } from '../base/errno.js';
-import { MNT_DETACH } from '../sys/constants.js';
 import type { Native } from '../sys/native.js';
 import { detach } from './device.js';
 import { placesOf } from '../sys/mountTable.js';
@@ -24,12 +23,8 @@ export async function unmountPlace(native: Native, place: string, log: Log): Pro
     log(`cannot sync ${display(place)}: ${errnoText(synced)}`);
   let result = (await within(PATIENCE_MS, native.unmountPath(place, 0))) ?? -E.ETIMEDOUT;
   if (result >= 0) return true;
-  if (result === -E.EPERM) {
-    if ((await native.programUnmount(place, false))[0] >= 0) return true;
-    result = await detach(native, place);
-  } else {
-    result = await native.unmountPath(place, MNT_DETACH);
-  }
+  if (result === -E.EPERM && (await native.programUnmount(place, false))[0] >= 0) return true;
+  result = await detach(native, place);
   if (result < 0) log(`cannot unmount ${display(place)}: ${errnoText(result)}`);
   return false;
 }

@@ -174,7 +174,7 @@ export interface Native {
   syncTree(fd: number): Promise<number>;
 
   // --- the host's paths (native/host_paths.cc): each promise is of a call on a thread of its own, as
-  // --- it may hang; -EAGAIN when there are too many of these
+  // --- it may hang; NO_THREAD when none can be had
   /** syncfs(2) of the file system at `path`; 0 or -errno. */
   syncPath(path: string): Promise<number>;
   /** umount2(2): the last unmount of a file system writes what is dirty. */
