@@ -37,6 +37,7 @@ import { IN, MAX_IO } from '../sys/memory.js';
 import { SMALL, XATTR_MAX } from '../sys/sys.js';
 import { encodeAttrOut, encodeStatxOut } from './encode.js';
 import { BODY, nameAt, REPLY, type Served, word } from './served.js';
+import { invalidateAttributes } from './notify.js';
 import { tidyLater } from './tidy.js';
 
 function attrs(s: Served, node: number): number {
@@ -247,6 +248,8 @@ export function onIoctl(s: Served, node: number): number {
     ? io.setFlags(s.ov, node, command, argument)
     : io.getFlags(s.ov, node, command, argument);
   if (code < 0) return code;
+  // The kernel knows of no new ctime. Of a file in the writeback cache it shows its own, until it forgets the file.
+  if (known.changes) invalidateAttributes(s.ov.sys, s.slot, node);
   return IOCTL_OUT.size + (known.changes ? 0 : Math.min(room, known.size));
 }
 

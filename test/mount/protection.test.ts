@@ -116,6 +116,33 @@ describe.skipIf(DRIVER !== 'stratafs' || !has(NEEDS))('chattr', () => {
     expect(await ask('stratafs')).toEqual(await ask('kernel'));
   });
 
+  // A file in the writeback cache shows it when the kernel has forgotten it: its ctime is the kernel's own.
+  test.each([
+    ['', ['low-sync-dir']],
+    ['writeback=0', ['low-sync', 'up-sync', 'low-sync-dir']],
+    ['data=passthrough', ['low-sync', 'up-sync', 'low-sync-dir']],
+  ] as const)('shows in the ctime: %s', async (option, paths) => {
+    const fixture = await makeFixture('chattr', { lowers: [tree('low')], upper: tree('up') });
+    const { stack, mountpoint } = fixture;
+    const ctime = async (path: string): Promise<string> =>
+      (await mustRun('stat', ['-c', '%z', join(mountpoint, path)])).stdout;
+    const shown = async (): Promise<string[]> => {
+      const unchanged: string[] = [];
+      for (const path of paths) {
+        const before = await ctime(path);
+        await mustRun('chattr', ['+A', join(mountpoint, path)]);
+        if ((await ctime(path)) === before) unchanged.push(path);
+      }
+      return unchanged;
+    };
+    try {
+      const options = option === '' ? [] : [option];
+      expect(await withMount('stratafs', stack, mountpoint, shown, options)).toEqual([]);
+    } finally {
+      await clear(fixture);
+    }
+  });
+
   test.skipIf(!has({ programs: ['xfs_io'] }))(
     'is told and set by FS_IOC_FS?ETXATTR too',
     async () => {
