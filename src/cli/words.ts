@@ -97,6 +97,7 @@ const PLAIN: Words = {
   bench: async () => (await import('./bench.js')).bench,
   completion: async () => (await import('./completion.js')).completion,
   diff: async () => (await import('./diff.js')).diff,
+  doctor: async () => (await import('./doctor/doctor.js')).doctor,
   help: async () => (await import('./help.js')).help,
   host: async () => (await import('./host.js')).host,
   logs: async () => (await import('./logs.js')).logs,

@@ -22,6 +22,7 @@ export function statsOf(served: Served, fds: FdCache): MountStats {
     latency[opcodeName(code)] = latencyOf(buckets, counters[ELAPSED + code] / NS_PER_US);
   }
   return {
+    protocol: `7.${served.minor}`,
     requests,
     bytesRead: counters[BYTES_READ] + ov.bytesRead,
     bytesWritten: counters[BYTES_WRITTEN] + ov.bytesWritten,

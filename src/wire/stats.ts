@@ -1,6 +1,8 @@
 /** What `stratafs stats` tells of a live mount. */
 
 export interface MountStats {
+  /** The FUSE protocol that the kernel and the engine agreed on: `7.45`. */
+  readonly protocol: string;
   /** Requests by opcode name. */
   readonly requests: Readonly<Record<string, number>>;
   readonly bytesRead: number;

@@ -1,7 +1,8 @@
 /** Writing to the standard streams, whole, also into pipes. */
 import { writeSync } from 'node:fs';
-import { display, withoutControls } from '../../base/bytes.js';
+import { withoutControls } from '../../base/bytes.js';
 import { UserError } from '../../base/errno.js';
+import { safeName } from './names.js';
 
 /**
  * Writes bytes; a reader that has left (EPIPE) ends it quietly. Throws UserError when standard output
@@ -31,13 +32,9 @@ export const say = (text: string): void => {
   printBytes(Buffer.from(`${text}\n`, 'utf8'), 2);
 };
 
-/** A path (latin1) for people: as it is in a pipe, without control characters on a terminal. */
+/** A path (latin1) for people: as it is in a pipe, without what a terminal obeys on one. */
 export const shownPath = (path: string): string =>
-  process.stdout.isTTY
-    ? Buffer.from(withoutControls(display(path)).replaceAll('\n', '\\x0a'), 'utf8').toString(
-        'latin1',
-      )
-    : path;
+  process.stdout.isTTY ? Buffer.from(safeName(path), 'utf8').toString('latin1') : path;
 
 /** The one sentence of a failure, on standard error. */
 export const sayError = (message: string): void => {

@@ -5,6 +5,7 @@ import type { MountStats } from '../../../src/wire/stats.js';
 it('says in plain words what a mount did, the most frequent request first', () => {
   const latency = { requests: 2, mean: 10.2, p50: 12, p99: 1500, buckets: [] };
   const stats: MountStats = {
+    protocol: '7.45',
     requests: { INIT: 1, LOOKUP: 12_345 },
     latency: { INIT: { ...latency, mean: 2_500_000 }, LOOKUP: latency },
     bytesRead: 1536,
