@@ -108,12 +108,13 @@ int execNode(const std::string& script, const std::vector<std::string>& args, ch
 
 namespace {
 
-enum class Mode { mount, unmount, serve, text, commandLine };
+enum class Mode { mount, unmount, serve, text, behind, commandLine };
 
 struct Scan {
   bool options = false;    // -o was given: this asks for a mount
   bool elsewhere = false;  // a word only the Node command line knows
   int firstWord = 0;       // index of the first argument that is not an option
+  int lastWord = 0;        // of the last one: the mount point
 };
 
 // Short options that may be bundled: what mount(8) hands its helpers without meaning for us.
@@ -129,10 +130,12 @@ Scan scan(int argc, char** argv) {
     const std::string_view arg = argv[i];
     if (arg == "--") {
       if (found.firstWord == 0 && i + 1 < argc) found.firstWord = i + 1;
+      if (i + 1 < argc) found.lastWord = argc - 1;
       break;
     }
     if (arg.size() < 2 || arg[0] != '-') {
       if (found.firstWord == 0) found.firstWord = i;
+      found.lastWord = i;
     } else if (arg.starts_with("-o")) {
       found.options = true;
       if (arg.size() == 2) i++;
@@ -175,7 +178,10 @@ bool asksForHelp(int argc, char** argv) {
 Mode classify(int argc, char** argv) {
   if (!storeWord(argc, argv).empty()) return Mode::commandLine;
   const Scan found = scan(argc, argv);
-  if (found.options) return found.elsewhere ? Mode::commandLine : Mode::mount;
+  if (found.options && found.elsewhere) return Mode::commandLine;
+  // An open /dev/fuse of the caller's (src/options/plan.ts): the host has other descriptors.
+  const bool given = std::string_view(argv[found.lastWord]).starts_with("/dev/fd/");
+  if (found.options) return given ? Mode::behind : Mode::mount;
   if (!textFile(argc, argv).empty()) return Mode::text;
   if (found.firstWord == 1) {
     const std::string_view word = argv[1];
@@ -195,6 +201,21 @@ std::string currentDirectory() {
   return found;
 }
 
+// The reference, which we may be called as: a link to us of that name.
+constexpr const char* kReference = "fuse-overlayfs";
+constexpr const char* kDotWhiteouts = "FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT";
+
+// What Node is told of the name (src/cli/mount.ts), as it sees its own; so is the launcher by the
+// script that stands for it in a package (packaging/stratafs.sh).
+constexpr const char* kCalledAs = "STRATAFS_AS";
+
+bool calledAsReference(std::string_view program) {
+  const size_t slash = program.rfind('/');
+  if (program.substr(slash == std::string_view::npos ? 0 : slash + 1) == kReference) return true;
+  const char* told = getenv(kCalledAs);
+  return told != nullptr && told == std::string_view(kReference);
+}
+
 // Without its end: `ask` adds the build.
 std::string mountRequest(int argc, char** argv) {
   std::string line = "{\"argv\":[";
@@ -202,7 +223,10 @@ std::string mountRequest(int argc, char** argv) {
     if (i > 1) line += ',';
     line += quoteBytes(argv[i]);
   }
-  return line + "],\"cwd\":" + quoteBytes(currentDirectory());
+  line += "],\"cwd\":" + quoteBytes(currentDirectory());
+  if (calledAsReference(argv[0])) line += ",\"as\":\"fuse-overlayfs\"";
+  if (getenv(kDotWhiteouts) != nullptr) line += ",\"dotWhiteouts\":true";
+  return line;
 }
 
 void print(int fd, const std::string& text) {
@@ -232,6 +256,7 @@ bool printFile(const std::string& name) {
 
 int run(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
+  if (argc > 0 && calledAsReference(argv[0])) setenv(kCalledAs, kReference, 1);
   switch (classify(argc, argv)) {
     case Mode::unmount:
       return unmount({args.begin() + 1, args.end()});
@@ -246,6 +271,8 @@ int run(int argc, char** argv) {
     case Mode::text:
       if (printFile(textFile(argc, argv))) return 0;
       break;
+    case Mode::behind:
+      return serveBehind(args);
     case Mode::commandLine:
       break;
   }

@@ -103,6 +103,12 @@ Started startHost(const HostPlace& place);
 // The reason why a host ended, from its log.
 std::string lastWords(const std::string& log, off_t from);
 
+// --- launcher_behind.cc ---
+
+// Runs `node main.js -f ARGS...` in a session of its own; returns the exit code when it serves its
+// mount.
+int serveBehind(const std::vector<std::string>& args);
+
 // --- launcher_host.cc ---
 
 // Sends one request line and waits for the answer: to the host that systemd runs, where it may

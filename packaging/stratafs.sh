@@ -5,6 +5,9 @@
 self=$(readlink -f "$0")
 root=${self%/*/*}
 
+# The launcher sees its own name alone.
+case $0 in fuse-overlayfs | */fuse-overlayfs) export STRATAFS_AS=fuse-overlayfs ;; esac
+
 launcher=$root/build/Release/stratafs
 [ -x "$launcher" ] && exec "$launcher" "$@"
 

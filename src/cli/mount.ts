@@ -21,6 +21,9 @@ export async function runMount(args: readonly string[]): Promise<number> {
     mountpoint,
     privileged: euid() === 0,
     debug,
+    inherits: true,
+    asFuseOverlayfs: process.env['STRATAFS_AS'] === 'fuse-overlayfs',
+    dotWhiteouts: process.env['FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT'] !== undefined,
   });
   if (foreground) return serveForeground(plan);
   return launch([...options.flatMap((list) => ['-o', list]), mountpoint]);

@@ -116,7 +116,9 @@ export function onInit(s: Served): number {
 /** Passthrough: opens are requests, which truncate too; the writeback cache excludes it (process_init_reply). */
 function wantedFlags(ov: Overlay, passthrough: boolean): number {
   const plain = ov.live ? (WANTED & ~LASTING) | Init.AUTO_INVAL_DATA : WANTED;
-  const wanted = ov.spec.acl === false ? plain & ~Init.POSIX_ACL : plain;
+  // With ACLs the kernel checks permissions whatever the mount's options (process_init_reply).
+  const without = ov.spec.acl === false && ov.spec.givenMount !== true;
+  const wanted = without ? plain & ~Init.POSIX_ACL : plain;
   if (passthrough) return wanted | Init.ATOMIC_O_TRUNC;
   const cached = wanted | Init.NO_OPEN_SUPPORT;
   return ov.upper && ov.spec.writeback ? cached | Init.WRITEBACK_CACHE : cached;

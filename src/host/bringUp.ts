@@ -84,7 +84,10 @@ export async function bringUp(
     await step(mount, thread, 'live', { kind: 'serve', mount: number, deviceFd: made.fd });
     mount.device = await placeMount(native, plan, mountpoint, made);
   } catch (error) {
-    await giveUp(mount, () => void takeOff(native, made, mountpoint, log));
+    await giveUp(mount, () => {
+      // What the caller has mounted is the caller's to unmount.
+      if (plan.givenFd === undefined) void takeOff(native, made, mountpoint, log);
+    });
     throw error;
   }
   if (made.mountFd >= 0) native.close(made.mountFd);

@@ -250,6 +250,19 @@ function checkInside(
   }
 }
 
+/** Where it is mounted already, nothing can be asked of the place: its first answer is to come from us. */
+function checkTarget(
+  plan: MountPlan,
+  layers: readonly Layer[],
+  ancestry: Ancestry,
+  clones: (path: string) => boolean,
+): string {
+  if (plan.givenFd !== undefined) return plan.mountpoint;
+  const mountpoint = checkMountpoint(plan.mountpoint, ancestry);
+  checkInside(mountpoint, layers, ancestry, clones);
+  return mountpoint;
+}
+
 /** mount(2) takes labels only with SELinux, which registers selinuxfs when it is on. */
 function checkLabels(labels: readonly string[]): void {
   if (labels.length === 0) return;
@@ -294,8 +307,7 @@ export function checkPlan(plan: MountPlan, server: Server): Checked {
   const rows = mountsOfTypes(UNIONS);
   checkDepth(layers, new Nesting(server.layersOf, rows));
   if (changed) checkForeignUse(plan.spec, layers, rows, ancestry);
-  const mountpoint = checkMountpoint(plan.mountpoint, ancestry);
-  checkInside(mountpoint, layers, ancestry, server.clones);
+  const mountpoint = checkTarget(plan, layers, ancestry, server.clones);
   const changes = readUpper && isChangedByKernel({ path: upper ?? '', id: readUpper.id }, rows);
   return {
     mountpoint,

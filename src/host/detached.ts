@@ -1,6 +1,6 @@
 /**
- * A mount of ours that is in no place any more and still held: by an open file, or by another mount
- * namespace. Who wants its upper next gets it: what the kernel holds is written, and the mount ends.
+ * Ending a mount that cannot be unmounted from here. One is in no place any more and still held, by an open
+ * file or by another mount namespace: who wants its upper next gets it. One was mounted by the caller.
  */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
@@ -19,18 +19,42 @@ export async function endDetached(
   log: (line: string) => void,
 ): Promise<void> {
   const where = display(mount.checked?.mountpoint ?? mount.plan.mountpoint);
+  const flushed = await flush(native, mount);
+  if (flushed === 'ended') return;
+  if (flushed !== 'flushed') throw new UserError(refusal(where, flushed.why));
+  log(`the mount that was detached from ${where} ends: its upperdir is mounted again`);
+  await end(mount);
+}
+
+/** One that the caller has mounted, and unmounts: what the kernel holds is written, and it ends. */
+export async function endGiven(
+  native: Native,
+  mount: LiveMount,
+  log: (line: string) => void,
+): Promise<void> {
+  const flushed = await flush(native, mount);
+  if (flushed === 'ended') return;
+  if (flushed !== 'flushed') log(`${display(mount.plan.mountpoint)} ends, and ${flushed.why}`);
+  await end(mount);
+}
+
+/** Has the kernel write what it holds. Whoever waited for an end that came meanwhile was us. */
+async function flush(
+  native: Native,
+  mount: LiveMount,
+): Promise<'flushed' | 'ended' | { readonly why: string }> {
   const coming = nextAnswer(mount, ANSWER_MS);
   mount.thread.post({ kind: 'nodes', mount: mount.number });
   const answer = await coming;
-  // It has ended meanwhile; whoever waited for that was us.
-  if (answer?.kind === 'ended') return;
-  if (answer?.kind !== 'nodes') throw new UserError(refusal(where, 'its engine does not answer'));
+  if (answer?.kind === 'ended') return 'ended';
+  if (answer?.kind !== 'nodes') return { why: 'its engine does not answer' };
   const flushed = await within(FLUSH_MS, native.flushNodes(mount.deviceFd, answer.last));
-  if (flushed === undefined || flushed < 0) {
-    const why = flushed === undefined ? 'that takes too long' : errnoText(flushed);
-    throw new UserError(refusal(where, `it cannot write what it holds: ${why}`));
-  }
-  log(`the mount that was detached from ${where} ends: its upperdir is mounted again`);
+  if (flushed !== undefined && flushed >= 0) return 'flushed';
+  const why = flushed === undefined ? 'that takes too long' : errnoText(flushed);
+  return { why: `it cannot write what it holds: ${why}` };
+}
+
+async function end(mount: LiveMount): Promise<void> {
   const ended = nextAnswer(mount, END_MS);
   mount.thread.post({ kind: 'end', mount: mount.number });
   await ended;

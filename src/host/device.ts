@@ -43,6 +43,11 @@ const ATTRIBUTES: readonly (readonly [number, number])[] = [
   [MS.STRICTATIME, 0x20],
   [MS.NODIRATIME, 0x80],
 ];
+/** Of /dev/fuse, a misc device (include/linux/miscdevice.h). */
+const FUSE_MAJOR = 10;
+const FUSE_MINOR = 229;
+/** No file system has it: for one whose device the kernel does not tell (before 6.17). */
+const UNKNOWN_DEVICE = '0:0';
 /** No request is made for it: the root's attributes are as the kernel knows them. */
 const AT_STATX_DONT_SYNC = 0x4000;
 
@@ -123,8 +128,24 @@ function refusal(target: string, errno: number): string {
   return `cannot mount on ${display(target)}: ${errnoText(errno)}`;
 }
 
+/** Throws UserError for a descriptor that is no open /dev/fuse. */
+export function checkGiven(native: Native, fd: number): void {
+  const flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+  const what = `mount point /dev/fd/${fd}`;
+  if (native.statx(fd, '', flags, 0, SCRATCH) < 0) {
+    throw new UserError(
+      `${what} is no open descriptor: whoever opens /dev/fuse must leave it open`,
+    );
+  }
+  const view = new DataView(native.memory);
+  const at = (field: number): number => view.getUint32(SCRATCH + field, true);
+  if (at(STATX.rdev_major) === FUSE_MAJOR && at(STATX.rdev_minor) === FUSE_MINOR) return;
+  throw new UserError(`${what} is not /dev/fuse: open it, mount with fd=${fd}, and hand it on`);
+}
+
 /** Makes the mount for `target`, a resolved directory. Throws UserError, with nothing mounted. */
 export async function makeMount(native: Native, plan: MountPlan, target: string): Promise<Made> {
+  if (plan.givenFd !== undefined) return { fd: plan.givenFd, mountFd: -1 };
   const made = await kernelMount(native, plan, target);
   if (typeof made !== 'number') return made;
   if (made !== -E.EPERM && made !== -E.EACCES) throw new UserError(refusal(target, -made));
@@ -146,6 +167,7 @@ export async function placeMount(
   target: string,
   { fd, mountFd }: Made,
 ): Promise<string> {
+  if (plan.givenFd !== undefined) return connectionOf(fd) ?? UNKNOWN_DEVICE;
   if (mountFd >= 0) {
     const result = await native.attachMount(mountFd, target);
     if (result < 0) throw new UserError(refusal(target, -result));

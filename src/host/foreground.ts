@@ -1,9 +1,10 @@
 /** `--foreground`: serves one mount in this process, until it is unmounted or told to end. */
-import { unlinkSync } from 'node:fs';
+import { closeSync, unlinkSync, writeSync } from 'node:fs';
 import { E, UserError } from '../base/errno.js';
 import { writeLine } from '../sys/log.js';
 import { loadNative } from '../sys/native.js';
 import { deferred } from '../base/deferred.js';
+import { checkGiven } from './device.js';
 import { Mounts } from './mounts.js';
 import type { MountPlan } from '../options/plan.js';
 import { errnoOf } from '../sys/paths.js';
@@ -11,6 +12,21 @@ import { ownSocket } from '../wire/sockets.js';
 import { buildId, installRoot } from '../sys/installed.js';
 import { describeSelf } from './self.js';
 import { MountServer } from './server.js';
+
+/** A descriptor for what becomes of the mount, of who waits for that and gives us no stderr (native/launcher_behind.cc). */
+const REPORT_FD = 'STRATAFS_REPORT_FD';
+const LIVE = '+';
+
+function report(text: string): void {
+  const fd = Number(process.env[REPORT_FD] ?? '0');
+  if (fd <= 2) return;
+  try {
+    writeSync(fd, text);
+    closeSync(fd);
+  } catch {
+    // EPIPE: who started this is gone, and has no use for an answer.
+  }
+}
 
 /** Mounts, serves and ends the process: with 0 once unmounted, with 1 when the mount does not come up. */
 export async function serveForeground(plan: MountPlan): Promise<never> {
@@ -36,11 +52,15 @@ export async function serveForeground(plan: MountPlan): Promise<never> {
   }
   for (const note of plan.notes) log(note);
   try {
+    if (plan.givenFd !== undefined) checkGiven(native, plan.givenFd);
     await mounts.mount(plan);
   } catch (error) {
-    log(error instanceof UserError ? error.message : String(error));
+    const failed = error instanceof UserError ? error.message : String(error);
+    log(failed);
+    report(failed);
     return native.exitNow(1);
   }
+  report(LIVE);
   const socket = ownSocket();
   const server = new MountServer(native, mounts, {
     self,

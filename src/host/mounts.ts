@@ -11,7 +11,7 @@ import type { Native } from '../sys/native.js';
 import { type Answer, askChecker, bringUp, type LiveMount } from './bringUp.js';
 import type { Checked } from './checks.js';
 import { deferred } from '../base/deferred.js';
-import { endDetached } from './detached.js';
+import { endDetached, endGiven } from './detached.js';
 import { EngineWorker } from './engineWorker.js';
 import { DirectoryLock } from './locks.js';
 import { placesOf, statDevice } from '../sys/mountTable.js';
@@ -170,6 +170,11 @@ export class Mounts {
     ]);
     for (const mount of [...this.#all.values()].reverse()) {
       if (mount.device === '') continue;
+      if (mount.plan.givenFd !== undefined) {
+        await endGiven(this.#native, mount, this.#log);
+        this.#drop(mount);
+        continue;
+      }
       let clean = true;
       for (const place of placesOf(mount.device)) {
         clean = (await unmountPlace(this.#native, place, this.#log)) && clean;

@@ -53,7 +53,8 @@ export async function probe(native: Native, plan: MountPlan): Promise<Probed> {
     ...(upper === undefined ? [] : [['upperdir', upper] as const]),
     ...(work === undefined ? [] : [['workdir', work] as const]),
   ];
-  const asked = [...layers, ['mount point', plan.mountpoint] as const];
+  const target = plan.givenFd === undefined ? [['mount point', plan.mountpoint] as const] : [];
+  const asked = [...layers, ...target];
   const progress = new Int32Array(1);
   const answer = await within(
     PATIENCE_MS,

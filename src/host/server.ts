@@ -192,7 +192,7 @@ export class MountServer {
   }
 
   async #mount(
-    { argv, cwd, build }: Extract<Request, { readonly argv: readonly string[] }>,
+    { argv, cwd, build, as, dotWhiteouts }: Extract<Request, { readonly argv: readonly string[] }>,
     socket: Socket,
   ): Promise<Done> {
     if (!this.#options.control) throw new UserError('this process takes no other mounts');
@@ -212,6 +212,8 @@ export class MountServer {
       cwd,
       mountpoint: command.mountpoint,
       privileged: euid() === 0,
+      asFuseOverlayfs: as === 'fuse-overlayfs',
+      dotWhiteouts: dotWhiteouts === true,
     });
     for (const note of plan.notes) this.#options.log(`${display(plan.mountpoint)}: ${note}`);
     await this.#mounts.mount(plan);

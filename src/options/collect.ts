@@ -7,8 +7,13 @@ import { nearest } from './nearest.js';
 import { OPTION_TABLE, optionRow } from './table.js';
 
 /** All that the `-o` lists say; throws UserError at the first option that is not understood. */
-export function collect(lists: readonly string[], cwd: string, privileged: boolean): Collected {
-  const into = nothingSaid(privileged);
+export function collect(
+  lists: readonly string[],
+  cwd: string,
+  privileged: boolean,
+  asFuseOverlayfs: boolean,
+): Collected {
+  const into = nothingSaid(privileged, asFuseOverlayfs);
   for (const [name, value] of allOptions(lists, cwd)) {
     const row = optionRow(name);
     if (!row) {

@@ -4,6 +4,8 @@ import type { OverlaySpec } from '../overlay/spec.js';
 import { MS } from './mountFlags.js';
 
 export interface Collected {
+  /** The list is read as fuse-overlayfs reads it. */
+  readonly asFuseOverlayfs: boolean;
   lowers: string[];
   dataLayers: string[];
   /** The layers were given by `lowerdir`. */
@@ -39,7 +41,8 @@ export interface Collected {
 }
 
 /** What holds where the list says nothing. */
-export const nothingSaid = (privileged: boolean): Collected => ({
+export const nothingSaid = (privileged: boolean, asFuseOverlayfs = false): Collected => ({
+  asFuseOverlayfs,
   lowers: [],
   dataLayers: [],
   listed: false,

@@ -10,7 +10,7 @@ export function takeLowers(into: Collected, value: string, cwd: string): void {
   into.dataLayers = [];
   into.listed = true;
   let data = false;
-  const parts = cut(value, ':', false);
+  const parts = partsOf(value, into.asFuseOverlayfs);
   for (const [i, part] of parts.entries()) {
     if (part === '') {
       if (i === 0 || i === parts.length - 1 || data) {
@@ -27,6 +27,12 @@ export function takeLowers(into: Collected, value: string, cwd: string): void {
     if (!data && into.dataLayers.length > 0) throw mergedAfterData(path);
     data = false;
   }
+}
+
+/** fuse-overlayfs passes over what is empty (strtok_r), and some of its callers end the list with a colon. */
+function partsOf(value: string, asFuseOverlayfs: boolean): string[] {
+  const parts = cut(value, ':', false);
+  return asFuseOverlayfs ? parts.filter((part) => part !== '') : parts;
 }
 
 const mergedAfterData = (path: string): UserError =>

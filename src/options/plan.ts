@@ -22,6 +22,8 @@ export interface MountPlan {
   readonly labels: readonly string[];
   /** Absolute path, as asked for. */
   readonly mountpoint: string;
+  /** An open /dev/fuse that the caller has mounted: `/dev/fd/N` as the mount point, as libfuse has it. */
+  readonly givenFd?: number;
   /** For the log: options that were taken and have no effect. */
   readonly notes: readonly string[];
 }
@@ -106,14 +108,30 @@ interface PlanContext {
   /** euid 0: devices and set-user-ID bits are honoured unless the options say otherwise. */
   readonly privileged: boolean;
   readonly debug?: boolean;
+  readonly asFuseOverlayfs?: boolean;
+  /** FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT is set: its whiteouts are then `.wh.` files. */
+  readonly dotWhiteouts?: boolean;
+  /** The process that plans serves the mount, and has the caller's descriptors. */
+  readonly inherits?: boolean;
 }
+
+/** N of `/dev/fd/N`; undefined for any other mount point. */
+export function givenFd(mountpoint: string): number | undefined {
+  const digits = /^\/dev\/fd\/(\d{1,9})$/.exec(mountpoint)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+const DOT_WHITEOUTS =
+  "FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT has no effect here: whiteouts are kernel overlayfs's, also where no device can be made";
 
 /** Parses all `-o` lists of one command line; throws UserError with one sentence. */
 export function planMount(lists: readonly string[], context: PlanContext): MountPlan {
-  const options = collect(lists, context.cwd, context.privileged);
+  const { cwd, privileged, asFuseOverlayfs = false } = context;
+  const options = collect(lists, cwd, privileged, asFuseOverlayfs);
   refuse(options);
   const ids = idSpec(options);
   const readOnly = options.upper === undefined || (options.flags & MS.RDONLY) !== 0;
+  const fd = context.inherits === true ? givenFd(context.mountpoint) : undefined;
   const spec: OverlaySpec = Object.freeze({
     lowers: Object.freeze(options.lowers),
     ...(options.dataLayers.length === 0 ? {} : { dataLayers: Object.freeze(options.dataLayers) }),
@@ -134,6 +152,7 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     ...(options.xattrPermissions ? { xattrPermissions: options.xattrPermissions } : {}),
     // An ACL would act on the modes on disk, which are not those shown.
     ...(options.acl && !options.xattrPermissions ? {} : { acl: false }),
+    ...(fd === undefined ? {} : { givenMount: true }),
     debug: context.debug ?? false,
   });
   return Object.freeze({
@@ -141,9 +160,10 @@ export function planMount(lists: readonly string[], context: PlanContext): Mount
     flags: readOnly ? options.flags | MS.RDONLY : options.flags,
     propagation: options.propagation,
     source: options.source,
-    allowOther: options.allowOther || context.privileged,
+    allowOther: options.allowOther || privileged,
     labels: Object.freeze(options.labels),
-    notes: Object.freeze(options.notes),
-    mountpoint: absolute(context.mountpoint, context.cwd),
+    notes: Object.freeze([...options.notes, ...(context.dotWhiteouts ? [DOT_WHITEOUTS] : [])]),
+    mountpoint: absolute(context.mountpoint, cwd),
+    ...(fd === undefined ? {} : { givenFd: fd }),
   });
 }

@@ -53,6 +53,8 @@ export interface OverlaySpec {
   readonly ids?: IdSpec;
   /** false: no POSIX ACLs; absent: they are enforced. */
   readonly acl?: boolean;
+  /** The caller has made the mount, and may have left out that the kernel checks permissions. */
+  readonly givenMount?: true;
   /** Owner, mode and type are kept in an xattr: 1 in `security.`, 2 in `user.` (overrides.ts). */
   readonly xattrPermissions?: 1 | 2;
   /** One line per request on the engine's stderr. */

@@ -5,7 +5,15 @@
 
 export type Request =
   /** A command line that asks for a mount, and the build that asks. Answered by Done. */
-  | { readonly argv: readonly string[]; readonly cwd: string; readonly build: string }
+  | {
+      readonly argv: readonly string[];
+      readonly cwd: string;
+      readonly build: string;
+      /** The name of the program, where that says more than the arguments. */
+      readonly as?: 'fuse-overlayfs';
+      /** FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT is set. */
+      readonly dotWhiteouts?: true;
+    }
   | { readonly query: 'mounts' }
   /** The counters of the mount with this device ("major:minor"). */
   | { readonly query: 'stats'; readonly device: string }

@@ -6,7 +6,7 @@ set -eu
 packages='fuse3 fuse-overlayfs acl attr strace jq podman buildah runc debootstrap rsync sqlite3 git
 gcc libc6-dev squashfs-tools erofs-utils btrfs-progs xfsprogs e2fsprogs bindfs fuse2fs busybox-static
 clang-format uidmap unionfs-fuse fio skopeo umoci oci-image-tool docker-registry libarchive-tools zstd
-containerd docker.io systemd'
+containerd docker.io systemd bubblewrap systemd-container'
 
 missing=
 for package in $packages; do
