@@ -13,7 +13,7 @@ import { buildId, installRoot } from '../sys/installed.js';
 import { describeSelf } from './self.js';
 import { MountServer } from './server.js';
 
-/** A descriptor for what becomes of the mount, of who waits for that and gives us no stderr (native/launcher_behind.cc). */
+/** A descriptor for what becomes of the mount: who waits for that gives us no stderr (launcher_behind.cc). */
 const REPORT_FD = 'STRATAFS_REPORT_FD';
 const LIVE = '+';
 
