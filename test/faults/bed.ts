@@ -3,8 +3,9 @@
  * each case, and kernel overlayfs over all of them.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { E } from '../../src/base/errno.js';
 import type { OverlaySpec } from '../../src/overlay/spec.js';
 import { loadNative } from '../../src/sys/native.js';
 import { Sys } from '../../src/sys/sys.js';
@@ -20,6 +21,8 @@ export interface Config {
   readonly spec: Partial<OverlaySpec>;
   readonly kernel: string;
   readonly noDevices?: true;
+  /** Errors that an operation may answer with nothing failing: what cannot be done so. */
+  readonly refuses?: readonly number[];
 }
 
 const FULL: Config = {
@@ -33,9 +36,15 @@ export const CONFIGS = {
     spec: { redirectDir: 'on', index: 'on' },
     kernel: 'redirect_dir=on,metacopy=off,index=on',
   },
-  userxattr: { spec: { userxattr: true }, kernel: 'userxattr,index=off' },
+  userxattr: {
+    spec: { userxattr: true },
+    kernel: 'userxattr,index=off',
+    // No redirects.
+    refuses: [E.EXDEV],
+  },
   'data=passthrough': { ...FULL, spec: { ...FULL.spec, data: 'passthrough', writeback: false } },
-  'no devices': { ...FULL, noDevices: true },
+  // Clients' whiteouts are devices.
+  'no devices': { ...FULL, noDevices: true, refuses: [E.EPERM, E.EINVAL] },
 } as const satisfies Record<string, Config>;
 export type ConfigName = keyof typeof CONFIGS;
 
@@ -98,7 +107,9 @@ export class Bed {
   disk(): string {
     const hash = createHash('sha1');
     const keep = (key: string): boolean => !VARIES.includes(key);
-    for (const name of ['upper', 'work/index']) {
+    // Not every configuration has an index.
+    const places = ['upper', 'work/index'].filter((name) => existsSync(join(this.top, name)));
+    for (const name of places) {
       for (const line of treeOfDirectory(this.#sys, join(this.top, name), keep)) {
         hash.update(line.join('\n'));
       }
@@ -140,10 +151,13 @@ export class Bed {
   }
 }
 
-/** A whiteout that a client made is shown as one, and by kernel overlayfs as what it is on disk. */
+/**
+ * A whiteout that a client made is shown as one, and by kernel overlayfs as what it is on disk; with
+ * `userxattr` it shows the mark as it is there, too.
+ */
 function withClientsWhiteouts(tree: Tree): Tree {
-  const mark = '[["trusted.overlay.whiteout","y"]]';
+  const mark = /\[\["trusted\.overlay\.(?:overlay\.)?whiteout","y"\]\]$/;
   const show = (is: string): string =>
-    is.endsWith(mark) ? is.replace(' device 1 ', ' device 0 ').replace(mark, '[]') : is;
+    mark.test(is) ? is.replace(' device 1 ', ' device 0 ').replace(mark, '[]') : is;
   return new Map([...tree].map(([path, is]) => [path, show(is)] as const));
 }

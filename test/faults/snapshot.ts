@@ -95,7 +95,9 @@ export function treeOfDirectory(
   const byIno = new Map<string, string[]>();
   const visit = (path: string): void => {
     const at = `${root}${path}`;
-    const is = lstatSync(at);
+    const is = lstatSync(at, { throwIfNoEntry: false });
+    // Kernel overlayfs lists xwhiteouts of its upper, which it does not find.
+    if (!is) return;
     let content = '';
     if (isReg(is.mode)) content = digest(readFileSync(at));
     if (isLnk(is.mode)) content = readlinkSync(at);

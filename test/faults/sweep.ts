@@ -33,6 +33,8 @@ interface Plain {
   /** The tree before the first step, and after each. */
   readonly states: readonly Tree[];
   readonly calls: readonly Made[];
+  /** Its last step is always answered with this error; 0: it can be done. */
+  readonly refused: number;
 }
 
 /** A remounted and kernel overlayfs's tree. */
@@ -56,15 +58,19 @@ export class Sweep {
   /** Runs the operation without a failure. Returns what is wrong already, "" for nothing, and notes its calls. */
   learn(cache: Cache, operation: string, steps: readonly Step[]): string {
     const states: Tree[] = [];
+    let refused = 0;
     let kernel = this.#bed.fresh(this.#injector, cache);
     states.push(treeOfEngine(kernel));
     kernel.engine.end();
-    for (let count = 1; count <= steps.length; count++) {
+    for (let count = 1; count <= steps.length && refused === 0; count++) {
       kernel = this.#bed.fresh(this.#injector, cache);
       const failed = this.#run(kernel, steps.slice(0, count));
       states.push(treeOfEngine(kernel));
       kernel.engine.end();
-      if (failed !== undefined) return `fails without a failure: ${failed.error.message}`;
+      refused = failed?.error.errno ?? 0;
+      if (refused === 0) continue;
+      if (this.#bed.config.refuses?.includes(refused) !== true)
+        return `fails without a failure: ${failed?.error.message}`;
     }
     const disk = this.#bed.disk();
     const last = states.at(-1) ?? new Map<string, string>();
@@ -74,7 +80,7 @@ export class Sweep {
     this.#run(kernel, steps);
     const calls = this.#injector.disarm();
     kernel.engine.end();
-    this.#plain.set(`${cache} ${operation}`, { states, calls });
+    this.#plain.set(`${cache} ${operation}`, { states, calls, refused });
     return explain([last, seen.remounted, 'remount'], [last, seen.kernel, 'kernel overlayfs']);
   }
 
@@ -109,24 +115,28 @@ export class Sweep {
 
   /** "" when all is as it must be; else what is not. */
   check(one: Case): string {
-    const { states } = this.#plainOf(one.cache, one.operation);
+    const { states, refused } = this.#plainOf(one.cache, one.operation);
+    const end = states.length - 1;
     const kernel = this.#bed.fresh(this.#injector, one.cache);
     try {
       const failed = this.#strike(kernel, one);
-      const at = failed?.at ?? one.steps.length;
+      const at = failed?.at ?? end;
       const answer = failed === undefined ? 'ok' : `error ${failed.error.errno}`;
+      if (failed === undefined && refused !== 0) return 'ok, but it cannot be done';
       const wrong = this.#compare(kernel, states[at]);
       if (wrong !== '') return `${answer}, and ${wrong}`;
       const disk = this.#bed.disk();
       if (failed !== undefined) {
         const again = this.#run(kernel, one.steps.slice(at));
-        if (again !== undefined) return `${answer}, and again: ${again.error.errno}`;
-        const then = this.#compare(kernel, states[one.steps.length]);
+        if ((again?.error.errno ?? 0) !== refused) {
+          return `${answer}, and again: ${again?.error.errno ?? 'ok'}`;
+        }
+        const then = this.#compare(kernel, states[end]);
         if (then !== '') return `${answer}, and after a second try ${then}`;
       }
       kernel.engine.end();
       const last =
-        failed === undefined ? '' : this.#judge(this.#bed.disk(), states[one.steps.length]);
+        failed === undefined ? '' : this.#judge(this.#bed.disk(), states[end]);
       if (last !== '') return `${answer}, and after a second try ${last}`;
       const first = this.#judgeAfresh(disk, one, states[at]);
       return first === '' ? '' : `${answer}, and ${first}`;
