@@ -1,13 +1,14 @@
 /** What the upper of a stack changes, as objects in the order of the archive. */
 import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
+import { noName, noNameBelow, vanished } from '../layer/absence.js';
 import { dotHidden, isDotMark } from '../layer/whiteout.js';
 import { STATX_TYPE } from '../sys/constants.js';
 import type { Stat } from '../sys/stat.js';
 import type { Sys } from '../sys/sys.js';
 import { readXattrs } from './objects.js';
 import { OtherNames } from './otherNames.js';
-import type { Part, Stack } from './stack.js';
+import type { Part, Shown, Stack } from './stack.js';
 import { item, type Items, namesOf, objectOf, readError, under, walkUnion } from './walk.js';
 
 /** A directory of the upper that lower layers have, too; it is written when something of it is. */
@@ -58,7 +59,7 @@ export class Changes {
       }
       const full = under(path, name);
       const code = this.#sys.statName(part.fd, name, this.#listed);
-      if (code === -E.ENOENT) continue;
+      if (vanished(code)) continue;
       if (code < 0) throw readError(full, code);
       if (this.#stack.isWhiteout(part, name, this.#listed)) {
         yield* this.#whiteout(dir, below, name, name);
@@ -90,7 +91,9 @@ export class Changes {
     const hidden = dotHidden(name);
     if (hidden === undefined) return;
     // Beside an object of that name it hides only what that hides, too, but for a directory, which is then opaque.
-    if (this.#sys.statName(dir.part.fd, hidden, this.#listed) !== -E.ENOENT) return;
+    const beside = this.#sys.statName(dir.part.fd, hidden, this.#listed);
+    if (beside >= 0) return;
+    if (!noName(beside)) throw readError(under(dir.path, hidden), beside);
     yield* this.#whiteout(dir, below, hidden, name);
   }
 
@@ -109,8 +112,9 @@ export class Changes {
   *#directory(dir: Pending, below: readonly Part[], name: string, path: string): Items {
     const stack = this.#stack;
     const lower = stack.look(below, name);
-    const merged = stack.look([dir.part, ...below], name);
+    let merged: Shown | undefined;
     try {
+      merged = stack.look([dir.part, ...below], name);
       if (merged.kind !== 'dir') throw readError(path, -E.EIO);
       const [part, ...rest] = merged.parts;
       const marked = stack.marks(dir.part, name).opaque || this.#dotCovered(dir.part, name);
@@ -128,21 +132,25 @@ export class Changes {
       if (this.#alone || lower.kind === 'dir') yield item('opaque', path, part.fd, '.', part.layer);
       yield* walkUnion(stack, merged.parts, path);
     } finally {
-      stack.release(merged);
+      if (merged) stack.release(merged);
       stack.release(lower);
     }
   }
 
   /** A `.wh.` file beside a directory hides what lower layers have in it. */
   #dotCovered(part: Part, name: string): boolean {
-    return this.#sys.statName(part.fd, `.wh.${name}`, this.#listed, STATX_TYPE) === 0;
+    const code = this.#sys.statName(part.fd, `.wh.${name}`, this.#listed, STATX_TYPE);
+    // The mark can be too long for a name.
+    if (code < 0 && !noNameBelow(code)) throw readError(`.wh.${name}`, code);
+    return code >= 0;
   }
 
   /** Owner, mode, time or xattrs of a directory are others than the lower layers'. */
   #differs(part: Part, lower: Part): boolean {
     const { listed, probe } = this.#sys.stats;
-    if (this.#sys.statName(part.fd, '.', listed) < 0) return true;
-    if (this.#sys.statName(lower.fd, '.', probe) < 0) return true;
+    let code = this.#sys.statName(part.fd, '.', listed);
+    if (code >= 0) code = this.#sys.statName(lower.fd, '.', probe);
+    if (code < 0) throw readError('a directory', code);
     if (listed.uid !== probe.uid || listed.gid !== probe.gid) return true;
     if (listed.mode !== probe.mode || listed.mtime !== probe.mtime) return true;
     if (listed.mtimeNsec !== probe.mtimeNsec) return true;

@@ -3,10 +3,12 @@
  * show a change, also those that were never copied up; the upper has them only as a number
  * (`overlay.nlink`). They are looked for in the lowers, which takes a walk, and only where they exist.
  */
+import { errnoText, UserError } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
+import { noXattr, vanished } from '../layer/absence.js';
 import { originLayers, findOrigin } from '../layer/origin.js';
 import type { Stat } from '../sys/stat.js';
-import { refused } from './limits.js';
+import { refused, shown } from './limits.js';
 import type { Stack } from './stack.js';
 import { type Item, walkUnion } from './walk.js';
 
@@ -32,14 +34,16 @@ export class OtherNames {
     if (stat.nlink < 2 || isDir(stat.mode)) return;
     const { sys, prefix } = this.#stack;
     const told = sys.xattr(dir, name, `${prefix}nlink`);
+    if (typeof told === 'number' && !noXattr(told)) throw unreadable(path, told);
     if (typeof told !== 'string' || !hasOthers(told, stat.nlink)) return;
     const saved = stat.save();
     const value = sys.xattr(dir, name, `${prefix}origin`);
+    if (typeof value === 'number' && !noXattr(value)) throw unreadable(path, value);
     const { origin } = sys.stats;
     const layers = originLayers(this.#stack.layers.slice(1));
-    if (typeof value !== 'string' || findOrigin(sys, layers, value, origin) === 0) {
-      throw refusedName(path);
-    }
+    const layer = typeof value === 'string' ? findOrigin(sys, layers, value, origin) : 0;
+    if (layer === 0) throw refusedName(path);
+    if (layer < 0) throw unreadable(path, layer);
     const key = keyOf(origin);
     if (!this.#changed.has(key)) this.#changed.set(key, { first: path, stat: saved });
   }
@@ -55,7 +59,9 @@ export class OtherNames {
       if (item.name === '.') way.push({ item, written: false });
       if (item.name === '.' || item.layer === 0) continue;
       const { listed } = sys.stats;
-      if (sys.statName(item.dir, item.name, listed) < 0 || listed.nlink < 2) continue;
+      const code = sys.statName(item.dir, item.name, listed);
+      if (code < 0 && !vanished(code)) throw unreadable(item.path, code);
+      if (code < 0 || listed.nlink < 2) continue;
       const changed = this.#changed.get(keyOf(listed));
       if (!changed) continue;
       for (const dir of way.filter(({ written }) => !written)) {
@@ -77,6 +83,9 @@ function hasOthers(told: string, links: number): boolean {
   const extra = Number(found[2]);
   return found[1] === 'L' || links + extra > links - 1;
 }
+
+const unreadable = (path: string, code: number): UserError =>
+  new UserError(`cannot read ${shown(path)}: ${errnoText(code)}`);
 
 const refusedName = (path: string): Error =>
   refused(path, 'has names in the layers below that cannot be found: its origin is not among them');

@@ -3,6 +3,7 @@ import { readSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { E, errnoText, UserError } from '../base/errno.js';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../base/mode.js';
+import { vanished } from '../layer/absence.js';
 import { mayBeNested, showNested } from '../layer/whiteout.js';
 import { CAPABILITY } from '../layer/xattrs.js';
 import { O_NOFOLLOW, O_NONBLOCK, O_RDONLY, RESOLVE_LAYER } from '../sys/constants.js';
@@ -32,8 +33,8 @@ export async function packLayer(
   source: PackSource,
   sink: Sink,
   options: PackOptions = {},
+  sys = new Sys(),
 ): Promise<Packed> {
-  const sys = new Sys();
   const stack = stackOf(sys, source);
   const out = new Output(sink, options);
   const packer = new Packer(sys, source.kind === 'tree' ? '' : stack.prefix, options, out);
@@ -196,7 +197,7 @@ class Packer {
   /** Fills `#stat`; false when the object is gone. */
   #look({ dir, name, path }: Item): boolean {
     const code = this.#sys.statName(dir, name, this.#stat);
-    if (code === -E.ENOENT) return false;
+    if (vanished(code)) return false;
     if (code < 0) throw cannot('read', path, code);
     return true;
   }

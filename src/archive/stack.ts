@@ -6,7 +6,7 @@
 import { errnoText, UserError } from '../base/errno.js';
 import { display } from '../base/bytes.js';
 import { isDir, isReg } from '../base/mode.js';
-import { noNameBelow, noXattr } from '../layer/absence.js';
+import { noDataFile, noNameBelow, noXattr } from '../layer/absence.js';
 import { closeLayer, type Layer, openLayer } from '../layer/layer.js';
 import { readMetacopy } from '../layer/metacopy.js';
 import {
@@ -337,16 +337,26 @@ export class Stack {
         const path = walk.name.startsWith('/') ? walk.name : walk.absolute;
         const [dir, leaf] = splitPath(path.slice(1));
         const fd = this.sys.open(layer.root, dir, O_PATH | O_DIRECTORY, 0, RESOLVE_LAYER);
-        if (fd < 0) continue;
-        const part = { layer: -1, fd, xwhiteouts: false };
-        if (this.#stat(part, leaf) && isReg(this.#seen.mode)) {
-          walk.data = { layer: -1, dir: fd, name: leaf, owned: true };
-          return;
-        }
-        this.sys.native.close(fd);
+        if (noDataFile(fd)) continue;
+        // Another layer's file would be other data.
+        if (fd < 0) throw this.#error(name, fd);
+        walk.data = this.#regular({ layer: -1, dir: fd, name: leaf, owned: true });
+        if (walk.data) return;
       }
     }
     throw broken(name, 'has its data in a lower layer, and none of those given has it');
+  }
+
+  /** What was found, when it is a regular file; else it is given back. */
+  #regular(found: Found): Found | undefined {
+    const part = { layer: found.layer, fd: found.dir, xwhiteouts: false };
+    let regular = false;
+    try {
+      regular = this.#stat(part, found.name) && isReg(this.#seen.mode);
+    } finally {
+      if (!regular) this.sys.native.close(found.dir);
+    }
+    return regular ? found : undefined;
   }
 
   /** The directory `name` of one part alone; the asker's to close. */

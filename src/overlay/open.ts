@@ -63,7 +63,10 @@ export function openOverlay(
     overlay.passthrough = passesThrough(sys, spec, overlay.allLayers(), layers);
     return overlay;
   } catch (error) {
-    overlay?.listings.leave();
+    if (overlay) {
+      overlay.close();
+      throw error;
+    }
     if (opened.index) closeLayer(sys, opened.index);
     opened.links?.close();
     opened.work?.close();

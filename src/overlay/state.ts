@@ -154,6 +154,10 @@ export abstract class MountState {
   readonly #firstLower: number;
 
   constructor(parts: OverlayParts) {
+    // First what can fail: what comes after it is given back by `close` alone.
+    const xino = xinoOf(parts);
+    const level = parts.spec.xattrPermissions;
+    if (level) this.overrides = new Overrides(parts.sys, level, parts.layers, parts.upper);
     this.sys = parts.sys;
     this.hit = new Hit(parts.sys.stats.hit);
     this.spec = parts.spec;
@@ -178,9 +182,6 @@ export abstract class MountState {
     this.#keyLayers = keyLayersOf(lowers);
     for (const layer of [...parts.layers, ...dataLayers]) this.#layers.set(layer.id, layer);
     if (dataLayers.length > 0) this.data = new DataLayers(parts.sys, this.lowers, dataLayers);
-    const xino = xinoOf(parts);
-    const level = parts.spec.xattrPermissions;
-    if (level) this.overrides = new Overrides(parts.sys, level, parts.layers, parts.upper);
     // Numbers and types as shown are part of a listing, and what is a whiteout depends on the marks' prefix.
     const meaning = `${this.markPrefix} ${xino?.key(parts.layers) ?? ''} ${level ?? 0}`;
     this.listings = parts.listings.join(lowers, meaning);

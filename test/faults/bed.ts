@@ -23,6 +23,8 @@ export interface Config {
   readonly noDevices?: true;
   /** Errors that an operation may answer with nothing failing: what cannot be done so. */
   readonly refuses?: readonly number[];
+  /** Without an index a hard link parts from the others with its copy-up, also before a change that fails. */
+  readonly parts?: true;
 }
 
 const FULL: Config = {
@@ -41,6 +43,7 @@ export const CONFIGS = {
     kernel: 'userxattr,index=off',
     // No redirects.
     refuses: [E.EXDEV],
+    parts: true,
   },
   'data=passthrough': { ...FULL, spec: { ...FULL.spec, data: 'passthrough', writeback: false } },
   // Clients' whiteouts are devices.
@@ -56,6 +59,8 @@ export type Cache = (typeof CACHES)[number];
 const FEW = 2;
 /** Its value is the upper root's handle, which is another one in each case. */
 const VARIES = ['trusted.overlay.upper', 'user.overlay.upper'];
+
+const isMark = (key: string): boolean => key.startsWith('trusted.overlay.');
 
 export class Bed {
   readonly top: string;
@@ -78,21 +83,27 @@ export class Bed {
     return new Bed(top, config);
   }
 
-  #parts(injector: Injector, cache: Cache): EngineParts {
-    const parts = { lowers: LOWERS, spec: this.config.spec, native: injector.native };
+  #parts(injector: Injector, cache: Cache, readOnly: boolean): EngineParts {
+    const spec = { ...this.config.spec, ...(readOnly ? { readOnly, writeback: false } : {}) };
+    const parts = { lowers: LOWERS, spec, native: injector.native };
     return cache === 'few' ? { ...parts, fds: FEW } : parts;
   }
 
-  mount(injector: Injector, cache: Cache): Kernel {
-    return new Kernel(new Engine(this.top, this.#parts(injector, cache)));
+  mount(injector: Injector, cache: Cache, readOnly = false): Kernel {
+    return new Kernel(new Engine(this.top, this.#parts(injector, cache, readOnly)));
   }
 
-  /** A prepared upper, mounted, with caches as they are to be. */
-  fresh(injector: Injector, cache: Cache): Kernel {
+  /** An empty upper and workdir. */
+  clear(): void {
     for (const name of ['upper', 'work']) {
       rmSync(join(this.top, name), { recursive: true, force: true });
       mkdirSync(join(this.top, name));
     }
+  }
+
+  /** A prepared upper, mounted, with caches as they are to be. */
+  fresh(injector: Injector, cache: Cache): Kernel {
+    this.clear();
     const kernel = this.mount(injector, cache);
     prepare(kernel);
     if (cache !== 'cold') {
@@ -103,12 +114,20 @@ export class Bed {
     return this.mount(injector, cache);
   }
 
-  /** What lies on the upper's disk, in one word; the layers must be as they were made. */
+  /** What lies on the upper's disk, in one word. */
   disk(): string {
-    const hash = createHash('sha1');
-    const keep = (key: string): boolean => !VARIES.includes(key);
     // Not every configuration has an index.
     const places = ['upper', 'work/index'].filter((name) => existsSync(join(this.top, name)));
+    return this.#word(places, (key) => !VARIES.includes(key));
+  }
+
+  /** The same of the upper alone. `marked`: its root may have got marks, which say nothing of the tree. */
+  upper(marked: boolean): string {
+    return this.#word(['upper'], (key) => !VARIES.includes(key) && !(marked && isMark(key)));
+  }
+
+  #word(places: readonly string[], keep: (key: string) => boolean): string {
+    const hash = createHash('sha1');
     for (const name of places) {
       for (const line of treeOfDirectory(this.#sys, join(this.top, name), keep)) {
         hash.update(line.join('\n'));

@@ -8,19 +8,21 @@ import { progressBar } from '../../bench/progress.js';
 import { loadNative } from '../../src/sys/native.js';
 import { missing } from '../support/needs.js';
 import { Bed, type Cache, CACHES, CONFIGS, type ConfigName } from './bed.js';
-import { ERRORS, type ErrorName } from './inject.js';
+import { ERRORS, type ErrorName, type Made } from './inject.js';
+import { type Opening, OPENINGS, OpeningSweep } from './openings.js';
 import { OPERATIONS } from './operations.js';
-import { type Case, Sweep } from './sweep.js';
+import { Sweep } from './sweep.js';
 
 const USAGE = `npm run faults -- [OPTIONS]   (as root)
 
 Each operation is done again and again, and each time the next of the system calls that it makes fails,
-once. The answer must fit the tree: live, after a remount, and as kernel overlayfs shows it.
+once. The answer must fit the tree: live, after a remount, and as kernel overlayfs shows it. The same for
+mounts of each kind and for diff (${OPENINGS.join(', ')}).
 
   --config NAME     ${Object.keys(CONFIGS).join(', ')}, or all (all)
   --cache NAME      ${CACHES.join(', ')}, or all (all)
   --error NAME      ${Object.keys(ERRORS).join(', ')}, or all (all)
-  --operation TEXT  only operations whose name has this in it
+  --operation TEXT  only operations, mounts and diffs whose name has this in it
   --stride N        only each N-th case (1)
 `;
 
@@ -67,21 +69,66 @@ function parseOptions(): Options | undefined {
   };
 }
 
-/** One operation of one configuration, from one state of the caches. */
-interface Job {
-  readonly config: ConfigName;
-  readonly cache: Cache;
-  readonly operation: string;
+/** One case: what it is, and what is found to be wrong with it. */
+interface Tried {
+  readonly error: ErrorName;
+  readonly said: string;
+  readonly check: () => string | Promise<string>;
 }
 
+/** One operation from one state of the caches, or one opening, of one configuration. */
+interface Job {
+  readonly config: ConfigName;
+  readonly name: string;
+  readonly learn: (place: Place) => string | Promise<string>;
+  readonly cases: (place: Place) => Iterable<Tried>;
+}
+
+/** Where a configuration's cases run. */
+interface Place {
+  readonly sweep: Sweep;
+  readonly openings: OpeningSweep;
+}
+
+const failing = (call: number, { call: name, text }: Made, error: ErrorName): string =>
+  `call ${call}, ${name} ${text}, fails with ${error}`;
+
+function operationJob(config: ConfigName, cache: Cache, operation: string): Job {
+  const steps = OPERATIONS[operation] ?? [];
+  return {
+    config,
+    name: `${cache}: ${operation}`,
+    learn: ({ sweep }) => sweep.learn(cache, operation, steps),
+    *cases({ sweep }) {
+      for (const one of sweep.cases(cache, operation, steps)) {
+        const said = failing(one.call, one.made, one.error);
+        yield { error: one.error, said, check: () => sweep.check(one) };
+      }
+    },
+  };
+}
+
+const openingJob = (config: ConfigName, opening: Opening): Job => ({
+  config,
+  name: opening,
+  learn: ({ openings }) => openings.learn(opening),
+  *cases({ openings }) {
+    for (const one of openings.cases(opening)) {
+      const said = failing(one.call, one.made, one.error);
+      yield { error: one.error, said, check: () => openings.check(one) };
+    }
+  },
+});
+
 const jobsOf = ({ configs, caches, operation }: Options): Job[] =>
-  configs.flatMap((config) =>
-    caches.flatMap((cache) =>
-      Object.keys(OPERATIONS)
-        .filter((name) => name.includes(operation))
-        .map((name) => ({ config, cache, operation: name })),
-    ),
-  );
+  configs.flatMap((config) => {
+    const operations = Object.keys(OPERATIONS).filter((name) => name.includes(operation));
+    const openings = OPENINGS.filter((name) => name.includes(operation));
+    return [
+      ...openings.map((name) => openingJob(config, name)),
+      ...caches.flatMap((cache) => operations.map((name) => operationJob(config, cache, name))),
+    ];
+  });
 
 /** A file system in memory, which takes all of overlayfs's marks. */
 async function inMemory(work: (top: string) => Promise<number>): Promise<number> {
@@ -97,38 +144,38 @@ async function inMemory(work: (top: string) => Promise<number>): Promise<number>
   }
 }
 
-const said = ({ cache, operation, call, made, error }: Case, config: ConfigName): string =>
-  `${config}, ${cache}: ${operation}: call ${call}, ${made.call} ${made.text}, fails with ${error}`;
+async function placeOf(config: ConfigName, top: string): Promise<Place> {
+  const bed = async (name: string): Promise<Bed> => {
+    const at = join(top, `${Object.keys(CONFIGS).indexOf(config)}${name}`);
+    mkdirSync(at);
+    return Bed.make(at, CONFIGS[config]);
+  };
+  return { sweep: new Sweep(await bed('a')), openings: new OpeningSweep(await bed('b')) };
+}
 
 async function sweepAll(options: Options, top: string): Promise<number> {
   const progress = await progressBar();
   const jobs = jobsOf(options);
-  const sweeps = new Map<ConfigName, Sweep>();
+  const places = new Map<ConfigName, Place>();
   let [cases, wrong, turn] = [0, 0, 0];
-  const tell = (line: string): void => {
+  const tell = ({ config, name }: Job, line: string): void => {
     wrong++;
-    process.stdout.write(`${line}\n`);
+    process.stdout.write(`${config}, ${name}: ${line}\n`);
   };
-  for (const [done, { config, cache, operation }] of jobs.entries()) {
-    progress.step(done, jobs.length, `${cases} cases, ${wrong} wrong; ${config}, ${operation}`);
-    const place = join(top, String(options.configs.indexOf(config)));
-    let sweep = sweeps.get(config);
-    if (!sweep) {
-      mkdirSync(place);
-      sweep = new Sweep(await Bed.make(place, CONFIGS[config]));
-      sweeps.set(config, sweep);
-    }
-    const steps = OPERATIONS[operation] ?? [];
-    const already = sweep.learn(cache, operation, steps);
+  for (const [done, job] of jobs.entries()) {
+    progress.step(done, jobs.length, `${cases} cases, ${wrong} wrong; ${job.config}, ${job.name}`);
+    const place = places.get(job.config) ?? (await placeOf(job.config, top));
+    places.set(job.config, place);
+    const already = await job.learn(place);
     if (already !== '') {
-      tell(`${config}, ${cache}: ${operation}: without a failure: ${already}`);
+      tell(job, `without a failure: ${already}`);
       continue;
     }
-    for (const one of sweep.cases(cache, operation, steps)) {
+    for (const one of job.cases(place)) {
       if (!options.errors.includes(one.error) || turn++ % options.stride !== 0) continue;
       cases++;
-      const found = sweep.check(one);
-      if (found !== '') tell(`${said(one, config)}: ${found}`);
+      const found = await one.check();
+      if (found !== '') tell(job, `${one.said}: ${found}`);
     }
   }
   progress.end();
@@ -142,6 +189,8 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
+  // As an engine thread has it.
+  process.umask(0);
   const reason = missing({ root: true, kernelOverlay: true });
   if (reason !== undefined) throw new UsageError(reason);
   return (await inMemory((top) => sweepAll(options, top))) === 0 ? 0 : 1;

@@ -9,7 +9,7 @@ import { Injector, canFail, ERRORS, type ErrorName, type Made } from './inject.j
 import { type Bed, type Cache } from './bed.js';
 import { Failed, type Kernel } from './kernel.js';
 import type { Step } from './operations.js';
-import { differences, same, type Tree, treeOfEngine } from './snapshot.js';
+import { differences, type Tree, treeOfEngine } from './snapshot.js';
 
 /** A call that fails in an operation. */
 export interface Case {
@@ -81,7 +81,10 @@ export class Sweep {
     const calls = this.#injector.disarm();
     kernel.engine.end();
     this.#plain.set(`${cache} ${operation}`, { states, calls, refused });
-    return explain([last, seen.remounted, 'remount'], [last, seen.kernel, 'kernel overlayfs']);
+    return this.#explain(
+      [last, seen.remounted, 'remount'],
+      [last, seen.kernel, 'kernel overlayfs'],
+    );
   }
 
   /** All cases of an operation that was learned. */
@@ -135,8 +138,7 @@ export class Sweep {
         if (then !== '') return `${answer}, and after a second try ${then}`;
       }
       kernel.engine.end();
-      const last =
-        failed === undefined ? '' : this.#judge(this.#bed.disk(), states[end]);
+      const last = failed === undefined ? '' : this.#judge(this.#bed.disk(), states[end]);
       if (last !== '') return `${answer}, and after a second try ${last}`;
       const first = this.#judgeAfresh(disk, one, states[at]);
       return first === '' ? '' : `${answer}, and ${first}`;
@@ -161,7 +163,7 @@ export class Sweep {
   }
 
   #compare(kernel: Kernel, wanted: Tree | undefined): string {
-    return explain([wanted ?? new Map<string, string>(), treeOfEngine(kernel), 'live']);
+    return this.#explain([wanted ?? new Map<string, string>(), treeOfEngine(kernel), 'live']);
   }
 
   /** Remounts what lies there now, whose word is `disk`. */
@@ -179,7 +181,10 @@ export class Sweep {
   #judge(disk: string, wanted: Tree | undefined): string {
     const tree = wanted ?? new Map<string, string>();
     const seen = this.#look(disk);
-    return explain([tree, seen.remounted, 'remount'], [tree, seen.kernel, 'kernel overlayfs']);
+    return this.#explain(
+      [tree, seen.remounted, 'remount'],
+      [tree, seen.kernel, 'kernel overlayfs'],
+    );
   }
 
   /** The same of the disk as it was before the second try: what is not known of it is looked at in a run of its own. */
@@ -191,15 +196,22 @@ export class Sweep {
     }
     return this.#judge(disk, wanted);
   }
+
+  /** The first trees of which one is not as it should be. */
+  #explain(...pairs: readonly (readonly [wanted: Tree, found: Tree, where: string])[]): string {
+    const seen = this.#bed.config.parts ? withoutLinks : (tree: Tree): Tree => tree;
+    for (const [wanted, found, where] of pairs) {
+      const lines = differences(seen(wanted), seen(found));
+      if (lines.length > 0) return `${where}: ${lines.slice(0, 6).join('; ')}`;
+    }
+    return '';
+  }
 }
 
-/** The first trees of which one is not as it should be. */
-function explain(
-  ...pairs: readonly (readonly [wanted: Tree, found: Tree, where: string])[]
-): string {
-  for (const [wanted, found, where] of pairs) {
-    if (!same(wanted, found))
-      return `${where}: ${differences(wanted, found).slice(0, 6).join('; ')}`;
-  }
-  return '';
-}
+/** What does not depend on which names are of one file. */
+const withoutLinks = (tree: Tree): Tree =>
+  new Map(
+    [...tree]
+      .filter(([path]) => !path.startsWith('links '))
+      .map(([path, is]) => [path, is.replace(/ \d+ links /, ' ')]),
+  );

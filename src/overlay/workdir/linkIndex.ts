@@ -209,7 +209,10 @@ export class LinkIndex {
     const [root, anchor] = [O_PATH, O_RDONLY].map((flags) =>
       this.#sys.open(this.#dir, '.', flags | O_DIRECTORY, 0, 0),
     );
-    if (root < 0 || anchor < 0) throw this.#unusable(Math.min(root, anchor));
+    if (root < 0 || anchor < 0) {
+      for (const fd of [root, anchor]) if (fd >= 0) this.#sys.native.close(fd);
+      throw this.#unusable(Math.min(root, anchor));
+    }
     return { ...this.#upper, id, path: `${this.#work.path}/${NAME}`, root, anchor };
   }
 
