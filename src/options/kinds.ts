@@ -26,6 +26,8 @@ export interface OptionRow {
   readonly shown?: Shown;
 }
 
+export type Rows = readonly OptionRow[];
+
 const row = (name: string, shown: Shown | undefined, take: OptionRow['take']): OptionRow =>
   shown ? { name, take, shown } : { name, take };
 
