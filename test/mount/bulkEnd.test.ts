@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type BulkMount, BulkLayer, changed, MIB, patient } from '../support/bulk.js';
+import { HOLDS } from '../support/held.js';
 import { has } from '../support/needs.js';
 import { mountDevice } from '../support/mount.js';
 import { mustRun } from '../support/run.js';
@@ -12,12 +13,12 @@ import { mustRun } from '../support/run.js';
 const RDWR = 2;
 const SYNC_WRITES = ['writeback=0'];
 
-describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a copy under way', () => {
+describe.skipIf(!has({ ...HOLDS, fuse: true, stratafs: true }))('a copy under way', () => {
   let layer: BulkLayer;
   let mount: BulkMount;
 
   beforeAll(() => {
-    layer = new BulkLayer(384);
+    layer = new BulkLayer(192);
   });
 
   afterAll(() => {
@@ -25,6 +26,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a copy under 
   });
 
   afterEach(async () => {
+    await mount.letGo();
     await mount.mounted.unmount();
     await mount.ended();
   });
@@ -49,13 +51,14 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a copy under 
       const whole = kind === 'a whole copy';
       if (!whole) await client.must('chmod', 'big', '0640');
       const mtime = statSync(layer.file).mtimeMs;
+      await mount.hold();
       const { pid, ended } = change();
       // A few are taken by xattrs.
       const hasData = (): boolean => statSync(mount.upperFile).blocks > 1000;
-      if (whole) await mount.copying();
-      else while (!hasData()) await sleep(2);
+      await mount.copying();
       process.kill(pid, 'SIGKILL');
       expect(await ended).toBe('SIGKILL');
+      await mount.letGo();
       // Only an uninterrupted copy would be all there; the holes are back, and nothing is left.
       while (whole ? mount.inWork().length > 0 : hasData()) await sleep(5);
       expect(existsSync(mount.upperFile)).toBe(!whole);
@@ -73,10 +76,12 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a copy under 
     mount = await layer.mount(SYNC_WRITES);
     const client = await mount.client();
     await client.must('open', 0, 'big', RDWR, 0);
+    await mount.hold();
     const { pid, ended } = change();
     await mount.copying();
     const truncate = patient(client, 'truncate', 'big', layer.size - 1);
     process.kill(pid, 'SIGKILL');
+    await mount.letGo();
     await Promise.all([ended, truncate]);
     expect(await mount.copyUps()).toBe(1);
     expect(statSync(mount.upperFile).size).toBe(layer.size - 1);
@@ -84,6 +89,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a copy under 
 
   it('is given up when its caller is killed after a signal that ended nobody', async () => {
     mount = await layer.mount(SYNC_WRITES);
+    await mount.hold();
     const { pid, ended } = change();
     await mount.copying();
     // dd prints how far it is, and goes on.
@@ -91,35 +97,42 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a copy under 
     await sleep(20);
     process.kill(pid, 'SIGKILL');
     expect(await ended).toBe('SIGKILL');
+    await mount.letGo();
     while (mount.inWork().length > 0) await sleep(5);
     expect(existsSync(mount.upperFile)).toBe(false);
   });
 
   it('is not given up for a signal that ends nobody', async () => {
     mount = await layer.mount(SYNC_WRITES);
+    await mount.hold();
     const { pid, ended } = change();
     await mount.copying();
     process.kill(pid, 'SIGCHLD');
+    await mount.letGo();
     expect(await ended).toBe(null);
     expect(await changed(layer.file, mount.upperFile)).toHaveLength(1);
   });
 
   it('is finished after umount -l', async () => {
     mount = await layer.mount(SYNC_WRITES);
+    await mount.hold();
     const { ended } = change();
     await mount.copying();
     await mustRun('umount', ['-l', mount.mounted.path]);
+    await mount.letGo();
     expect(await ended).toBe(null);
     expect(await changed(layer.file, mount.upperFile)).toHaveLength(1);
   });
 
   it('ends with a connection that is cut, and the mount can be made again at once', async () => {
     mount = await layer.mount(SYNC_WRITES);
+    await mount.hold();
     const { ended } = change();
     await mount.copying();
     mount.mounted.abort();
     await ended;
     await mustRun('umount', ['-l', mount.mounted.path]);
+    await mount.letGo();
     while (mountDevice(mount.mounted.path) !== undefined) await sleep(5);
     mount = await layer.mount(SYNC_WRITES, mount.place);
     expect(existsSync(mount.upperFile)).toBe(false);

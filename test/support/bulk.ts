@@ -10,9 +10,9 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { type Client, decodeWord, parseLine, type Word } from './client.js';
+import { type Held, hold } from './held.js';
 import { type Mounted, mountStack } from './mount.js';
 import { stratafsBinary } from './needs.js';
 import { mustRun, run } from './run.js';
@@ -64,6 +64,7 @@ export class BulkLayer {
 export class BulkMount {
   readonly place: string;
   readonly mounted: Mounted;
+  #held: Held | undefined;
 
   constructor(place: string, mounted: Mounted) {
     this.place = place;
@@ -91,17 +92,28 @@ export class BulkMount {
     await expect.poll(() => this.inWork(), { timeout: 60_000, interval: 5 }).toEqual([]);
   }
 
-  /** Resolves when a copy is under way. */
-  async copying(): Promise<void> {
-    for (let i = 0; this.inWork().length === 0; i++) {
-      if (i > 2000) throw new Error('no copy has begun');
-      await sleep(2);
-    }
-  }
-
   async copyUps(): Promise<number> {
     const ran = await mustRun(stratafsBinary(), ['stats', this.mounted.path, '--json']);
     return (JSON.parse(ran.stdout) as { copyUps: number }).copyUps;
+  }
+
+  /** Whoever copies or syncs a file's data from now on waits until `letGo`. */
+  async hold(): Promise<void> {
+    const ran = await mustRun(stratafsBinary(), ['mounts', '--json']);
+    const all = JSON.parse(ran.stdout) as { mountpoint: string; pid: number }[];
+    const pid = all.find(({ mountpoint }) => mountpoint === this.mounted.path)?.pid ?? -1;
+    this.#held = await hold(pid, 'copy_file_range,fsync,fdatasync');
+  }
+
+  /** Resolves when a copy, or a sync, is under way and held. */
+  async copying(): Promise<void> {
+    await this.#held?.entered;
+  }
+
+  async letGo(): Promise<void> {
+    const held = this.#held;
+    this.#held = undefined;
+    await held?.letGo();
   }
 }
 
