@@ -162,6 +162,7 @@ export default tseslint.config(
       ],
     },
   },
+  { files: ['src/**/*.ts'], rules: { 'max-params': ['error', 5] } },
   ...Object.entries(rings).map(([folder, allowed]) => ring(folder, allowed)),
   ...rooms.map(room),
   ...files.map(rootFile),

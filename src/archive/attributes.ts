@@ -91,7 +91,10 @@ export class Attributes {
       if ((key === ACCESS_ACL) !== acl || !this.#wants(key)) continue;
       const disk = this.#diskName(key, entry.name);
       if (disk === undefined) continue;
-      this.#xattr(dir, name, entry, fd, disk, this.#ids.xattr(key, value, entry.name));
+      const kept = this.#ids.xattr(key, value, entry.name);
+      if (kept.length > XATTR_MAX) throw refused(entry.name, 'has an xattr of more than 64 KiB');
+      const code = this.#setXattr(dir, name, fd, disk, kept);
+      if (code < 0) this.#lacks(entry, disk, code);
     }
   }
 
@@ -109,15 +112,16 @@ export class Attributes {
     return toDisk(key, this.#prefix);
   }
 
-  #xattr(dir: Place, name: string, entry: Described, fd: number, key: string, value: string): void {
-    if (value.length > XATTR_MAX) throw refused(entry.name, 'has an xattr of more than 64 KiB');
+  #setXattr(dir: Place, name: string, fd: number, key: string, value: string): number {
     const { native } = this.#sys;
     const size = this.#sys.put(value, XATTR);
-    const code =
-      fd >= 0
-        ? native.setxattr(fd, '', key, XATTR, size, 0)
-        : native.setxattr(dir.fd, name, key, XATTR, size, 0);
-    if (code >= 0) return;
+    return fd >= 0
+      ? native.setxattr(fd, '', key, XATTR, size, 0)
+      : native.setxattr(dir.fd, name, key, XATTR, size, 0);
+  }
+
+  /** The object goes without the xattr, with a warning; throws where it must have it. */
+  #lacks(entry: Described, key: string, code: number): void {
     if (this.#mayLack(entry, key, code)) {
       const why = errnoText(code);
       this.#warnings.add(`xattr ${shown(key)} could not be kept, ${why}`, entry.name);

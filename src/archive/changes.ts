@@ -40,10 +40,10 @@ export class Changes {
     const [upper, ...below] = this.#stack.roots;
     const root = { path: '', part: upper, above: undefined, written: true };
     if (this.#alone || below.length === 0 || this.#differs(upper, below[0])) {
-      yield item('object', '', upper.fd, '.', upper.layer);
+      yield item('object', '', upper, '.');
     }
     const opaque = this.#stack.marks(upper, '.').opaque;
-    if (opaque) yield item('opaque', '', upper.fd, '.', upper.layer);
+    if (opaque) yield item('opaque', '', upper, '.');
     yield* this.#merged(root, below);
     yield* this.#others.all();
   }
@@ -83,7 +83,7 @@ export class Changes {
     if (dir.written) return;
     if (dir.above) yield* this.#announce(dir.above);
     dir.written = true;
-    yield item('object', dir.path, dir.part.fd, '.', dir.part.layer);
+    yield item('object', dir.path, dir.part, '.');
   }
 
   /** AUFS's forms: `.wh..wh..opq` has been seen with the directory, others of its own say nothing. */
@@ -100,7 +100,7 @@ export class Changes {
   *#whiteout(dir: Pending, below: readonly Part[], name: string, real: string): Items {
     if (!this.#alone && !this.#shows(below, name)) return;
     yield* this.#announce(dir);
-    yield item('whiteout', under(dir.path, name), dir.part.fd, real, dir.part.layer);
+    yield item('whiteout', under(dir.path, name), dir.part, real);
   }
 
   #shows(below: readonly Part[], name: string): boolean {
@@ -128,8 +128,8 @@ export class Changes {
         return;
       }
       yield* this.#announce(dir);
-      yield item('object', path, part.fd, '.', part.layer);
-      if (this.#alone || lower.kind === 'dir') yield item('opaque', path, part.fd, '.', part.layer);
+      yield item('object', path, part, '.');
+      if (this.#alone || lower.kind === 'dir') yield item('opaque', path, part, '.');
       yield* walkUnion(stack, merged.parts, path);
     } finally {
       if (merged) stack.release(merged);

@@ -315,7 +315,7 @@ class Packer {
   async #copy(fd: number, offset: number, length: number, path: string): Promise<void> {
     for (let done = 0; done < length; ) {
       const { chunk, at, size } = this.#writer.space(length - done);
-      const bytes = read(fd, chunk, at, size, offset + done, path);
+      const bytes = read(fd, chunk.subarray(at, at + size), offset + done, path);
       if (bytes === 0) {
         throw new UserError(
           `${shown(path)} became shorter while it was read; nothing may write to it meanwhile`,
@@ -354,16 +354,9 @@ class Packer {
   }
 }
 
-function read(
-  fd: number,
-  chunk: Buffer,
-  at: number,
-  size: number,
-  offset: number,
-  path: string,
-): number {
+function read(fd: number, into: Buffer, offset: number, path: string): number {
   try {
-    return readSync(fd, chunk, at, size, offset);
+    return readSync(fd, into, 0, into.length, offset);
   } catch (error) {
     throw cannot('read', path, (error as NodeJS.ErrnoException).errno ?? -E.EIO);
   }

@@ -251,7 +251,8 @@ export class Stack {
       this.#addDir(walk, part, name, prefix, last);
       return false;
     }
-    return this.#addFile(walk, part, name, prefix, isReg(mode), givable);
+    const found = { layer: part.layer, dir: part.fd, name, owned: givable };
+    return this.#addFile(walk, found, prefix, isReg(mode));
   }
 
   #addDir(walk: Walk, part: Part, name: string, prefix: string[] | undefined, last: boolean): void {
@@ -266,25 +267,18 @@ export class Stack {
     this.#goOn(walk, part.layer, name, marks.redirect, prefix);
   }
 
-  #addFile(
-    walk: Walk,
-    part: Part,
-    name: string,
-    prefix: string[] | undefined,
-    regular: boolean,
-    givable: boolean,
-  ): boolean {
-    const found: Found = { layer: part.layer, dir: part.fd, name, owned: givable };
-    const copy = regular && this.isCopy(part.fd, name);
+  #addFile(walk: Walk, found: Found, prefix: string[] | undefined, regular: boolean): boolean {
+    const { layer, dir, name, owned } = found;
+    const copy = regular && this.isCopy(dir, name);
     if (!walk.object) walk.object = found;
     else if (!copy) walk.data = found;
     walk.stop = !copy;
-    if (!copy) return givable;
+    if (!copy) return owned;
     walk.copy = true;
-    const redirect = this.#fileRedirect(part.fd, name);
+    const redirect = this.#fileRedirect(dir, name);
     walk.absolute = redirect.startsWith('/') ? redirect : '';
-    this.#goOn(walk, part.layer, name, redirect, prefix);
-    return givable && walk.object === found;
+    this.#goOn(walk, layer, name, redirect, prefix);
+    return owned && walk.object === found;
   }
 
   /** What the layers below are asked for, after an object with `redirect`. */

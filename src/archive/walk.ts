@@ -31,11 +31,10 @@ type NameList = readonly string[];
 export const item = (
   kind: Item['kind'],
   path: string,
-  dir: number,
+  { fd, layer }: Pick<Part, 'fd' | 'layer'>,
   name: string,
-  layer: number,
   data?: Found,
-): Item => ({ kind, path, dir, name, layer, data });
+): Item => ({ kind, path, dir: fd, name, layer, data });
 
 export const under = (path: string, name: string): string =>
   path === '' ? name : `${path}/${name}`;
@@ -60,7 +59,7 @@ export function* walkTree(stack: Stack, part: Part, path: string): Items {
   const dirs = new Set<string>();
   for (const name of namesOf(stack.sys, part.fd, path, dirs)) {
     const full = under(path, name);
-    yield item('object', full, part.fd, name, part.layer);
+    yield item('object', full, part, name);
     if (!dirs.has(name)) continue;
     const below = stack.open(part, name);
     try {
@@ -79,7 +78,7 @@ export function* walkUnion(stack: Stack, parts: readonly Part[], path: string): 
     try {
       if (what.kind === 'object') yield objectOf(full, what);
       if (what.kind !== 'dir') continue;
-      yield item('object', full, what.parts[0].fd, '.', what.parts[0].layer);
+      yield item('object', full, what.parts[0], '.');
       yield* walkUnion(stack, what.parts, full);
     } finally {
       stack.release(what);
@@ -99,4 +98,4 @@ function unionNames(stack: Stack, parts: readonly Part[], path: string): NameLis
 }
 
 export const objectOf = (path: string, { object, data }: Shown & { kind: 'object' }): Item =>
-  item('object', path, object.dir, object.name, object.layer, data);
+  item('object', path, { fd: object.dir, layer: object.layer }, object.name, data);

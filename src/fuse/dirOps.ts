@@ -3,6 +3,7 @@ import { COOKIE_DOT, COOKIE_DOTDOT } from '../base/hash.js';
 import { DT_DIR, DT_REG, DT_UNKNOWN, dtype } from '../base/mode.js';
 import type { DirListing } from '../overlay/listing/dirListing.js';
 import { Found } from '../overlay/hit.js';
+import type { Overlay } from '../overlay/overlay.js';
 import { nodeOfHit, parentOf, resolve } from '../overlay/lookup/lookup.js';
 import { dirListingOf } from '../overlay/lookup/readdir.js';
 import { DIRENT, DIRENTPLUS, ENTRY_OUT, READ_IN } from '../protocol/layout.js';
@@ -29,158 +30,144 @@ function list(s: Served, node: number, plus: boolean): number {
   const listing = dirListingOf(s.ov, node);
   if (typeof listing === 'number') return listing;
   const end = REPLY + Math.min(word(s, READ_IN.size_), MAX_IO);
-  let at = REPLY;
-  if (cookie < COOKIE_DOT) at = addDot(s, node, '.', COOKIE_DOT, at, end, plus);
-  if (cookie < COOKIE_DOTDOT) {
-    at = addDot(s, parentOf(s.ov, node), '..', COOKIE_DOTDOT, at, end, plus);
-  }
+  const reply = new DirReply(s, node, listing, plus);
+  if (cookie < COOKIE_DOT) reply.addDot('.', node, COOKIE_DOT, end);
+  if (cookie < COOKIE_DOTDOT) reply.addDot('..', parentOf(s.ov, node), COOKIE_DOTDOT, end);
   const { positions } = listing;
   for (let i = listing.after(cookie); i < positions; i++) {
     const slot = listing.slotAt(i);
     if (slot === undefined) continue;
-    const name = listing.nameAt(i);
-    const size = recordSize(name, plus);
-    if (at + size > end) break;
-    let added: boolean;
-    if (!plus) {
-      added = addPlain(s, node, name, listing, slot, listing.cookie(i), at);
-    } else if (listing.size <= PLUS_MAX && !s.ov.live) {
-      added = addPlus(s, node, name, listing, slot, listing.cookie(i), at);
+    if (!reply.add(listing.nameAt(i), slot, listing.cookie(i), end)) break;
+  }
+  return reply.at - REPLY;
+}
+
+/** The records of one reply. */
+class DirReply {
+  /** Where the next one belongs. */
+  at: number = REPLY;
+  readonly #ov: Overlay;
+  readonly #node: number;
+  readonly #listing: DirListing;
+  readonly #plus: boolean;
+  /** Each entry is looked up, too. */
+  readonly #attributes: boolean;
+
+  constructor({ ov }: Served, node: number, listing: DirListing, plus: boolean) {
+    this.#ov = ov;
+    this.#node = node;
+    this.#listing = listing;
+    this.#plus = plus;
+    this.#attributes = plus && listing.size <= PLUS_MAX && !ov.live;
+  }
+
+  /** "." or "..", which carry no lookup. `node` is what it stands for. */
+  addDot(name: string, node: number, cookie: number, end: number): void {
+    const size = this.#recordSize(name);
+    if (this.at + size > end) return;
+    if (this.#plus) this.#noEntry();
+    const { table } = this.#ov;
+    this.#put(table.inoLo(node), table.inoHi(node), cookie, DT_DIR, name);
+    this.at += size;
+  }
+
+  /** False when the reply is full. An entry that has vanished is left out. */
+  add(name: string, slot: number, cookie: number, end: number): boolean {
+    const size = this.#recordSize(name);
+    if (this.at + size > end) return false;
+    if (this.#attributes) {
+      if (!this.#addLooked(name, slot, cookie)) return true;
     } else {
-      s.ov.sys.u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
-      added = addPlain(s, node, name, listing, slot, listing.cookie(i), at + DIRENTPLUS.dirent);
+      if (this.#plus) this.#noEntry();
+      this.#addListed(name, slot, cookie);
     }
-    if (added) at += size;
+    this.at += size;
+    return true;
   }
-  return at - REPLY;
-}
 
-const recordSize = (name: string, plus: boolean): number =>
-  ((plus ? DIRENTPLUS.size : DIRENT.size) + name.length + 7) & ~7;
-
-/** "." or "..", which carry no lookup. */
-function addDot(
-  s: Served,
-  node: number,
-  name: string,
-  cookie: number,
-  at: number,
-  end: number,
-  plus: boolean,
-): number {
-  const size = recordSize(name, plus);
-  if (at + size > end) return at;
-  const { u32 } = s.ov.sys;
-  if (plus) u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
-  const { table } = s.ov;
-  const dirent = plus ? at + DIRENTPLUS.dirent : at;
-  writeDirent(s, dirent, table.inoLo(node), table.inoHi(node), cookie, DT_DIR, name);
-  return at + size;
-}
-
-/** False when the entry vanished: it is left out. */
-function addPlus(
-  s: Served,
-  parent: number,
-  name: string,
-  listing: DirListing,
-  slot: number,
-  cookie: number,
-  at: number,
-): boolean {
-  const { ov } = s;
-  // An entry that cannot be looked up is still an entry: whoever stats it gets the error.
-  const bare = (): boolean => addUnknown(s, name, listing, slot, cookie, at);
-  let node = ov.table.byName(parent, name);
-  let stat = ov.sys.stats.reply;
-  if (node !== 0) {
-    if (ov.stat(node, stat) < 0) return bare();
-  } else {
-    if (resolve(ov, parent, name) < 0) return bare();
-    if (ov.hit.found === Found.None || ov.hit.found === Found.UpperWhiteout) return false;
-    node = nodeOfHit(ov, parent, name);
-    stat = ov.hit.stat;
-    if (ov.complete(node, stat) < 0) {
-      ov.table.release(node, ov.dropped);
-      return bare();
-    }
+  #recordSize(name: string): number {
+    return ((this.#plus ? DIRENTPLUS.size : DIRENT.size) + name.length + 7) & ~7;
   }
-  if (encodeEntry(ov, node, stat, at) < 0) {
-    ov.table.release(node, ov.dropped);
-    return bare();
+
+  /** A READDIRPLUS record without attributes. */
+  #noEntry(): void {
+    this.#ov.sys.u32.fill(0, this.at >> 2, (this.at + ENTRY_OUT.size) >> 2);
   }
-  ov.table.remember(node);
-  const type = dtype(ov.table.mode(node));
-  const { table } = ov;
-  const dirent = at + DIRENTPLUS.dirent;
-  writeDirent(s, dirent, table.inoLo(node), table.inoHi(node), cookie, type, name);
-  return true;
-}
 
-/** A READDIRPLUS record without attributes. */
-function addUnknown(
-  s: Served,
-  name: string,
-  listing: DirListing,
-  slot: number,
-  cookie: number,
-  at: number,
-): boolean {
-  s.ov.sys.u32.fill(0, at >> 2, (at + ENTRY_OUT.size) >> 2);
-  const dirent = at + DIRENTPLUS.dirent;
-  const known = listing.inoKnown(slot);
-  const lo = known ? listing.inoLo(slot) : UNKNOWN_INO;
-  writeDirent(s, dirent, lo, known ? listing.inoHi(slot) : 0, cookie, listing.type(slot), name);
-  return true;
-}
-
-function addPlain(
-  s: Served,
-  parent: number,
-  name: string,
-  listing: DirListing,
-  slot: number,
-  cookie: number,
-  at: number,
-): boolean {
-  if (!listing.inoKnown(slot)) {
-    const known = s.ov.live ? 0 : s.ov.table.byName(parent, name);
-    if (known !== 0) {
-      const { table } = s.ov;
-      listing.setIno(slot, table.inoLo(known), table.inoHi(known));
+  /** With attributes, as a LOOKUP answers; false when the entry has vanished. */
+  #addLooked(name: string, slot: number, cookie: number): boolean {
+    const ov = this.#ov;
+    let node = ov.table.byName(this.#node, name);
+    let stat = ov.sys.stats.reply;
+    // An entry that cannot be looked up is still an entry: whoever stats it gets the error.
+    if (node !== 0) {
+      if (ov.stat(node, stat) < 0) return this.#addBare(name, slot, cookie);
     } else {
-      if (resolve(s.ov, parent, name) < 0) {
-        writeDirent(s, at, UNKNOWN_INO, 0, cookie, listing.type(slot), name);
-        return true;
+      if (resolve(ov, this.#node, name) < 0) return this.#addBare(name, slot, cookie);
+      if (ov.hit.found === Found.None || ov.hit.found === Found.UpperWhiteout) return false;
+      node = nodeOfHit(ov, this.#node, name);
+      stat = ov.hit.stat;
+      if (ov.complete(node, stat) < 0) {
+        ov.table.release(node, ov.dropped);
+        return this.#addBare(name, slot, cookie);
       }
-      const { inoLo, inoHi } = s.ov.hit;
-      listing.setIno(slot, inoLo, inoHi);
     }
+    if (encodeEntry(ov, node, stat, this.at) < 0) {
+      ov.table.release(node, ov.dropped);
+      return this.#addBare(name, slot, cookie);
+    }
+    ov.table.remember(node);
+    const { table } = ov;
+    this.#put(table.inoLo(node), table.inoHi(node), cookie, dtype(table.mode(node)), name);
+    return true;
   }
-  // A regular file on disk may be shown as something else.
-  const known = s.ov.overrides && listing.type(slot) === DT_REG ? DT_UNKNOWN : listing.type(slot);
-  writeDirent(s, at, listing.inoLo(slot), listing.inoHi(slot), cookie, known, name);
-  return true;
-}
 
-function writeDirent(
-  s: Served,
-  at: number,
-  inoLo: number,
-  inoHi: number,
-  cookie: number,
-  type: number,
-  name: string,
-): void {
-  const { u32, u8 } = s.ov.sys;
-  const o = at >> 2;
-  u32[o] = inoLo;
-  u32[o + 1] = inoHi;
-  u32[o + DIRENT.off / 4] = cookie >>> 0;
-  u32[o + DIRENT.off / 4 + 1] = Math.floor(cookie / 0x1_0000_0000);
-  u32[o + DIRENT.namelen / 4] = name.length;
-  u32[o + DIRENT.type / 4] = type;
-  s.ov.sys.put(name, at + DIRENT.size);
-  const from = at + DIRENT.size + name.length;
-  u8.fill(0, from, (from + 7) & ~7);
+  #addBare(name: string, slot: number, cookie: number): true {
+    this.#noEntry();
+    this.#addAs(this.#listing.type(slot), name, slot, cookie);
+    return true;
+  }
+
+  /** As the listing has it, its number looked up where that alone tells it. */
+  #addListed(name: string, slot: number, cookie: number): void {
+    const ov = this.#ov;
+    const listing = this.#listing;
+    const type = listing.type(slot);
+    if (!listing.inoKnown(slot)) {
+      const known = ov.live ? 0 : ov.table.byName(this.#node, name);
+      if (known !== 0) {
+        listing.setIno(slot, ov.table.inoLo(known), ov.table.inoHi(known));
+      } else if (resolve(ov, this.#node, name) >= 0) {
+        listing.setIno(slot, ov.hit.inoLo, ov.hit.inoHi);
+      } else {
+        this.#addAs(type, name, slot, cookie);
+        return;
+      }
+    }
+    // A regular file on disk may be shown as something else.
+    this.#addAs(ov.overrides && type === DT_REG ? DT_UNKNOWN : type, name, slot, cookie);
+  }
+
+  #addAs(type: number, name: string, slot: number, cookie: number): void {
+    const listing = this.#listing;
+    const known = listing.inoKnown(slot);
+    const lo = known ? listing.inoLo(slot) : UNKNOWN_INO;
+    this.#put(lo, known ? listing.inoHi(slot) : 0, cookie, type, name);
+  }
+
+  /** Writes the struct fuse_dirent of the record. */
+  #put(inoLo: number, inoHi: number, cookie: number, type: number, name: string): void {
+    const { u32, u8 } = this.#ov.sys;
+    const at = this.#plus ? this.at + DIRENTPLUS.dirent : this.at;
+    const o = at >> 2;
+    u32[o] = inoLo;
+    u32[o + 1] = inoHi;
+    u32[o + DIRENT.off / 4] = cookie >>> 0;
+    u32[o + DIRENT.off / 4 + 1] = Math.floor(cookie / 0x1_0000_0000);
+    u32[o + DIRENT.namelen / 4] = name.length;
+    u32[o + DIRENT.type / 4] = type;
+    this.#ov.sys.put(name, at + DIRENT.size);
+    const from = at + DIRENT.size + name.length;
+    u8.fill(0, from, (from + 7) & ~7);
+  }
 }

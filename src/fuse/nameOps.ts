@@ -48,18 +48,9 @@ function entry(s: Served, node: number, stat: Stat): number {
 }
 
 /** Creates and answers with the entry. */
-function made(
-  s: Served,
-  parent: number,
-  name: string,
-  mode: number,
-  umask: number,
-  make: Make,
-  device: Pick<Creation, 'major' | 'minor'> = {},
-): number {
-  const caller = s.caller.creator(umask);
+function made(s: Served, creation: Creation): number {
   const { reply } = s.ov.sys.stats;
-  const node = create(s.ov, { parent, name, mode, caller, make, ...device }, reply);
+  const node = create(s.ov, creation, reply);
   return node < 0 ? node : entry(s, node, reply);
 }
 
@@ -71,7 +62,8 @@ export function onMknod(s: Served, parent: number): number {
   const device = { major: devMajor(rdev), minor: devMinor(rdev) };
   const make: Make = (dir, name, masked) =>
     native.mknodat(dir, name, masked, device.major, device.minor);
-  return made(s, parent, nameAt(s, MKNOD_IN.size), mode, word(s, MKNOD_IN.umask), make, device);
+  const caller = s.caller.creator(word(s, MKNOD_IN.umask));
+  return made(s, { parent, name: nameAt(s, MKNOD_IN.size), mode, caller, make, ...device });
 }
 
 /** A 0:0 device: an overlay that has its upper here covers a name (ovl_mknod refuses it). */
@@ -86,14 +78,16 @@ function whiteout(s: Served, parent: number, mode: number): number {
 export function onMkdir(s: Served, parent: number): number {
   const mode = (word(s, MKDIR_IN.mode) & ~S_IFMT & 0xffff) | S_IFDIR;
   const make: Make = (dir, name, masked) => s.ov.sys.native.mkdirat(dir, name, masked & 0o7777);
-  return made(s, parent, nameAt(s, MKDIR_IN.size), mode, word(s, MKDIR_IN.umask), make);
+  const caller = s.caller.creator(word(s, MKDIR_IN.umask));
+  return made(s, { parent, name: nameAt(s, MKDIR_IN.size), mode, caller, make });
 }
 
 export function onSymlink(s: Served, parent: number): number {
   const name = nameAt(s, 0);
   const target = nameAt(s, name.length + 1);
   const make: Make = (dir, at) => s.ov.sys.native.symlinkat(target, dir, at);
-  return made(s, parent, name, S_IFLNK | 0o777, 0, make);
+  const caller = s.caller.creator(0);
+  return made(s, { parent, name, mode: S_IFLNK | 0o777, caller, make });
 }
 
 export const onUnlink = (s: Served, parent: number): number => unlink(s.ov, parent, nameAt(s, 0));
@@ -116,7 +110,7 @@ function renameNames(
   if (!s.ov.table.exists(newParent)) return -E.ESTALE;
   const name = nameAt(s, at);
   const newName = nameAt(s, at + name.length + 1);
-  return rename(s.ov, parent, name, newParent, newName, flags, s.caller);
+  return rename(s.ov, { parent, name }, { parent: newParent, name: newName }, flags, s.caller);
 }
 
 export function onLink(s: Served, parent: number): number {

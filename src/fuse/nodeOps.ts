@@ -6,6 +6,7 @@ import { afterChange } from '../overlay/answer.js';
 import { NO_ID } from '../overlay/shown/ids.js';
 import * as io from '../overlay/access/io.js';
 import { readsOldData } from '../overlay/access/passthrough.js';
+import type { Offset, Span } from '../overlay/access/span.js';
 import * as xattrs from '../overlay/access/xattr.js';
 import { Fattr, FSYNC_FDATASYNC, WRITE_CACHE, WRITE_KILL_SUIDGID } from '../protocol/flags.js';
 import {
@@ -95,19 +96,30 @@ export function onReadlink(s: Served, node: number): number {
   return ov.sys.native.readlinkat(dir, ov.realName(node), REPLY, MAX_IO);
 }
 
+/** One for all READs and WRITEs of a thread, which come one after the other. */
+const SPAN = { at: 0, size: 0, lo: 0, hi: 0 };
+
+/** `size` bytes at `at`, which belong where the u64 at `offset` of the request says. */
+function spanOf(s: Served, at: number, size: number, offset: number): Span {
+  SPAN.at = at;
+  SPAN.size = size;
+  SPAN.lo = word(s, offset);
+  SPAN.hi = word(s, offset + 4);
+  return SPAN;
+}
+
 export function onRead(s: Served, node: number): number {
   const size = Math.min(word(s, READ_IN.size_), MAX_IO);
-  return io.read(s.ov, node, REPLY, size, word(s, READ_IN.offset), word(s, READ_IN.offset + 4));
+  return io.read(s.ov, node, spanOf(s, REPLY, size, READ_IN.offset));
 }
 
 export function onWrite(s: Served, node: number): number {
   const size = Math.min(word(s, WRITE_IN.size_), MAX_IO);
-  const lo = word(s, WRITE_IN.offset);
-  const hi = word(s, WRITE_IN.offset + 4);
   const kills = (word(s, WRITE_IN.write_flags) & WRITE_KILL_SUIDGID) !== 0;
   const kill = kills ? s.caller : undefined;
   const cached = (word(s, WRITE_IN.write_flags) & WRITE_CACHE) !== 0;
-  const written = io.write(s.ov, node, BODY + WRITE_IN.size, size, lo, hi, kill, cached);
+  const span = spanOf(s, BODY + WRITE_IN.size, size, WRITE_IN.offset);
+  const written = io.write(s.ov, node, span, kill, cached);
   return written < 0 ? written : reply32(s, written);
 }
 
@@ -145,9 +157,9 @@ export function onSetxattr(s: Served, node: number): number {
   const size = word(s, SETXATTR_IN.size_);
   const ext = s.setxattrExt ? word(s, SETXATTR_IN.setxattr_flags) : 0;
   const key = nameAt(s, header);
-  const value = BODY + header + key.length + 1;
+  const at = BODY + header + key.length + 1;
   if (size > XATTR_MAX) return -E.E2BIG;
-  return xattrs.setxattr(s.ov, node, key, value, size, word(s, SETXATTR_IN.flags), ext);
+  return xattrs.setxattr(s.ov, node, { key, at, size, flags: word(s, SETXATTR_IN.flags), ext });
 }
 
 export function onGetxattr(s: Served, node: number): number {
@@ -175,16 +187,10 @@ export function onRemovexattr(s: Served, node: number): number {
 }
 
 export function onFallocate(s: Served, node: number): number {
-  const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];
+  const pair = (at: number): Offset => [word(s, at), word(s, at + 4)];
   const mode = word(s, FALLOCATE_IN.mode);
-  const code = io.fallocate(
-    s.ov,
-    node,
-    mode,
-    pair(FALLOCATE_IN.offset),
-    pair(FALLOCATE_IN.length),
-    s.caller,
-  );
+  const range = { off: pair(FALLOCATE_IN.offset), length: pair(FALLOCATE_IN.length) };
+  const code = io.fallocate(s.ov, node, mode, range, s.caller);
   return Math.min(code, 0);
 }
 
@@ -195,9 +201,8 @@ export function onFallocate(s: Served, node: number): number {
 export function onLseek(s: Served, opened: number): number {
   if (readsOldData(s.ov, opened)) return -E.EINVAL;
   const node = s.ov.table.current(opened);
-  const lo = word(s, LSEEK_IN.offset);
-  const hi = word(s, LSEEK_IN.offset + 4);
-  const code = io.lseek(s.ov, node, lo, hi, word(s, LSEEK_IN.whence), REPLY);
+  const off: Offset = [word(s, LSEEK_IN.offset), word(s, LSEEK_IN.offset + 4)];
+  const code = io.lseek(s.ov, node, off, word(s, LSEEK_IN.whence), REPLY);
   return code < 0 ? code : 8;
 }
 
@@ -210,16 +215,16 @@ export function onCopyFileRange(s: Served, node: number): number {
 export const onCopyFileRange64 = onCopyFileRange;
 
 function copyRange(s: Served, node: number): number {
-  const pair = (at: number): [number, number] => [word(s, at), word(s, at + 4)];
+  const pair = (at: number): Offset => [word(s, at), word(s, at + 4)];
   const [lo, hi] = pair(COPY_FILE_RANGE_IN.len);
   if (!s.ov.table.exists(word(s, COPY_FILE_RANGE_IN.nodeid_out))) return -E.ESTALE;
   if (readsOldData(s.ov, node)) return -E.EOPNOTSUPP;
+  const { table } = s.ov;
+  const to = table.current(word(s, COPY_FILE_RANGE_IN.nodeid_out));
   return io.copyFileRange(
     s.ov,
-    s.ov.table.current(node),
-    pair(COPY_FILE_RANGE_IN.off_in),
-    s.ov.table.current(word(s, COPY_FILE_RANGE_IN.nodeid_out)),
-    pair(COPY_FILE_RANGE_IN.off_out),
+    { node: table.current(node), off: pair(COPY_FILE_RANGE_IN.off_in) },
+    { node: to, off: pair(COPY_FILE_RANGE_IN.off_out) },
     lo + hi * 0x1_0000_0000,
     s.caller,
   );

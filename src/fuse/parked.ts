@@ -27,7 +27,7 @@ export function connectPool(ov: Overlay, slot: number): void {
       native.poolCancel(job);
     },
     sync: (fd, dataOnly) => !inMemory && native.poolSync(slot, fd, dataOnly) >= 0,
-    range: (fdIn, [inLo, inHi], node, fdOut, [outLo, outHi], size) =>
+    range: ({ fdIn, inOff: [inLo, inHi], node, fdOut, outOff: [outLo, outHi], size }) =>
       native.poolRange(slot, fdIn, inLo, inHi, node, fdOut, outLo, outHi, size) >= 0,
   };
 }

@@ -164,8 +164,11 @@ function addRoot(ov: Overlay, layers: readonly Layer[]): void {
     opaque = marks.opaque;
     if (marks.xwhiteouts) ov.xwhiteouts.add(layer.id);
     if (layer === ov.upper) top = marks;
-    else
-      places.push(ov.lowers.addPlace(layer.id, 0, '', placeFlags(marks), layer.inoLo, layer.stamp));
+    else {
+      const place = ov.lowers.addPlace(layer.id, 0, '', placeFlags(marks));
+      ov.lowers.setStamp(place, layer.inoLo, layer.stamp);
+      places.push(place);
+    }
   }
   const { table } = ov;
   table.setLower(ROOT, ov.lowers.addStack(places));

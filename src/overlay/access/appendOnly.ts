@@ -3,6 +3,7 @@ import { E } from '../../base/errno.js';
 import { OUT } from '../../sys/memory.js';
 import { APPEND, guardOf } from '../guard.js';
 import type { Overlay } from '../overlay.js';
+import type { Span } from './span.js';
 
 /** No reply lies here yet: room for as much as a request can write. */
 const REPLY_ROOM = OUT;
@@ -13,17 +14,10 @@ const REPLY_ROOM = OUT;
  * file. Neither the WRITE nor anything before it tells whether the writer's descriptor is older than the
  * flag, with which ext4 lets it change the file.
  */
-export function appended(
-  ov: Overlay,
-  node: number,
-  fd: number,
-  at: number,
-  size: number,
-  lo: number,
-  hi: number,
-): number {
+export function appended(ov: Overlay, node: number, fd: number, span: Span): number {
   const guard = guardOf(ov, node);
   if (guard < 0 || (guard & APPEND) === 0) return Math.min(guard, 0);
+  const { at, size, lo, hi } = span;
   const there = ov.sys.native.pread(fd, REPLY_ROOM, size, lo, hi);
   if (there <= 0) return there;
   const { u8 } = ov.sys;

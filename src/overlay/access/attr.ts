@@ -239,7 +239,7 @@ function targetOf(ov: Overlay, node: number): Target {
 function changeOwner(ov: Overlay, node: number, target: Target, change: AttrChange): number {
   const uid = (change.valid & Fattr.UID) !== 0 ? change.uid : -1;
   const gid = (change.valid & Fattr.GID) !== 0 ? change.gid : -1;
-  if (ov.overrides) return tellOwner(ov, ov.overrides, node, target, uid, gid);
+  if (ov.overrides) return tellOwner(ov, ov.overrides, node, target, { uid, gid });
   return ov.sys.native.fchownat(target.dir, target.name, uid, gid, target.flags);
 }
 
@@ -249,18 +249,18 @@ function tellOwner(
   overrides: Overrides,
   node: number,
   { dir, name }: Target,
-  uid: number,
-  gid: number,
+  wanted: { readonly uid: number; readonly gid: number },
 ): number {
   const { attrs } = ov.sys.stats;
   let code = ov.stat(node, attrs);
   if (code < 0) return code;
   const is = overrides.shown(attrs);
   const mode = modeAfterChown(is.mode);
-  const owner = { uid: uid === -1 ? is.uid : uid, gid: gid === -1 ? is.gid : gid };
+  const uid = wanted.uid === -1 ? is.uid : wanted.uid;
+  const gid = wanted.gid === -1 ? is.gid : wanted.gid;
   // First, as notify_change does it: no other owner's capabilities, whatever fails.
   if (isReg(mode)) code = overrides.dropCapability(dir, name);
-  if (code >= 0) code = overrides.keep(dir, name, { ...is, ...owner, mode });
+  if (code >= 0) code = overrides.keep(dir, name, { ...is, uid, gid, mode });
   if (code >= 0) ov.table.setMode(node, mode);
   return code;
 }

@@ -21,6 +21,7 @@ import { appended, onlyAppends } from './appendOnly.js';
 import { type Asker, keepNoCapability, killSetIds, killSetIdsFor } from './attr.js';
 import { F_CAPABLE, F_METACOPY, F_UPPER } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
+import type { Offset, Span } from './span.js';
 import { APPEND, FLAG_BITS, guardOf, IMMUTABLE, refused, setGuard, XFLAG_BITS } from '../guard.js';
 
 /** Bytes one COPY_FILE_RANGE request copies at most: the caller comes again, others get their turn. */
@@ -28,15 +29,8 @@ const COPY_STEP = 64 << 20;
 
 const WORD = 0x1_0000_0000;
 
-/** Reads to `at`; returns the bytes read or -errno. */
-export function read(
-  ov: Overlay,
-  node: number,
-  at: number,
-  size: number,
-  lo: number,
-  hi: number,
-): number {
+/** Returns the bytes read or -errno. */
+export function read(ov: Overlay, node: number, { at, size, lo, hi }: Span): number {
   if (lo === 0 && hi === 0) ov.readFromStart = node;
   const fd = dataFile(ov, node);
   const got = fd < 0 ? fd : ov.sys.native.pread(fd, at, size, lo, hi);
@@ -53,22 +47,19 @@ function writable(ov: Overlay, node: number): number {
 }
 
 /**
- * Writes `size` bytes at `at`; returns the bytes written or -errno. `cached`: pages of the kernel's
- * writeback cache, for which it ignores a short count (fuse_writepage_end), so there the error that
- * stopped the write is the answer.
+ * Returns the bytes written or -errno. `cached`: pages of the kernel's writeback cache, for which it
+ * ignores a short count (fuse_writepage_end), so there the error that stopped the write is the answer.
  */
 export function write(
   ov: Overlay,
   node: number,
-  at: number,
-  size: number,
-  lo: number,
-  hi: number,
+  span: Span,
   kill: Asker | undefined,
   cached: boolean,
 ): number {
+  const { size, lo, hi } = span;
   const fd = writable(ov, node);
-  const skip = fd < 0 ? fd : appended(ov, node, fd, at, size, lo, hi);
+  const skip = fd < 0 ? fd : appended(ov, node, fd, span);
   if (cached && skip === -E.EPERM) ov.flushes.drop(node, lo + hi * WORD, lo + hi * WORD + size);
   if (skip < 0 || skip === size) return skip;
   // First, as file_remove_privs: a file that was written to must not keep them.
@@ -78,10 +69,7 @@ export function write(
   const capability = capable ? ov.sys.xattr(fd, '', CAPABILITY) : -E.ENODATA;
   if (typeof capability === 'number' && !noXattr(capability)) return capability;
   ov.times?.hold(node, fd);
-  let written =
-    skip === 0
-      ? writeAll(ov, fd, at, size, lo, hi, cached)
-      : writeAll(ov, fd, at + skip, size - skip, ...moved(lo, hi, skip), cached);
+  let written = writeAfter(ov, fd, span, skip, cached);
   ov.times?.put(fd);
   if (written > 0) ov.bytesWritten += written;
   if (written >= 0) written += skip;
@@ -99,36 +87,27 @@ function keepCapability(ov: Overlay, fd: number, value: string): void {
   if (code < 0) log(`capabilities of a file that was written back are lost: ${errnoName(code)}`);
 }
 
-/** The u64 `lo`, `hi` and `count` more. */
-const moved = (lo: number, hi: number, count: number): [lo: number, hi: number] => [
-  (lo + count) >>> 0,
-  hi + (lo + count > 0xffff_ffff ? 1 : 0),
-];
-
-function writeAll(
-  ov: Overlay,
-  fd: number,
-  at: number,
-  size: number,
-  lo: number,
-  hi: number,
-  cached: boolean,
-): number {
-  let written = ov.sys.native.pwrite(fd, at, size, lo, hi);
-  while (cached && written > 0 && written < size) {
-    const more = ov.sys.native.pwrite(fd, at + written, size - written, ...moved(lo, hi, written));
+/** Writes what comes after the first `done` bytes. Returns how much that was, or -errno. */
+function writeAfter(ov: Overlay, fd: number, span: Span, done: number, cached: boolean): number {
+  let written = writeOnce(ov, fd, span, done);
+  while (cached && written > 0 && done + written < span.size) {
+    const more = writeOnce(ov, fd, span, done + written);
     if (more <= 0) return more === 0 ? -E.EIO : more;
     written += more;
   }
   return written;
 }
 
+function writeOnce(ov: Overlay, fd: number, { at, size, lo, hi }: Span, done: number): number {
+  const carry = lo + done > 0xffff_ffff ? 1 : 0;
+  return ov.sys.native.pwrite(fd, at + done, size - done, (lo + done) >>> 0, hi + carry);
+}
+
 export function fallocate(
   ov: Overlay,
   node: number,
   mode: number,
-  off: readonly [number, number],
-  length: readonly [number, number],
+  { off, length }: { readonly off: Offset; readonly length: Offset },
   caller: Asker,
 ): number {
   // As vfs_fallocate.
@@ -151,8 +130,7 @@ export function fallocate(
 export function lseek(
   ov: Overlay,
   node: number,
-  lo: number,
-  hi: number,
+  [lo, hi]: Offset,
   whence: number,
   at: number,
 ): number {
@@ -176,13 +154,16 @@ export function lseek(
   return flushed === PARKED ? PARKED : -E.EINVAL;
 }
 
+interface InFile {
+  readonly node: number;
+  readonly off: Offset;
+}
+
 /** Copies between two files of the mount; returns the bytes copied (maybe fewer than asked) or -errno. */
 export function copyFileRange(
   ov: Overlay,
-  from: number,
-  fromOff: readonly [number, number],
-  to: number,
-  toOff: readonly [number, number],
+  { node: from, off: fromOff }: InFile,
+  { node: to, off: toOff }: InFile,
   length: number,
   caller: Asker,
 ): number {
@@ -197,8 +178,16 @@ export function copyFileRange(
   const { pool } = ov.bulk;
   const killed = killSetIdsFor(ov, to, caller);
   if (killed < 0) return killed;
-  if (step >= BULK_LEAST && pool?.range(input, fromOff, to, out, toOff, step) === true) {
-    return LATER;
+  if (step >= BULK_LEAST && pool) {
+    const later = pool.range({
+      fdIn: input,
+      inOff: fromOff,
+      node: to,
+      fdOut: out,
+      outOff: toOff,
+      size: step,
+    });
+    if (later) return LATER;
   }
   ov.times?.hold(to, out);
   const copied = native.copyFileRange(input, fromOff[0], fromOff[1], out, toOff[0], toOff[1], step);

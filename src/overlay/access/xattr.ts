@@ -93,16 +93,20 @@ export function listxattr(ov: Overlay, node: number, caller: Asker): string | nu
   return list;
 }
 
-/** The value is `size` bytes at `at`. `ext` are FUSE_SETXATTR_* flags. Returns 0 or -errno. */
-export function setxattr(
-  ov: Overlay,
-  node: number,
-  key: string,
-  at: number,
-  size: number,
-  flags: number,
-  ext: number,
-): number {
+interface NewXattr {
+  readonly key: string;
+  /** The value is `size` bytes at `at`. */
+  readonly at: number;
+  readonly size: number;
+  /** XATTR_CREATE or XATTR_REPLACE. */
+  readonly flags: number;
+  /** FUSE_SETXATTR_*. */
+  readonly ext: number;
+}
+
+/** Returns 0 or -errno. */
+export function setxattr(ov: Overlay, node: number, wanted: NewXattr): number {
+  const { key, at, size, flags, ext } = wanted;
   if (!ov.upper) return -E.EROFS;
   if (!hasAcl(ov, key)) return -E.EOPNOTSUPP;
   const refusal = diskName(ov, node, key);

@@ -57,7 +57,7 @@ function finishInPlace(
 ): number {
   const { parent, name } = creation;
   const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
-  let code = own(ov, creation, dir, name, mode, inherits ? -1 : creation.caller.gid);
+  let code = own(ov, creation, { dir, name }, mode, inherits ? -1 : creation.caller.gid);
   const opaque = isDir(mode) && ov.lowers.count(ov.table.lower(parent)) > 0;
   // An optimization, allowed to fail: lookups then need not look below (ovl_create_upper).
   if (code >= 0 && opaque) setOpaque(ov, dir, name);

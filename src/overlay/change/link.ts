@@ -32,7 +32,10 @@ export function link(ov: Overlay, node: number, parent: number, name: string, st
   const from = ov.realDir(node);
   if (from < 0) return from;
   const orphan = table.has(node, F_ORPHAN);
-  if (!orphan) code = carryImpure(ov, node, table.parent(node), parent, from, ov.realName(node));
+  if (!orphan) {
+    const at = { parent: table.parent(node), dir: from, name: ov.realName(node) };
+    code = carryImpure(ov, node, at, parent);
+  }
   if (code >= 0) code = countByUpper(ov, node);
   if (code >= 0) code = beforeChange(ov, node);
   if (code < 0) return code;

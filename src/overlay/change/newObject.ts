@@ -114,6 +114,12 @@ function hasDefaultAcl(ov: Overlay, dir: number): number {
   return table.has(dir, F_ACL_DEFAULT) ? 1 : 0;
 }
 
+/** A name in the directory with this descriptor. */
+interface DirName {
+  readonly dir: number;
+  readonly name: string;
+}
+
 /**
  * Owner and set-id bits of an object just made. `gid` -1: the file system has given it the group
  * of a set-group-id directory.
@@ -121,12 +127,12 @@ function hasDefaultAcl(ov: Overlay, dir: number): number {
 export function own(
   ov: Overlay,
   creation: Creation,
-  dir: number,
-  name: string,
+  at: DirName,
   mode: number,
   gid: number,
 ): number {
-  if (ov.overrides) return tellOwner(ov, ov.overrides, creation, dir, name, mode);
+  if (ov.overrides) return tellOwner(ov, ov.overrides, creation, at, mode);
+  const { dir, name } = at;
   const { native } = ov.sys;
   const { uid } = creation.caller;
   if (uid === ov.uid && (gid === -1 || gid === ov.gid)) return 0;
@@ -145,8 +151,7 @@ function tellOwner(
   ov: Overlay,
   overrides: Overrides,
   { parent, caller, major = 0, minor = 0 }: Creation,
-  dir: number,
-  name: string,
+  { dir, name }: DirName,
   mode: number,
 ): number {
   const inherits = (ov.table.mode(parent) & S_ISGID) !== 0;
@@ -230,7 +235,7 @@ export function makeOrphan(ov: Overlay, creation: Creation): number {
   if (typeof stage === 'number') return stage;
   let code = makeObject(ov, creation, stage.fd, stage.temp, mode);
   if (code >= 0) {
-    code = own(ov, creation, stage.fd, stage.temp, mode, stage.gid ?? caller.gid);
+    code = own(ov, creation, { dir: stage.fd, name: stage.temp }, mode, stage.gid ?? caller.gid);
     if (code >= 0) code = ov.sys.renameNew(stage.fd, stage.temp, work, name);
     if (code < 0) native.unlinkat(stage.fd, stage.temp, 0);
   }

@@ -26,21 +26,25 @@ interface Maker {
   creator(umask: number): Caller;
 }
 
+/** A name in a directory, as a request says it. */
+interface Named {
+  readonly parent: number;
+  readonly name: string;
+}
+
 export function rename(
   ov: Overlay,
-  parent: number,
-  name: string,
-  newParent: number,
-  newName: string,
+  old: Named,
+  wanted: Named,
   flags: number,
   maker: Maker,
 ): number {
   // An exchange leaves neither name.
   const swap = RENAME_EXCHANGE | RENAME_WHITEOUT;
   if ((flags & ~KNOWN) !== 0 || (flags & swap) === swap) return -E.EINVAL;
-  const from = locate(ov, parent, name);
+  const from = locate(ov, old.parent, old.name);
   if (typeof from === 'number') return from;
-  const to = locate(ov, newParent, newName);
+  const to = locate(ov, wanted.parent, wanted.name);
   if (typeof to === 'number') return to;
   const allowed = check(ov, from, to, flags);
   if (allowed < 0) return allowed;
@@ -106,9 +110,9 @@ function prepare(ov: Overlay, from: NameSlot, to: NameSlot, exchange: boolean): 
   if (code >= 0 && to.dir && toShows && !exchange) code = announceWhiteouts(ov, to.parent, toDir);
   if (code >= 0) code = markMover(ov, from, to, fromDir, toShows);
   if (code >= 0 && exchange) code = markMover(ov, to, from, toDir, fromShows);
-  if (code >= 0) code = carryImpure(ov, from.node, from.parent, to.parent, fromDir, from.name);
+  if (code >= 0) code = carryImpure(ov, from.node, { ...from, dir: fromDir }, to.parent);
   if (code >= 0 && exchange) {
-    code = carryImpure(ov, to.node, to.parent, from.parent, toDir, to.name);
+    code = carryImpure(ov, to.node, { ...to, dir: toDir }, from.parent);
   }
   if (code < 0) return code;
   const names = { from, to, exchange, fromDir, toDir, fromShows, toShows };

@@ -103,7 +103,7 @@ export function createOverWhiteout(
   const { fd: at, temp } = stage;
   let code = makeObject(ov, creation, at, temp, mode);
   if (code >= 0) {
-    code = own(ov, creation, at, temp, mode, stage.gid ?? creation.caller.gid);
+    code = own(ov, creation, { dir: at, name: temp }, mode, stage.gid ?? creation.caller.gid);
     if (code >= 0 && isDir(mode)) code = setOpaque(ov, at, temp);
     if (code >= 0) code = statNew(ov, at, temp, stat);
     // Deciding.

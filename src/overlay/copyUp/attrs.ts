@@ -16,7 +16,7 @@ import {
 } from '../../sys/constants.js';
 import { XATTR, XATTR_LIST, XATTR_MAX } from '../../sys/sys.js';
 import { METADATA, type Source } from './source.js';
-import { setUnion } from '../workdir/linkIndex.js';
+import { setUnionMark, unionMark } from '../workdir/linkIndex.js';
 import type { Overlay } from '../overlay.js';
 import { addFlags, COPIED_FLAGS, flagsOf, guardIn, writeMark } from '../guard.js';
 import { setTimes } from '../../sys/times.js';
@@ -42,7 +42,7 @@ export function decorate(
   if (code >= 0) code = keepFlags(ov, from, work, temp);
   if (code >= 0 && !from.parts) code = writeOrigin(ov, node, from, work, temp);
   if (code >= 0 && from.entry !== '') {
-    code = setUnion(ov.sys, work, temp, 'U', nlink, 1);
+    code = setUnionMark(ov.sys, work, temp, unionMark('U', nlink, 1));
   }
   if (code >= 0 && from.limit === METADATA) {
     code = native.setxattr(work, temp, `${ov.markPrefix}metacopy`, XATTR, 0, 0);

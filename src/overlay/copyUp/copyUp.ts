@@ -175,22 +175,22 @@ function markImpure(ov: Overlay, node: number): number {
   return 0;
 }
 
+/** Where an upper object is: the node of its directory, that one's descriptor, and the name in it. */
+interface UpperName {
+  readonly parent: number;
+  readonly dir: number;
+  readonly name: string;
+}
+
 /**
- * The same for directory `to`, before the upper object `dir`/`name` of `node` gets a name in it, when that
- * has an origin (ovl_type_origin). `from`: the directory it is in, which is marked if it has one.
+ * The same for directory `to`, before the upper object `at` of `node` gets a name in it, when that has an
+ * origin (ovl_type_origin): then the directory it is in is marked.
  */
-export function carryImpure(
-  ov: Overlay,
-  node: number,
-  from: number,
-  to: number,
-  dir: number,
-  name: string,
-): number {
+export function carryImpure(ov: Overlay, node: number, at: UpperName, to: number): number {
   const { table } = ov;
-  if (!table.has(from, F_IMPURE) || table.has(to, F_IMPURE)) return 0;
+  if (!table.has(at.parent, F_IMPURE) || table.has(to, F_IMPURE)) return 0;
   if (table.lower(node) !== 0) return markImpure(ov, to);
-  const size = ov.sys.native.getxattr(dir, name, `${ov.markPrefix}origin`, 0, 0);
+  const size = ov.sys.native.getxattr(at.dir, at.name, `${ov.markPrefix}origin`, 0, 0);
   if (size >= 0) return markImpure(ov, to);
   return noXattr(size) ? 0 : size;
 }

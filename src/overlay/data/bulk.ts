@@ -12,6 +12,17 @@ import { savedSize, type Stat } from '../../sys/stat.js';
 import type { Sys } from '../../sys/sys.js';
 import { setTimes } from '../../sys/times.js';
 
+/** What COPY_FILE_RANGE asks for. Offsets are u64: low and high word. */
+interface RangeCopy {
+  readonly fdIn: number;
+  readonly inOff: readonly [number, number];
+  /** The node that is written to, and its descriptor. */
+  readonly node: number;
+  readonly fdOut: number;
+  readonly outOff: readonly [number, number];
+  readonly size: number;
+}
+
 /** The pool of the thread that serves a mount; absent where requests are not the kernel's (tests). */
 interface Pool {
   /** See Native.poolCopy. */
@@ -25,14 +36,7 @@ interface Pool {
   cancel(job: number): void;
   /** Answers the request that is being served; false: it must be done here. */
   sync(fd: number, dataOnly: boolean): boolean;
-  range(
-    fdIn: number,
-    inAt: readonly [number, number],
-    nodeOut: number,
-    fdOut: number,
-    outAt: readonly [number, number],
-    size: number,
-  ): boolean;
+  range(copy: RangeCopy): boolean;
 }
 
 /** Smaller data is copied at once: handing it over and back would take about as long. */

@@ -32,10 +32,9 @@ export class LowerTable {
   // --- places ------------------------------------------------------------------------------
   /**
    * A new place with one reference; `parent` 0 and no name for a layer's root. Below a root the name
-   * may be a path (an absolute redirect). `flags`: PLACE_*. `ino` and `stamp` tell two states of a
-   * directory apart (`stampOf`); without them it is no directory that is listed.
+   * may be a path (an absolute redirect). `flags`: PLACE_*.
    */
-  addPlace(layer: number, parent: number, name: string, flags: number, ino = 0, stamp = 0): number {
+  addPlace(layer: number, parent: number, name: string, flags: number): number {
     const nameUnit = parent === 0 ? 0 : this.#arena.putName(name);
     const unit = this.#arena.alloc(PLACE_BYTES);
     const at = unit << 2;
@@ -44,10 +43,17 @@ export class LowerTable {
     u32[at + P_PARENT] = parent;
     u32[at + P_NAME] = nameUnit;
     u32[at + P_REFS] = 1;
-    u32[at + P_INO] = ino;
-    u32[at + P_STAMP] = stamp;
+    u32[at + P_INO] = 0;
+    u32[at + P_STAMP] = 0;
     if (parent !== 0) this.hold(parent);
     return unit;
+  }
+
+  /** What tells two states of a directory apart; a place without it is no directory that is listed. */
+  setStamp(place: number, ino: number, stamp: number): void {
+    const at = place << 2;
+    this.#arena.u32[at + P_INO] = ino;
+    this.#arena.u32[at + P_STAMP] = stamp;
   }
 
   hold(place: number): void {

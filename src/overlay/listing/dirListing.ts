@@ -93,15 +93,7 @@ export class DirListing {
     return this.#own?.slot(name) === undefined && this.#gone?.has(name) !== true;
   }
 
-  /** `last`: the lowest source of a directory. */
-  put(
-    name: string,
-    type: number,
-    source: number,
-    inoLo: number,
-    inoHi: number,
-    last = source,
-  ): void {
+  put(name: string, type: number, source: number, inoLo: number, inoHi: number): void {
     if (this.#own?.slot(name) === undefined) {
       const below = this.#below?.slot(name) !== undefined;
       if (below && this.#gone?.delete(name) !== true) this.#covered++;
@@ -113,7 +105,13 @@ export class DirListing {
       }
     }
     this.#own ??= new Entries();
-    this.#own.put(name, type, source, last, inoLo, inoHi);
+    this.#own.put(name, type, source, inoLo, inoHi);
+  }
+
+  /** Directory `name`, just put, goes on below: `last` is its lowest source. */
+  putLast(name: string, last: number): void {
+    const slot = this.#own?.slot(name);
+    if (slot !== undefined) this.#own?.merge(slot, last);
   }
 
   /** A lookup has told the number an entry is shown with; those of lowers are known. */
@@ -125,7 +123,9 @@ export class DirListing {
   copiedUp(name: string, inoLo: number, inoHi: number): void {
     const slot = this.slot(name);
     if (slot === undefined) return;
-    this.put(name, this.type(slot), FROM_UPPER, inoLo, inoHi, this.last(slot));
+    const last = this.last(slot);
+    this.put(name, this.type(slot), FROM_UPPER, inoLo, inoHi);
+    this.putLast(name, last);
   }
 
   /** The name stays in the order until that is built anew: a listing under way skips it. */

@@ -133,21 +133,14 @@ export class Entries {
     for (let slot = 0; slot < this.#slots; slot++) if (this.#live(slot)) yield this.name(slot);
   }
 
-  /** Returns the entry's slot; `last` is the lowest source of a directory; sources are below 65,536. */
-  put(
-    name: string,
-    type: number,
-    source: number,
-    last: number,
-    inoLo: number,
-    inoHi: number,
-  ): number {
+  /** Returns the entry's slot. Sources are below 65,536. */
+  put(name: string, type: number, source: number, inoLo: number, inoHi: number): number {
     const slot = this.slot(name) ?? this.#add(name);
     const words = this.#words;
     const at = slot * WORDS;
     const state = (type << TYPE_SHIFT) | (inoLo < 0 ? UNKNOWN : 0);
     words[at + S_CHAIN] = (words[at + S_CHAIN] & NEXT_MASK) | state;
-    words[at + S_SOURCES] = source | (last << 16);
+    words[at + S_SOURCES] = source | (source << 16);
     words[at + S_INO_LO] = inoLo;
     words[at + S_INO_HI] = inoHi;
     return slot;

@@ -29,7 +29,7 @@ import {
 } from '../inodes/record.js';
 import { coverByIndex, coverName, enterIndex } from './hardLinks.js';
 import { fileRedirect, hasMetacopy, mayHoldCopies, refusesMetacopy } from './lowerMarks.js';
-import { EVERYWHERE, type Range, walkLowers } from './lowerWalk.js';
+import { type Below, EVERYWHERE, type Range, SAME_NAME, walkLowers } from './lowerWalk.js';
 import type { Overlay } from '../overlay.js';
 import { listingAfterMany } from './readdir.js';
 import { mayBeGuarded } from '../guard.js';
@@ -61,7 +61,7 @@ function resolveLayers(ov: Overlay, parent: number, name: string): number {
   if (range.first < 0 && ov.table.has(parent, F_UPPER)) {
     const found = resolveUpper(ov, parent, name);
     if (typeof found === 'number') return found;
-    return walkLowers(ov, parent, name, range, found.redirect, found.metacopy);
+    return walkLowers(ov, parent, name, range, found);
   }
   return resolveLowers(ov, parent, name, range);
 }
@@ -74,15 +74,8 @@ export function resolveLowers(
   range: Range = EVERYWHERE,
 ): number {
   if (isDotMark(name)) return 0;
-  return walkLowers(ov, parent, name, range, '', false);
+  return walkLowers(ov, parent, name, range, SAME_NAME);
 }
-
-/** The lowers count too, under another name when there is a redirect. */
-interface Below {
-  readonly redirect: string;
-  readonly metacopy: boolean;
-}
-const SAME_NAME: Below = { redirect: '', metacopy: false };
 
 /** A number when the upper settles it: 0 or -errno. */
 function resolveUpper(ov: Overlay, parent: number, name: string): Below | number {
@@ -175,11 +168,11 @@ function resolveListed(
   if (source === FROM_UPPER) {
     const found = resolveUpper(ov, parent, name);
     if (typeof found === 'number') return found;
-    return walkLowers(ov, parent, name, EVERYWHERE, found.redirect, found.metacopy);
+    return walkLowers(ov, parent, name, EVERYWHERE, found);
   }
   const place = lowers.place(ov.table.lower(parent), source - 1);
   if (mayHoldCopies(ov, place) && listing.type(slot) === DT_REG) {
-    return walkLowers(ov, parent, name, onward(source), '', false);
+    return walkLowers(ov, parent, name, onward(source), SAME_NAME);
   }
   const dir = ov.lowerDir(place);
   if (dir < 0) return dir;
@@ -189,7 +182,7 @@ function resolveListed(
   const whiteout = isLowerXWhiteout(ov, place, dir, name, stat);
   if (whiteout !== 0) return Math.min(whiteout, 0);
   if (isReg(stat.mode) && isSparse(stat)) {
-    return walkLowers(ov, parent, name, onward(source), '', false);
+    return walkLowers(ov, parent, name, onward(source), SAME_NAME);
   }
   const told = ov.show(lowers.layerOf(place), dir, name, stat);
   if (told >= 0) foundLower(ov, place);
@@ -264,9 +257,11 @@ export function dataStack(ov: Overlay, data: LowerFile, place: number): number {
 /** A stack of the directories that the hit is made of. */
 export function stackOfHit(ov: Overlay): number {
   const { hit, lowers } = ov;
-  const places = hit.dirs.map(({ parent, name, flags, ino, stamp }) =>
-    lowers.addPlace(lowers.layerOf(parent), parent, name, flags, ino, stamp),
-  );
+  const places = hit.dirs.map(({ parent, name, flags, ino, stamp }) => {
+    const place = lowers.addPlace(lowers.layerOf(parent), parent, name, flags);
+    lowers.setStamp(place, ino, stamp);
+    return place;
+  });
   return lowers.addStack(places);
 }
 

@@ -53,17 +53,24 @@ interface Walk {
   stop: boolean;
 }
 
-/**
- * Continues a lookup below `parent`; `ov.hit` holds what the upper had: nothing, a directory, or a
- * metadata-only copy (`metacopy`). `redirect` is the name that says where to look instead, if any.
- */
+/** What the upper's object of a name says about the lowers. */
+export interface Below {
+  /** The name to look for instead; '' for none. */
+  readonly redirect: string;
+  /** The upper has a metadata-only copy: its data is looked for. */
+  readonly metacopy: boolean;
+}
+
+/** The upper has nothing of that name, or a directory without a redirect. */
+export const SAME_NAME: Below = { redirect: '', metacopy: false };
+
+/** Continues a lookup below `parent`; `ov.hit` holds what the upper had: nothing, a directory, or a file. */
 export function walkLowers(
   ov: Overlay,
   parent: number,
   name: string,
   range: Range,
-  redirect: string,
-  metacopy: boolean,
+  { redirect, metacopy }: Below,
 ): number {
   if (SPOILS) spoil(ov.sys.stats.lower, ov.sys.stats.probe);
   if (redirect !== '' && !follows(ov, name)) return -E.EPERM;

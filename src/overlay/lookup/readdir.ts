@@ -79,10 +79,10 @@ function listingOf(ov: Overlay, stack: number, budget: Budget): Listing | number
     return kept;
   }
   const listing = ov.listings.make(key);
-  const hidden = new Set<string>();
+  const merging = { entries: listing.entries, hidden: new Set<string>() };
   for (let i = 0; i < ov.lowers.count(stack); i++) {
     const mark = ov.borrowing();
-    const code = addLower(ov, ov.lowers.place(stack, i), i, listing.entries, hidden, budget);
+    const code = addLower(ov, ov.lowers.place(stack, i), i, merging, budget);
     ov.giveBack(mark);
     if (code < 0) return code;
   }
@@ -124,17 +124,24 @@ function addUpper(ov: Overlay, node: number, listing: DirListing, budget: Budget
     const below = type === DT_DIR ? listing.slot(name) : undefined;
     const last =
       below !== undefined && listing.type(below) === DT_DIR ? listing.last(below) : undefined;
-    listing.put(name, type, FROM_UPPER, unknown ? -1 : lo, xinoHi(ov, layer, hi), last);
+    listing.put(name, type, FROM_UPPER, unknown ? -1 : lo, xinoHi(ov, layer, hi));
+    if (last !== undefined) listing.putLast(name, last);
     return 0;
   });
+}
+
+/** A merged directory while its layers are read, the topmost first. */
+interface Merging {
+  readonly entries: Entries;
+  /** Names that a layer above has hidden. */
+  readonly hidden: Set<string>;
 }
 
 function addLower(
   ov: Overlay,
   place: number,
   position: number,
-  entries: Entries,
-  hidden: Set<string>,
+  { entries, hidden }: Merging,
   budget: Budget,
 ): number {
   const dir = ov.lowerDir(place);
@@ -159,7 +166,7 @@ function addLower(
     const hide = isHidden(ov, dir, name, type, xwhiteouts);
     const source = position + 1;
     if (hide > 0) hides.push(name);
-    else if (hide === 0) entries.put(name, type, source, source, lo, xinoHi(ov, layer, hi));
+    else if (hide === 0) entries.put(name, type, source, lo, xinoHi(ov, layer, hi));
     return hide;
   });
   for (const name of hides) hidden.add(name);

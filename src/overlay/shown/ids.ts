@@ -89,14 +89,14 @@ export class IdMap {
     const { uids, gids } = this.#spec;
     const uid = (id: number): number => shift(id, uids, 'disk', 'client');
     const gid = (id: number): number => shift(id, gids, 'disk', 'client');
-    return translate(sys, key, at, size, uid, gid) ? 0 : -E.EOVERFLOW;
+    return translate(sys, key, at, size, { uid, gid }) ? 0 : -E.EOVERFLOW;
   }
 
   /** The reverse; -EINVAL for an ID that does not map, as the kernel's posix_acl_valid. */
   diskXattr(sys: Sys, key: string, at: number, size: number): number {
     const uid = (id: number): number => this.diskUid(id);
     const gid = (id: number): number => this.diskGid(id);
-    return translate(sys, key, at, size, uid, gid) ? 0 : -E.EINVAL;
+    return translate(sys, key, at, size, { uid, gid }) ? 0 : -E.EINVAL;
   }
 }
 
@@ -107,8 +107,7 @@ function translate(
   key: string,
   at: number,
   size: number,
-  uid: Translation,
-  gid: Translation,
+  { uid, gid }: { readonly uid: Translation; readonly gid: Translation },
 ): boolean {
   const { view } = sys;
   const replace = (offset: number, to: Translation): boolean => {

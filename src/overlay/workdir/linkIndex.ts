@@ -262,7 +262,7 @@ export class LinkIndex {
 
   /** Writes the mark: `union` links where the upper ("U") or the lower ("L") file has `nlink`. */
   setUnion(name: string, from: 'U' | 'L', union: number, nlink: number): number {
-    return setUnion(this.#sys, this.#dir, name, from, union, nlink);
+    return setUnionMark(this.#sys, this.#dir, name, unionMark(from, union, nlink));
   }
 
   // --- cleaning ----------------------------------------------------------------------------
@@ -311,15 +311,12 @@ export class LinkIndex {
 /** "U" or "L", and a signed number (ovl_set_nlink_common). */
 const MARK = /^[UL][+-]\d{1,9}$/;
 
-export function setUnion(
-  sys: Sys,
-  dir: number,
-  name: string,
-  from: 'U' | 'L',
-  union: number,
-  nlink: number,
-): number {
+/** The mark that says: `union` links where the upper ("U") or the lower ("L") file has `nlink`. */
+export function unionMark(from: 'U' | 'L', union: number, nlink: number): string {
   const difference = union - nlink;
-  const size = sys.put(`${from}${difference < 0 ? '' : '+'}${difference}`, XATTR);
-  return sys.native.setxattr(dir, name, NLINK, XATTR, size, 0);
+  return `${from}${difference < 0 ? '' : '+'}${difference}`;
+}
+
+export function setUnionMark(sys: Sys, dir: number, name: string, mark: string): number {
+  return sys.native.setxattr(dir, name, NLINK, XATTR, sys.put(mark, XATTR), 0);
 }

@@ -111,7 +111,7 @@ describe('a listing read in parts while names come and go', () => {
 describe('a name over a listing of the lowers', () => {
   it('is listed once, also where a name was removed just before', () => {
     const listing = new Listing(() => undefined);
-    for (const name of ['a', 'b', 'c']) listing.entries.put(name, REG, 1, 1, 1, 0);
+    for (const name of ['a', 'b', 'c']) listing.entries.put(name, REG, 1, 1, 0);
     const merged = new DirListing(listing);
     merged.put('x', REG, FROM_UPPER, 1, 0);
     expect(namesOf(merged)).toHaveLength(4);
@@ -128,10 +128,10 @@ describe('a name over a listing of the lowers', () => {
 describe('entries', () => {
   it('give back the room of names that come and go, and keep the others', () => {
     const entries = new Entries();
-    entries.put('stay', DIR, 3, 4, 5, 6);
+    entries.merge(entries.put('stay', DIR, 3, 5, 6), 4);
     for (let i = 0; i < 100_000; i++) {
       const name = `${'n'.repeat(i % 200)}${i}`;
-      entries.put(name, REG, 1, 1, i, 0);
+      entries.put(name, REG, 1, i, 0);
       expect(entries.remove(name) && entries.slot(name) === undefined).toBe(true);
     }
     const slot = entries.slot('stay') ?? -1;
@@ -150,7 +150,7 @@ describe('entries', () => {
       const expected = new Map<string, number[]>();
       const put = (name: string, i: number): void => {
         const all = [random.below(15), i % 500, i % 400, i, i * 2];
-        entries.put(name, all[0], all[1], all[2], all[3], all[4]);
+        entries.merge(entries.put(name, all[0], all[1], all[3], all[4]), all[2]);
         expected.set(name, all);
       };
       names(count).forEach(put);
@@ -177,10 +177,10 @@ describe('entries', () => {
   it('keep their names when the room of others is needed for a name in a new slot', () => {
     const entries = new Entries();
     const all = names(3000, 'y'.repeat(100));
-    for (const name of all) entries.put(name, REG, 1, 1, 1, 0);
+    for (const name of all) entries.put(name, REG, 1, 1, 0);
     for (const name of all.slice(10)) entries.remove(name);
     const short = names(6000, 's');
-    for (const name of short) entries.put(name, REG, 1, 1, 1, 0);
+    for (const name of short) entries.put(name, REG, 1, 1, 0);
     const wanted = [...all.slice(0, 10), ...short];
     expect([...entries.names()].toSorted()).toEqual(wanted.toSorted());
     expect(wanted.filter((name) => entries.slot(name) === undefined)).toEqual([]);
@@ -189,7 +189,7 @@ describe('entries', () => {
   it('take 55 bytes each at most in a large listing, its order included', () => {
     const entries = new Entries();
     for (let i = 0; i < 200_000; i++) {
-      entries.put(`f${String(i).padStart(7, '0')}`, REG, 1, 1, i, 0);
+      entries.put(`f${String(i).padStart(7, '0')}`, REG, 1, i, 0);
     }
     entries.trim();
     expect(entries.order().slots).toHaveLength(200_000);
@@ -203,7 +203,8 @@ describe('entries', () => {
     const slot = merged.slot('d') ?? -1;
     expect([merged.type(slot), merged.source(slot), merged.last(slot)]).toEqual([DIR, 2, 2]);
     expect([merged.inoLo(slot), merged.inoHi(slot), merged.inoKnown(slot)]).toEqual([7, 9, true]);
-    merged.put('d', DIR, 2, 7, 9, 5);
+    merged.put('d', DIR, 2, 7, 9);
+    merged.putLast('d', 5);
     expect([merged.source(slot), merged.last(slot)]).toEqual([2, 5]);
     merged.put('d', REG, FROM_UPPER, -1, 0);
     expect([merged.type(slot), merged.source(slot), merged.last(slot)]).toEqual([REG, 0, 0]);
@@ -276,7 +277,7 @@ describe('a directory of a million names', () => {
 
   it('has cookies of 31 bits, one each, which stay while names come and go and in the next mount', () => {
     const base = new Listing(() => undefined);
-    for (let i = 0; i < COUNT; i++) base.entries.put(name(i), REG, 1, 1, i, 0);
+    for (let i = 0; i < COUNT; i++) base.entries.put(name(i), REG, 1, i, 0);
     const merged = new DirListing(base);
     const cookies = new Map<string, number>();
     for (let i = 0; i < merged.positions; i++) {

@@ -74,7 +74,7 @@ describe('equal hashes', () => {
 
   it('over a listing of the lowers leave the cookies of those alone', () => {
     const base = new Listing(() => undefined);
-    for (const name of ['b', 'd']) base.entries.put(name, 8, 1, 1, 1, 0);
+    for (const name of ['b', 'd']) base.entries.put(name, 8, 1, 1, 0);
     const merged = new DirListing(base);
     const before = new Map(namesOf(merged).map((name, i) => [name, merged.cookie(i)]));
     for (const name of ['a', 'c', 'aa']) merged.put(name, 8, 0, 1, 0);

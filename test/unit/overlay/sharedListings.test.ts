@@ -17,7 +17,7 @@ const layer = (inoLo: number): Layer => ({ dev: 1, inoLo, inoHi: 0 }) as Layer;
 
 function listingOf(shared: SharedListings, key: string, names: readonly string[]): Listing {
   const listing = shared.make(key);
-  names.forEach((name, i) => listing.entries.put(name, REG, 1, 1, i + 1, 0));
+  names.forEach((name, i) => listing.entries.put(name, REG, 1, i + 1, 0));
   shared.keep(key, listing);
   return listing;
 }
