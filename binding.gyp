@@ -7,6 +7,7 @@
         'native/apart.cc',
         'native/arena.cc',
         'native/budget.cc',
+        'native/census.cc',
         'native/copy.cc',
         'native/host_paths.cc',
         'native/identity.cc',

@@ -40,6 +40,7 @@ int32_t detach(Thread& thread, int32_t slot) {
   // -EBADF before anything was detached: there is no such slot.
   if (slot >= 0 && static_cast<size_t>(slot) < thread.counters.size())
     thread.counters[slot].Reset();
+  if (slot >= 0 && static_cast<size_t>(slot) < thread.bare.size()) thread.bare[slot].Reset();
   return done;
 }
 
@@ -106,6 +107,10 @@ int32_t poolFlush(Thread& thread, int32_t slot, int64_t nodeid, uint32_t lo, uin
   return thread.session->poolFlush(slot, nodeid, join(lo, hi), join(sizeLo, sizeHi));
 }
 
+int32_t poolCensus(Thread& thread, int32_t slot, int32_t root, const std::string& marks) {
+  return thread.session->poolCensus(slot, root, marks);
+}
+
 int32_t poolCancel(Thread& thread, int32_t job) {
   thread.session->poolCancel(job);
   return 0;
@@ -166,6 +171,17 @@ Napi::Value resumed(const Napi::CallbackInfo& info) {
   static_cast<Thread*>(info.Data())
       ->session->resumed(info[0].ToNumber().Int32Value(), info[1].ToNumber().Uint32Value(),
                          info[2].ToNumber().DoubleValue());
+  return info.Env().Undefined();
+}
+
+Napi::Value shareBare(const Napi::CallbackInfo& info) {
+  Thread* const thread = static_cast<Thread*>(info.Data());
+  const int32_t slot = info[0].ToNumber().Int32Value();
+  if (slot < 0 || !info[1].IsTypedArray()) return info.Env().Undefined();
+  const Napi::Uint8Array bytes = info[1].As<Napi::Uint8Array>();
+  if (static_cast<size_t>(slot) >= thread->bare.size()) thread->bare.resize(slot + 1);
+  thread->session->shareBare(slot, bytes.Data(), bytes.ElementLength());
+  thread->bare[slot] = Napi::Persistent(bytes);
   return info.Env().Undefined();
 }
 
@@ -246,6 +262,7 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
       method<poolRange>("poolRange", t),
       method<poolCopy>("poolCopy", t),
       method<poolFlush>("poolFlush", t),
+      method<poolCensus>("poolCensus", t),
       method<poolCancel>("poolCancel", t),
       method<poolDone>("poolDone", t),
       method<lastSendError>("lastSendError", t),
@@ -263,10 +280,15 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
 
 void defineRest(napi_env env, napi_value exports, Thread* t) {
   const napi_property_descriptor table[] = {
-      wrapped<counters>("counters", t), wrapped<park>("park", t),
-      wrapped<resumed>("resumed", t),   wrapped<arena>("arena"),
-      wrapped<arenaGrow>("arenaGrow"),  wrapped<arenaFree>("arenaFree"),
-      wrapped<arenaTrim>("arenaTrim"),  wrapped<layout>("layout"),
+      wrapped<counters>("counters", t),
+      wrapped<park>("park", t),
+      wrapped<shareBare>("shareBare", t),
+      wrapped<resumed>("resumed", t),
+      wrapped<arena>("arena"),
+      wrapped<arenaGrow>("arenaGrow"),
+      wrapped<arenaFree>("arenaFree"),
+      wrapped<arenaTrim>("arenaTrim"),
+      wrapped<layout>("layout"),
   };
   napi_define_properties(env, exports, std::size(table), table);
 }

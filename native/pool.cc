@@ -12,6 +12,7 @@
 #include <chrono>
 #include <utility>
 
+#include "census.h"
 #include "copy.h"
 #include "fuse_abi.h"
 #include "memory.h"
@@ -106,13 +107,15 @@ int32_t flush(const Job& job) {
   return done == -ENOENT ? 0 : done;
 }
 
-// Returns the result of a copy or a flush.
+// Returns the result of what reports one.
 int32_t perform(Job& job, Buffer& buffer, Finished& finished) {
   switch (job.kind) {
     case Job::Kind::kCopy:
       return copy(job);
     case Job::Kind::kFlush:
       return flush(job);
+    case Job::Kind::kCensus:
+      return census(job.in, job.marks, job.cancelled);
     case Job::Kind::kSync: {
       const int done =
           TEMP_FAILURE_RETRY(job.dataOnly ? ::fdatasync(job.out) : ::fsync(job.out)) < 0 ? errno
@@ -158,7 +161,7 @@ Pool::~Pool() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
-    for (Job* job : copies_)
+    for (Job* job : early_)
       job->cancelled = true;
   }
   ready_.notify_all();
@@ -181,7 +184,7 @@ bool Pool::submit(std::unique_ptr<Job>& job) {
   }
   busy_[slot]++;
   closing_[slot] = false;
-  if (job->kind == Job::Kind::kCopy) copies_.push_back(job.get());
+  if (Job::ends(job->kind)) early_.push_back(job.get());
   (slow ? slow_ : quick_).push_back(std::move(job));
   ready_.notify_one();
   return true;
@@ -189,7 +192,7 @@ bool Pool::submit(std::unique_ptr<Job>& job) {
 
 void Pool::cancel(int32_t number) {
   const std::lock_guard lock(mutex_);
-  for (Job* job : copies_) {
+  for (Job* job : early_) {
     if (job->number == number) job->cancelled = true;
   }
 }
@@ -213,7 +216,7 @@ bool Pool::close(int32_t slot) {
   const size_t index = static_cast<size_t>(slot);
   if (index >= busy_.size() || busy_[index] == 0) return false;
   closing_[index] = true;
-  for (Job* job : copies_) {
+  for (Job* job : early_) {
     if (job->slot == slot) job->cancelled = true;
   }
   return true;
@@ -309,10 +312,8 @@ std::unique_ptr<Job> Pool::take() {
 void Pool::settle(const Job& job, const Finished& finished, int32_t result) {
   if (isSlow(job)) slowRunning_--;
   if (job.kind == Job::Kind::kFlush) flushesRunning_--;
-  if (job.kind == Job::Kind::kCopy) {
-    copiesRunning_--;
-    std::erase(copies_, &job);
-  }
+  if (job.kind == Job::Kind::kCopy) copiesRunning_--;
+  if (Job::ends(job.kind)) std::erase(early_, &job);
   if (Job::reports(job.kind)) {
     done_.push_back({job.number, result});
   } else {

@@ -11,6 +11,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "times.h"
@@ -18,10 +19,12 @@
 namespace stratafs {
 
 struct Job {
-  // A copy-up's data and a flush report to the engine; the others answer their request by
+  // A copy-up's data, a flush and a census report to the engine; the others answer their request by
   // themselves.
-  enum class Kind : uint8_t { kCopy, kFlush, kSync, kRange, kRead, kWrite };
-  static bool reports(Kind kind) { return kind == Kind::kCopy || kind == Kind::kFlush; }
+  enum class Kind : uint8_t { kCopy, kFlush, kCensus, kSync, kRange, kRead, kWrite };
+  static bool reports(Kind kind) { return kind <= Kind::kCensus; }
+  // Ends early when nobody waits for it.
+  static bool ends(Kind kind) { return kind == Kind::kCopy || kind == Kind::kCensus; }
 
   Kind kind = Kind::kCopy;
   int32_t slot = -1;
@@ -41,6 +44,7 @@ struct Job {
   bool cached = false;             // kWrite: FUSE_WRITE_CACHE.
   std::shared_ptr<HeldTime> held;  // kWrite, kRange: the time that `out` must keep.
   std::unique_ptr<uint8_t[]> data;
+  std::string marks;  // kCensus: how the names of the overlay's own xattrs begin.
   int32_t number = 0;
   std::atomic<bool> cancelled{false};
 
@@ -73,7 +77,7 @@ class Pool {
   // Takes the job; false, and leaves it, when there are too many or no thread can be made.
   bool submit(std::unique_ptr<Job>& job);
   void cancel(int32_t number);
-  // The next copy or flush that has ended: its number and 0 or -errno; false when there is none.
+  // The next job that reports and has ended: its number and result; false when there is none.
   bool takeDone(int32_t& number, int32_t& result);
   // Jobs of a slot that have not ended.
   uint32_t busy(int32_t slot);
@@ -102,7 +106,7 @@ class Pool {
   std::condition_variable settled_;
   std::deque<std::unique_ptr<Job>> slow_;   // Copies, flushes and syncs.
   std::deque<std::unique_ptr<Job>> quick_;  // Reads, writes, ranges.
-  std::vector<Job*> copies_;                // Queued or running.
+  std::vector<Job*> early_;                 // Those that can end early, queued or running.
   struct Done {
     int32_t number;
     int32_t result;

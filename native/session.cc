@@ -137,6 +137,13 @@ void Session::setBacking(int32_t slot, int64_t nodeid, int32_t fd, bool writable
   s->nodes[index] = Backing{fd, writable};
 }
 
+void Session::shareBare(int32_t slot, const uint8_t* bare, size_t count) {
+  Slot* const s = at(slot);
+  if (s == nullptr) return;
+  s->bare = bare;
+  s->bareCount = count;
+}
+
 void Session::keepTimes(int32_t slot) {
   Slot* const s = at(slot);
   if (s != nullptr) s->keepsTimes = true;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "placement.h"
@@ -33,6 +34,9 @@ class Session {
   int32_t detach(int32_t slot);
   int32_t next(int32_t slot, uint32_t length, Alive alive, void* context);
   int32_t send(int32_t slot, const uint8_t* message, uint32_t length);
+  // LISTXATTR and the question for capabilities of a node with bare[nodeid] != 0 are answered here:
+  // it shows no xattr. The bytes stay the caller's, until the next call or detach.
+  void shareBare(int32_t slot, const uint8_t* bare, size_t count);
   void setBacking(int32_t slot, int64_t nodeid, int32_t fd, bool writable);
   // The kernel keeps the slot's modification times (times.h): WRITEs leave those of the files.
   void keepTimes(int32_t slot);
@@ -55,6 +59,8 @@ class Session {
   int32_t poolCopy(int32_t slot, int32_t in, int32_t out, int64_t size, bool sync, bool keepSize);
   // The same. The kernel writes a node's dirty pages; size 0: up to the end.
   int32_t poolFlush(int32_t slot, int64_t nodeid, int64_t offset, int64_t size);
+  // The same, for census(): what it returned is the result.
+  int32_t poolCensus(int32_t slot, int32_t root, const std::string& marks);
   void poolCancel(int32_t number);
   bool poolDone(int32_t& number, int32_t& result);
   // The request in IN is answered later, by send(): when it was read, for resumed().
@@ -83,6 +89,8 @@ class Session {
     Times times;
     double* counters = nullptr;
     std::vector<Backing> nodes;  // Indexed by node id: they are small and dense.
+    const uint8_t* bare = nullptr;
+    size_t bareCount = 0;
   };
 
   Slot* at(int32_t slot);
@@ -100,6 +108,7 @@ class Session {
 
   // The fast path: true when the request in IN was answered here.
   bool serve(int32_t slot);
+  bool serveBare(Slot& slot);
   bool serveRead(int32_t slot, Backing& node);
   bool serveWrite(int32_t slot, const Backing& node);
 

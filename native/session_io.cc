@@ -72,11 +72,38 @@ int32_t Session::send(int32_t slot, const uint8_t* message, uint32_t length) {
 
 bool Session::serve(int32_t index) {
   const auto* const header = reinterpret_cast<const fuse_in_header*>(memory_ + kIn);
+  if (header->opcode == FUSE_LISTXATTR || header->opcode == FUSE_GETXATTR) {
+    return serveBare(slots_[index]);
+  }
   if (header->opcode != FUSE_READ && header->opcode != FUSE_WRITE) return false;
   Backing* const node = backing(index, header->nodeid);
   if (node == nullptr || node->fd < 0) return false;
   return header->opcode == FUSE_READ ? serveRead(index, *node)
                                      : node->writable && serveWrite(index, *node);
+}
+
+// Whoever compares trees, or packs one, asks this of each object (`podman diff`, tar --xattrs).
+bool Session::serveBare(Slot& slot) {
+  const auto* const header = reinterpret_cast<const fuse_in_header*>(memory_ + kIn);
+  const auto* const in = reinterpret_cast<const fuse_getxattr_in*>(header + 1);
+  if (header->nodeid >= slot.bareCount || slot.bare[header->nodeid] == 0) return false;
+  if (header->len < sizeof *header + sizeof *in) return false;
+  if (header->opcode == FUSE_GETXATTR) {
+    constexpr char kCapability[] = "security.capability";
+    if (header->len != sizeof *header + sizeof *in + sizeof kCapability) return false;
+    if (std::memcmp(in + 1, kCapability, sizeof kCapability) != 0) return false;
+    replyError(slot, header->unique, ENODATA);
+    return true;
+  }
+  struct {
+    fuse_out_header head;
+    fuse_getxattr_out body;
+  } out = {};
+  const size_t length = in->size == 0 ? sizeof out : sizeof out.head;
+  const int32_t failed = postReply(slot.fd, reinterpret_cast<uint8_t*>(&out),
+                                   static_cast<uint32_t>(length), header->unique);
+  if (failed != 0) sendError_ = failed;
+  return true;
 }
 
 bool Session::serveRead(int32_t index, Backing& node) {

@@ -125,6 +125,19 @@ int32_t Session::poolFlush(int32_t slot, int64_t nodeid, int64_t offset, int64_t
   return submit(std::move(job)) ? nextJob_ : -EAGAIN;
 }
 
+int32_t Session::poolCensus(int32_t slot, int32_t root, const std::string& marks) {
+  const Slot* const s = at(slot);
+  if (s == nullptr || s->ended) return -ENOTCONN;
+  auto job = std::make_unique<Job>();
+  job->kind = Job::Kind::kCensus;
+  job->slot = slot;
+  job->in = duplicate(root);
+  if (job->in < 0) return -EAGAIN;
+  job->marks = marks;
+  job->number = nextJob_ = nextJob_ == INT32_MAX ? 1 : nextJob_ + 1;
+  return submit(std::move(job)) ? nextJob_ : -EAGAIN;
+}
+
 void Session::poolCancel(int32_t number) {
   if (pool_) pool_->cancel(number);
 }

@@ -43,6 +43,8 @@ int32_t setxattr(Thread&, int32_t dirfd, const Name& name, const Name& key, uint
                  uint32_t size, int32_t flags);
 int32_t listxattr(Thread&, int32_t dirfd, const Name& name, uint32_t at, uint32_t size);
 int32_t removexattr(Thread&, int32_t dirfd, const Name& name, const Name& key);
+// The same as listxattr, on any thread: bytes, or -1 and errno.
+long listNames(int dirfd, const char* name, char* out, size_t size);
 
 // sys_data.cc
 int32_t lseek(Thread&, int32_t fd, uint32_t lo, uint32_t hi, int32_t whence, uint32_t at);

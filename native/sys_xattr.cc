@@ -5,6 +5,7 @@
 // to the f*xattr calls, which refuse O_PATH with EBADF, and then to its magic link, which lands
 // on the object itself, also on a symlink (proc(5)).
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -107,12 +108,17 @@ int32_t listxattr(Thread& thread, int32_t dirfd, const Name& name, uint32_t at, 
     if (done >= 0 || errno != EBADF) return result(done);
     return result(::listxattr(MagicLink(dirfd).c_str(), out, size));
   }
+  return result(listNames(dirfd, name.c_str(), out, size));
+}
+
+long listNames(int dirfd, const char* name, char* out, size_t size) {
   if (haveXattrAt()) {
-    const long done =
-        syscall(SYS_listxattrat, dirfd, name.c_str(), AT_SYMLINK_NOFOLLOW, out, size_t{size});
-    if (!refused(done)) return result(done);
+    const long done = syscall(SYS_listxattrat, dirfd, name, AT_SYMLINK_NOFOLLOW, out, size);
+    if (!refused(done)) return done;
   }
-  return result(::llistxattr(MagicLink(dirfd, name).c_str(), out, size));
+  char path[PATH_MAX + 32];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dirfd, name);
+  return ::llistxattr(path, out, size);
 }
 
 int32_t removexattr(Thread&, int32_t dirfd, const Name& name, const Name& key) {

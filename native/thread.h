@@ -19,6 +19,8 @@ struct Thread {
   std::unique_ptr<Session> session;
   // By slot: the array that the session increments while the slot is attached.
   std::vector<Napi::Reference<Napi::Float64Array>> counters;
+  // By slot: the array that `shareBare` gave its session.
+  std::vector<Napi::Reference<Napi::Uint8Array>> bare;
   // Written to now and then to learn whether this thread may still run JavaScript.
   Napi::ObjectReference probe;
 

@@ -5,6 +5,7 @@ import type { DirListing } from '../overlay/listing/dirListing.js';
 import { Found } from '../overlay/hit.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { nodeOfHit, parentOf, resolve } from '../overlay/lookup/lookup.js';
+import { isBare } from '../overlay/access/xattr.js';
 import { dirListingOf } from '../overlay/lookup/readdir.js';
 import { DIRENT, DIRENTPLUS, ENTRY_OUT, READ_IN } from '../protocol/layout.js';
 import { MAX_IO } from '../sys/memory.js';
@@ -117,6 +118,7 @@ class DirReply {
       return this.#addBare(name, slot, cookie);
     }
     ov.table.remember(node);
+    if (ov.bare.ahead && !ov.bare.has(node)) ov.bare.look(node, isBare(ov, node));
     const { table } = ov;
     this.#put(table.inoLo(node), table.inoHi(node), cookie, dtype(table.mode(node)), name);
     return true;

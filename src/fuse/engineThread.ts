@@ -18,6 +18,7 @@ import { dispatch } from './dispatch.js';
 import type { FromEngine, ToEngine } from './messages.js';
 import { connectPool, releaseKilled } from './parked.js';
 import { invalidateListing } from './notify.js';
+import { connectBare } from './barePort.js';
 import { connectBackings, passthroughProblem } from './passthroughPort.js';
 import type { Served } from './served.js';
 import { statsOf } from './stats.js';
@@ -146,7 +147,9 @@ export class EngineThread {
       this.#bySlot.find(
         (served) =>
           served !== undefined &&
-          (served.ov.bulk.done(job, result) || served.ov.flushes.done(job, result)),
+          (served.ov.bulk.done(job, result) ||
+            served.ov.flushes.done(job, result) ||
+            served.ov.bare.done(job, result)),
       );
       this.#fds.flush();
     }
@@ -231,6 +234,7 @@ export class EngineThread {
     }
     served.slot = slot;
     connectPool(served.ov, slot);
+    connectBare(served.ov, slot);
     served.ov.setBacking = (node, fd, writable) => {
       native.setBacking(slot, node, fd, writable);
     };
@@ -263,6 +267,7 @@ export class EngineThread {
     this.#byMount.delete(served.mount);
     served.ov.setBacking = () => undefined;
     served.ov.times = undefined;
+    served.ov.bare.port = undefined;
     served.ov.flushes.flush = undefined;
     served.ov.close();
     this.#post({ kind: 'ended', mount: served.mount });

@@ -166,12 +166,21 @@ export function onGetxattr(s: Served, node: number): number {
   const size = Math.min(word(s, GETXATTR_IN.size_), XATTR_MAX);
   const key = nameAt(s, GETXATTR_IN.size);
   // Each notify_change that may take it away asks for it first (security_inode_need_killpriv).
-  if (key === CAPABILITY && s.uncapped === node) s.uncapped = 0;
+  if (s.ov.bare.none) return -E.ENOSYS;
+  if (key === CAPABILITY && s.uncapped === node) s.ov.bare.except = s.uncapped = 0;
   const length = xattrs.getxattr(s.ov, node, key, REPLY, size);
+  if (key === CAPABILITY && length === -E.ENODATA) questioned(s, node);
   return length < 0 || size !== 0 ? length : reply32(s, length);
 }
 
+/** Nearly every object that has no capabilities has no xattr at all, which is asked for next. */
+function questioned({ ov }: Served, node: number): void {
+  ov.bare.count();
+  if (ov.bare.walked && xattrs.isBare(ov, node)) ov.bare.add(node);
+}
+
 export function onListxattr(s: Served, node: number): number {
+  if (s.ov.bare.none) return -E.ENOSYS;
   const size = word(s, GETXATTR_IN.size_);
   const list = xattrs.listxattr(s.ov, node, s.caller);
   if (typeof list === 'number') return list;
@@ -182,7 +191,7 @@ export function onListxattr(s: Served, node: number): number {
 export function onRemovexattr(s: Served, node: number): number {
   const key = nameAt(s, 0);
   const code = xattrs.removexattr(s.ov, node, key, s.caller);
-  if (code >= 0 && key === CAPABILITY) s.uncapped = node;
+  if (code >= 0 && key === CAPABILITY) s.ov.bare.except = s.uncapped = node;
   return code;
 }
 

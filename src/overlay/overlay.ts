@@ -326,6 +326,7 @@ export class Overlay extends MountState {
     const { table } = this;
     this.fds.drop(this.owner, FdKind.File, node);
     this.openedAhead.delete(node);
+    this.bare.drop(node);
     this.backings?.drop(node);
     this.bulk.dropped(node);
     const dir = isDir(table.mode(node));

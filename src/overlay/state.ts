@@ -9,6 +9,7 @@ import { TRUSTED, USER } from '../layer/xattrs.js';
 import type { Sys } from '../sys/sys.js';
 import { Remembered } from './remembered.js';
 import type { Backings } from './data/backings.js';
+import { BareNodes } from './data/bare.js';
 import { BulkCopies } from './data/bulk.js';
 import { Flushes } from './data/flushes.js';
 import { DataLayers } from './data/dataLayers.js';
@@ -90,6 +91,8 @@ export abstract class MountState {
   readonly listings: SharedListings;
   /** Data that is being copied up. */
   readonly bulk: BulkCopies;
+  /** Nodes without xattrs. */
+  readonly bare = new BareNodes();
   /** Pages that the kernel holds. */
   readonly flushes = new Flushes();
   readonly hit: Hit;

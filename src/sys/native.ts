@@ -278,10 +278,21 @@ export interface Native {
     sizeLo: number,
     sizeHi: number,
   ): number;
+  /**
+   * Looks whether an object of the layer with this root has an xattr that is not the overlay's own
+   * (`marks`: how those begin). Returns the job's number, -EAGAIN or -ENOTCONN, as poolCopy. Its result: 0 for
+   * none, 1, or -errno for not known. The descriptor may be closed at once.
+   */
+  poolCensus(slot: number, root: number, marks: string): number;
+  /**
+   * LISTXATTR and GETXATTR of security.capability, of nodes with `bits[node]` 1, are answered inside
+   * `next`: there is none. The array is read as long as the slot is attached, or until the next one.
+   */
+  shareBare(slot: number, bits: Uint8Array): void;
   /** Lets a copy end early, with -ECANCELED, unless it is done already. */
   poolCancel(job: number): number;
   /**
-   * The number of a copy or flush that is done, its result (i32: 0 or -errno) at `at`; 0: none. `next` returns
+   * The number of a copy, flush or census that is done, its result (i32) at `at`; 0: none. `next` returns
    * NEXT_WAKE when there is one; look also after NEXT_ENDED, which comes after all jobs of its slot.
    */
   poolDone(at: number): number;

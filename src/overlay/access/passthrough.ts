@@ -168,6 +168,7 @@ function askAlways(ov: Overlay, backings: Backings, node: number): void {
 /** Two inodes of the kernel show one object now: neither may remember attributes. */
 function retire(ov: Overlay, backings: Backings, node: number): void {
   ov.dropFile(node);
+  ov.bare.drop(node);
   ov.table.set(node, F_ASK);
   ov.table.succeed(node);
   ov.retired++;

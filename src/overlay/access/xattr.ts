@@ -6,6 +6,7 @@ import {
   ACCESS_ACL,
   CAPABILITY,
   DEFAULT_ACL,
+  isPrivate,
   NESTED_WHITEOUT,
   toClient,
   toDisk,
@@ -77,7 +78,11 @@ export function listxattr(ov: Overlay, node: number, caller: Asker): string | nu
   if (dir < 0) return dir;
   const { native } = ov.sys;
   const bytes = native.listxattr(dir, objectName(ov, node), XATTR_LIST, XATTR_MAX);
-  if (bytes <= 0) return bytes === 0 ? '' : bytes;
+  if (bytes < 0) return bytes;
+  if (bytes === 0) {
+    if (ov.bare.walked) ov.bare.add(node);
+    return '';
+  }
   let list = '';
   let trusted: boolean | undefined;
   const device = isChr(ov.table.mode(node));
@@ -91,6 +96,19 @@ export function listxattr(ov: Overlay, node: number, caller: Asker): string | nu
     list += `${shown}\0`;
   }
   return list;
+}
+
+/**
+ * No client sees an xattr of the node. Not where names on disk are others than those shown, and a failure
+ * is met by whoever asks.
+ */
+export function isBare(ov: Overlay, node: number): boolean {
+  const dir = ov.overrides ? -1 : objectDir(ov, node);
+  if (dir < 0) return false;
+  const bytes = ov.sys.native.listxattr(dir, objectName(ov, node), XATTR_LIST, XATTR_MAX);
+  if (bytes <= 0) return bytes === 0;
+  const keys = ov.sys.text(XATTR_LIST, bytes - 1).split('\0');
+  return keys.every((key) => isPrivate(key, ov.markPrefix));
 }
 
 interface NewXattr {
@@ -123,6 +141,7 @@ export function setxattr(ov: Overlay, node: number, wanted: NewXattr): number {
   const mode = ov.table.mode(node);
   if (kills) code = chmod(ov, node, mode & ~S_ISGID);
   if (code < 0) return code;
+  ov.bare.drop(node);
   // Deciding.
   code = ov.sys.native.setxattr(dir, objectName(ov, node), stored, at, size, flags);
   if (code < 0) {
