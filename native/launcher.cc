@@ -26,6 +26,20 @@ void Fd::reset() {
   fd_ = -1;
 }
 
+std::string readFile(const std::string& path) {
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  std::array<char, 4096> part;
+  for (ssize_t n; fd && (n = read(fd.get(), part.data(), part.size())) > 0;)
+    text.append(part.data(), static_cast<size_t>(n));
+  return text;
+}
+
+bool writeFile(const std::string& path, const std::string& text) {
+  const Fd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  return fd && write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
 std::string errorText(int error) {
   return strerror(error);
 }

@@ -30,6 +30,11 @@ class Fd {
   int fd_ = -1;
 };
 
+// A small file's text; empty when it cannot be read.
+std::string readFile(const std::string& path);
+// Replaces the text of a file that exists; false when that fails.
+bool writeFile(const std::string& path, const std::string& text);
+
 // What the host says about a request: the exit code and the text for the caller.
 struct Answer {
   int code = 1;

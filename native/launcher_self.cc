@@ -1,7 +1,6 @@
 // What a host would inherit of the process that happens to mount first, and is put back: it serves
 // others too. What cannot be put back is told by `leftovers`, which is part of the host's name.
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -23,20 +22,6 @@ namespace {
 constexpr const char* kOomFile = "/proc/self/oom_score_adj";
 constexpr const char* kCgroups = "/sys/fs/cgroup";
 constexpr const char* kOwnCgroup = "/stratafs";
-
-std::string readFile(const std::string& path) {
-  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  std::array<char, 4096> part;
-  for (ssize_t n; fd && (n = read(fd.get(), part.data(), part.size())) > 0;)
-    text.append(part.data(), static_cast<size_t>(n));
-  return text;
-}
-
-bool writeFile(const std::string& path, const std::string& text) {
-  const Fd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  return fd && write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-}
 
 // A limit on what the caller may use is not one on what all mounts may: with `ulimit -f` the host
 // could write no large file and hold no table, with `ulimit -t` it would be killed.

@@ -27,25 +27,11 @@ namespace {
 
 constexpr const char* kVariable = "STRATAFS_ROOTLESS";
 
-std::string readWhole(const std::string& path) {
-  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  std::array<char, 4096> part;
-  for (ssize_t n; fd && (n = read(fd.get(), part.data(), part.size())) > 0;)
-    text.append(part.data(), static_cast<size_t>(n));
-  return text;
-}
-
-bool writeWhole(const std::string& path, const std::string& text) {
-  const Fd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  return fd && write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-}
-
 // When a living process began, in clock ticks: with the PID it names one process (field 22 of
 // /proc/PID/stat, counted from behind the program's name, which may hold anything). Empty: it is
 // dead.
 std::string startOf(pid_t pid) {
-  const std::string stat = readWhole("/proc/" + std::to_string(pid) + "/stat");
+  const std::string stat = readFile("/proc/" + std::to_string(pid) + "/stat");
   size_t at = stat.rfind(')');
   if (at == std::string::npos || at + 2 >= stat.size()) return "";
   // A zombie has no namespaces any more.
@@ -60,7 +46,7 @@ std::string startOf(pid_t pid) {
 pid_t keeperIn(const std::string& file) {
   long pid = 0;
   char start[32] = "";
-  if (sscanf(readWhole(file).c_str(), "%ld %31s", &pid, start) != 2 || pid <= 0) return 0;
+  if (sscanf(readFile(file).c_str(), "%ld %31s", &pid, start) != 2 || pid <= 0) return 0;
   return *start != '\0' && startOf(static_cast<pid_t>(pid)) == start ? static_cast<pid_t>(pid) : 0;
 }
 
@@ -72,7 +58,7 @@ struct Range {
 
 // The user's name, from the file alone: a static program loads no name services.
 std::string userName() {
-  const std::string passwd = readWhole("/etc/passwd");
+  const std::string passwd = readFile("/etc/passwd");
   const std::string wanted = ":" + std::to_string(getuid()) + ":";
   for (size_t from = 0; from < passwd.size();) {
     const size_t end = std::min(passwd.find('\n', from), passwd.size());
@@ -89,7 +75,7 @@ std::string userName() {
 }
 
 std::vector<Range> rangesIn(const char* file) {
-  const std::string text = readWhole(file);
+  const std::string text = readFile(file);
   const std::string name = userName();
   const std::string number = std::to_string(getuid());
   std::vector<Range> found;
@@ -148,8 +134,8 @@ void writeMaps(pid_t pid) {
   const std::string directory = "/proc/" + std::to_string(pid);
   const std::string uids = "0 " + std::to_string(getuid()) + " 1\n";
   const std::string gids = "0 " + std::to_string(getgid()) + " 1\n";
-  if (writeWhole(directory + "/setgroups", "deny") && writeWhole(directory + "/uid_map", uids) &&
-      writeWhole(directory + "/gid_map", gids))
+  if (writeFile(directory + "/setgroups", "deny") && writeFile(directory + "/uid_map", uids) &&
+      writeFile(directory + "/gid_map", gids))
     return;
   const std::string reason = errorText(errno);
   kill(pid, SIGKILL);

@@ -2,42 +2,41 @@
 import {
   closeSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   readFileSync,
-  rmSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { packLayer } from '../../src/archive/pack.js';
 import { readTar } from '../../src/archive/reader.js';
 import { unpackLayer } from '../../src/archive/unpack.js';
-import { EVERYTHING, PLAIN, USTAR } from '../support/archives.js';
+import { EVERYTHING, places, PLAIN, USTAR } from '../support/archives.js';
 import { has } from '../support/needs.js';
-import { mustRun, scratch } from '../support/run.js';
+import { mustRun } from '../support/run.js';
 import { pieces } from '../support/tarball.js';
 import { build, differences, type Entry, type Ignore, manifestOf } from '../support/tree.js';
 
-let top: string;
-beforeEach(() => {
-  top = scratch('archive-oracles');
-});
-afterEach(() => {
-  rmSync(top, { recursive: true, force: true });
-});
-
-function place(name: string): string {
-  const path = join(top, name);
-  mkdirSync(path);
-  return path;
-}
+const { at, place } = places('archive-oracles');
 
 async function treeOf(entries: readonly Entry[]): Promise<string> {
   const tree = place('tree');
   await build(tree, entries);
   return tree;
+}
+
+/** What `program` makes of the tree. */
+async function archived(
+  program: string,
+  tree: string,
+  options: readonly string[],
+): Promise<string> {
+  const archive = at('a.tar');
+  await mustRun(program, ['-cf', archive, ...options, '-C', tree, '.'], {
+    env: { ...process.env, LC_ALL: 'C' },
+  });
+  return archive;
 }
 
 /** Reads `archive` with us, in pieces of an odd size, and compares with the tree. */
@@ -62,73 +61,45 @@ describe.runIf(has(NEEDS))('archives of GNU tar', () => {
     ['ustar', USTAR],
   ] as const)('%s', async (format, entries) => {
     const tree = await treeOf(entries);
-    const archive = join(top, 'a.tar');
-    await mustRun('tar', [
-      '-cf',
-      archive,
-      `--format=${format}`,
-      '--numeric-owner',
-      '-C',
-      tree,
-      '.',
-    ]);
+    const archive = await archived('tar', tree, [`--format=${format}`, '--numeric-owner']);
     expect(await compare(archive, tree, noNanoseconds)).toEqual([]);
   });
 
   it('gnu, with all it holds beyond USTAR', async () => {
     const without = EVERYTHING.filter(({ path }) => !/^(acl|xattrs)/.test(path));
     const tree = await treeOf(without);
-    const archive = join(top, 'a.tar');
-    await mustRun('tar', ['-cf', archive, '--format=gnu', '-C', tree, '.']);
+    const archive = await archived('tar', tree, ['--format=gnu']);
     expect(await compare(archive, tree, noNanoseconds)).toEqual([]);
   });
 
   it('pax, with xattrs, ACLs, capabilities and nanoseconds', async () => {
     const tree = await treeOf(EVERYTHING);
-    const archive = join(top, 'a.tar');
-    await mustRun('tar', [
-      '-cf',
-      archive,
-      '--format=posix',
-      '--numeric-owner',
-      ...XATTRS,
-      '-C',
-      tree,
-      '.',
-    ]);
+    const archive = await archived('tar', tree, ['--format=posix', '--numeric-owner', ...XATTRS]);
     expect(await compare(archive, tree)).toEqual([]);
   });
 
   it.each([['oldgnu'], ['0.0'], ['0.1'], ['1.0']])('sparse files, %s', async (version) => {
     const tree = place('tree');
-    sparseFile(
-      join(tree, 'few'),
-      [
-        [8192, 'a'],
-        [1_000_000, 'b'],
-      ],
-      5_000_000,
-    );
+    sparseFile(join(tree, 'few'), FEW, 5_000_000);
     const many = Array.from({ length: 40 }, (_, i) => [i * 65_536, String(i)] as [number, string]);
     sparseFile(join(tree, 'many'), many, 3_000_000);
     sparseFile(join(tree, 'hole'), [], 10_000_000);
     sparseFile(join(tree, 'end'), [[99_999, 'z']], 100_000);
     writeFileSync(join(tree, 'whole'), 'whole');
-    const archive = join(top, 'a.tar');
     const form =
       version === 'oldgnu'
         ? ['--format=oldgnu']
         : ['--format=posix', `--sparse-version=${version}`];
-    await mustRun('tar', ['-cf', archive, '--sparse', ...form, '-C', tree, '.']);
+    const archive = await archived('tar', tree, ['--sparse', ...form]);
     expect(await compare(archive, tree, noNanoseconds)).toEqual([]);
-    const { stdout } = await mustRun('du', ['-s', '--block-size=1', join(top, 'copy')]);
+    const { stdout } = await mustRun('du', ['-s', '--block-size=1', at('copy')]);
     expect(parseInt(stdout, 10)).toBeLessThan(1_000_000);
   });
 
   it('a global header, and one that takes it back', async () => {
     const tree = place('tree');
     writeFileSync(join(tree, 'f'), 'f');
-    const archive = join(top, 'a.tar');
+    const archive = at('a.tar');
     const options = ['--format=posix', '--pax-option=globexthdr.name=g,comment=all,mtime=1'];
     await mustRun('tar', ['-cf', archive, ...options, '-C', tree, 'f']);
     for await (const { entry } of readTar(pieces(readFileSync(archive)))) {
@@ -136,6 +107,12 @@ describe.runIf(has(NEEDS))('archives of GNU tar', () => {
     }
   });
 });
+
+/** Two parts of data in a file that is else a hole. */
+const FEW: readonly [number, string][] = [
+  [8192, 'a'],
+  [1_000_000, 'b'],
+];
 
 function sparseFile(path: string, parts: readonly [number, string][], size: number): void {
   const fd = openSync(path, 'w');
@@ -154,41 +131,22 @@ describe.runIf(has(NEEDS))('archives of bsdtar', () => {
     ['gnutar', USTAR],
   ] as const)('%s', async (format, entries) => {
     const tree = await treeOf(entries);
-    const archive = join(top, 'a.tar');
-    await mustRun('bsdtar', [
-      '-cf',
-      archive,
-      `--format=${format}`,
-      '--numeric-owner',
-      '-C',
-      tree,
-      '.',
-    ]);
+    const archive = await archived('bsdtar', tree, [`--format=${format}`, '--numeric-owner']);
     expect(await compare(archive, tree, noNanoseconds)).toEqual([]);
   });
 
   it('pax, with xattrs, ACLs, capabilities, sparse files and nanoseconds', async () => {
     const tree = await treeOf(EVERYTHING);
-    sparseFile(
-      join(tree, 'sparse'),
-      [
-        [8192, 'a'],
-        [1_000_000, 'b'],
-      ],
-      5_000_000,
-    );
-    const archive = join(top, 'a.tar');
+    sparseFile(join(tree, 'sparse'), FEW, 5_000_000);
     const keep = ['--xattrs', '--acls', '--numeric-owner', '--format=pax'];
-    await mustRun('bsdtar', ['-cf', archive, ...keep, '-C', tree, '.'], {
-      env: { ...process.env, LC_ALL: 'C' },
-    });
+    const archive = await archived('bsdtar', tree, keep);
     expect(await compare(archive, tree, wrongBefore1970)).toEqual([]);
   });
 });
 
 describe.runIf(has(NEEDS))('our archives', () => {
   async function packed(tree: string, sparse: boolean): Promise<string> {
-    const archive = join(top, 'ours.tar');
+    const archive = at('ours.tar');
     const fd = openSync(archive, 'w');
     await packLayer({ kind: 'tree', root: tree }, (bytes) => void writeSync(fd, bytes), { sparse });
     closeSync(fd);
@@ -197,14 +155,7 @@ describe.runIf(has(NEEDS))('our archives', () => {
 
   it.each([[false], [true]])('come out of GNU tar as they went in (sparse: %s)', async (sparse) => {
     const tree = await treeOf(EVERYTHING);
-    sparseFile(
-      join(tree, 'sparse'),
-      [
-        [8192, 'a'],
-        [1_000_000, 'b'],
-      ],
-      5_000_000,
-    );
+    sparseFile(join(tree, 'sparse'), FEW, 5_000_000);
     const archive = await packed(tree, sparse);
     const copy = place('copy');
     await mustRun('tar', ['-xpf', archive, '--numeric-owner', ...XATTRS, '-C', copy]);

@@ -1,15 +1,13 @@
 /** Packing: what is written comes back, and the changes of an upper make the union that a mount shows. */
-import { mkdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { packLayer } from '../../src/archive/pack.js';
 import type { PackOptions, PackSource, UnpackOptions } from '../../src/archive/types.js';
 import { unpackLayer } from '../../src/archive/unpack.js';
 import { readTar } from '../../src/archive/reader.js';
 import { has } from '../support/needs.js';
-import { mustRun, scratch } from '../support/run.js';
+import { mustRun } from '../support/run.js';
 import { pieces } from '../support/tarball.js';
-import { EVERYTHING } from '../support/archives.js';
+import { EVERYTHING, places } from '../support/archives.js';
 import {
   build,
   differences,
@@ -23,19 +21,7 @@ import {
   whiteout,
 } from '../support/tree.js';
 
-let top: string;
-beforeEach(() => {
-  top = scratch('archive-pack');
-});
-afterEach(() => {
-  rmSync(top, { recursive: true, force: true });
-});
-
-function place(name: string): string {
-  const path = join(top, name);
-  mkdirSync(path);
-  return path;
-}
+const { at, place } = places('archive-pack');
 
 async function made(name: string, entries: readonly Entry[]): Promise<string> {
   const path = place(name);
@@ -68,7 +54,7 @@ async function namesIn(bytes: Buffer): Promise<string[]> {
 
 /** What kernel overlayfs shows of a stack, topmost first, copied to a directory of its own. */
 async function kernelView(name: string, layers: readonly string[]): Promise<string> {
-  const [mount, copy] = [place(`${name}-mount`), join(top, name)];
+  const [mount, copy] = [place(`${name}-mount`), at(name)];
   const stack = layers.length === 1 ? [...layers, place(`${name}-empty`)] : layers;
   const options = `ro,lowerdir=${stack.join(':')},redirect_dir=follow,metacopy=on`;
   await mustRun('mount', ['-t', 'overlay', 'overlay', '-o', options, mount]);
@@ -147,7 +133,7 @@ describe.runIf(has({ root: true, kernelOverlay: true, programs: ['gcc'] }))('cha
     await mustRun('mount', ['-t', 'overlay', 'overlay', '-o', all, mount]);
     try {
       await mustRun('sh', ['-ec', script], { cwd: mount });
-      await mustRun('cp', ['-a', `${mount}/.`, join(top, 'seen')]);
+      await mustRun('cp', ['-a', `${mount}/.`, at('seen')]);
     } finally {
       await mustRun('umount', [mount]);
     }
@@ -186,7 +172,7 @@ describe.runIf(has({ root: true, kernelOverlay: true, programs: ['gcc'] }))('cha
       },
     );
     const after = await kernelView('after', [layer, lower]);
-    const [before, now] = [await manifestOf(join(top, 'seen')), await manifestOf(after)];
+    const [before, now] = [await manifestOf(at('seen')), await manifestOf(after)];
     // Without an index names of one file part when one of them is changed.
     const parted: Ignore = (path, field) => field === 'nlink' && path.includes('link');
     expect(differences(before, now, options === 'index=on' ? undefined : parted)).toEqual([]);

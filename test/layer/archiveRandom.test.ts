@@ -1,7 +1,5 @@
 /** Random trees come back as they were; random stacks show what the rules say, and so do their layers. */
-import { mkdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { packLayer } from '../../src/archive/pack.js';
 import { readTar } from '../../src/archive/reader.js';
 import type { PackSource, UnpackOptions } from '../../src/archive/types.js';
@@ -16,7 +14,7 @@ import {
   randomLayer,
   see,
 } from '../support/randomLayers.js';
-import { scratch } from '../support/run.js';
+import { places } from '../support/archives.js';
 import { pieces } from '../support/tarball.js';
 import {
   build,
@@ -31,19 +29,7 @@ import {
   symlink,
 } from '../support/tree.js';
 
-let top: string;
-beforeEach(() => {
-  top = scratch('archive-random');
-});
-afterEach(() => {
-  rmSync(top, { recursive: true, force: true });
-});
-
-function place(name: string): string {
-  const path = join(top, name);
-  mkdirSync(path);
-  return path;
-}
+const { place } = places('archive-random');
 
 async function packed(source: PackSource, sparse = false): Promise<Buffer> {
   const parts: Uint8Array[] = [];

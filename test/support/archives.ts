@@ -1,6 +1,29 @@
 /** Trees for archives: everything a layer can hold, and what the kinds of archives keep of it. */
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach } from 'vitest';
+import { scratch } from './run.js';
 import type { Attributes, Entry } from './tree.js';
 import { device, dir, fifo, file, hardlink, symlink } from './tree.js';
+
+type Naming = (name: string) => string;
+
+/** A directory of each test's own, in which `place` makes directories; call it where tests are declared. */
+export function places(name: string): { at: Naming; place: Naming } {
+  let top = '';
+  beforeEach(() => {
+    top = scratch(name);
+  });
+  afterEach(() => {
+    rmSync(top, { recursive: true, force: true });
+  });
+  const at: Naming = (file) => join(top, file);
+  const place: Naming = (dir) => {
+    mkdirSync(at(dir));
+    return at(dir);
+  };
+  return { at, place };
+}
 
 const ODD = 'odd \xff\n"\\%=\xc3\xa9';
 export const EVERYTHING: readonly Entry[] = [

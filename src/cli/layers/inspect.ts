@@ -1,30 +1,16 @@
 /** `layer inspect`. */
-import { UserError } from '../../base/errno.js';
 import { inspectLayer } from '../../store/layers/inspect.js';
 import { openStore } from '../../store/state/store.js';
 import { command } from '../frame/command.js';
-import { print, say } from '../frame/output.js';
-import { inspectText } from '../frame/table.js';
+import { INSPECT_FLAGS, inspectAll } from '../frame/inspect.js';
 
 export default command({
   usage: 'layer inspect [OPTIONS] LAYER [LAYER...]',
   about: 'Display detailed information on one or more layers',
   args: [1, Number.POSITIVE_INFINITY],
-  flags: { format: { kind: 'string', short: 'f', help: "'json' or a Go template" } },
+  flags: INSPECT_FLAGS,
   async run({ values, args, globals }) {
     const store = await openStore(globals);
-    const found: object[] = [];
-    const missing: string[] = [];
-    for (const text of args) {
-      try {
-        found.push(inspectLayer(store, text));
-      } catch (error) {
-        if (!(error instanceof UserError)) throw error;
-        missing.push(error.message);
-      }
-    }
-    print(inspectText(found, values.format));
-    for (const message of missing) say(`stratafs: ${message}`);
-    return missing.length === 0 ? 0 : 1;
+    return inspectAll(args, values.format, (name) => inspectLayer(store, name));
   },
 });
