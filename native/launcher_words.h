@@ -11,6 +11,8 @@ namespace launcher {
 // A line each, in order.
 // clang-format off
 inline constexpr std::string_view kStoreWords[] = {
+    "build",
+    "builder",
     "explore",
     "fsck",
     "gc",

@@ -49,6 +49,28 @@ export async function packLayer(
   }
 }
 
+/**
+ * The same of objects that the caller lists, in the order of the archive: a directory before what is in it,
+ * names sorted. `prefix`: of the marks of layers, which are left out.
+ */
+export async function packItems(
+  items: (sys: Sys) => Iterable<Item>,
+  prefix: string,
+  sink: Sink,
+  options: PackOptions = {},
+): Promise<Packed> {
+  const sys = new Sys();
+  const out = new Output(sink, options);
+  const packer = new Packer(sys, prefix, options, out);
+  try {
+    for (const item of items(sys)) await packer.add(item);
+    return await packer.finish();
+  } catch (error) {
+    await out.abandon();
+    throw error;
+  }
+}
+
 function stackOf(sys: Sys, source: PackSource): Stack {
   if (source.kind === 'tree') return new Stack(sys, [source.root], [], false);
   const layers = source.kind === 'union' ? source.layers : [source.upper, ...(source.lowers ?? [])];
@@ -255,17 +277,20 @@ class Packer {
   #entry(item: Item, type: EntryType, name: string, target: string): Entry {
     const stat = this.#stat;
     const device = type === 'char' || type === 'block';
-    const late = stat.mtime >= this.#epoch;
-    const whole = late || this.#style !== 'full';
+    const { as } = item;
+    const time = as?.mtime ?? stat.mtime;
+    const late = time >= this.#epoch;
+    const whole = late || this.#style !== 'full' || as?.mtime !== undefined;
+    const mode = type === 'symlink' ? undefined : as?.mode;
     return {
       type,
       name,
       target,
-      mode: this.#rules.typeBits ? stat.mode : stat.mode & 0o7777,
-      uid: this.#ids.uid(stat.uid, name),
-      gid: this.#ids.gid(stat.gid, name),
+      mode: mode ?? (this.#rules.typeBits ? stat.mode : stat.mode & 0o7777),
+      uid: this.#ids.uid(as?.uid ?? stat.uid, name),
+      gid: this.#ids.gid(as?.gid ?? stat.gid, name),
       size: type === 'file' ? stat.size : 0,
-      mtime: late ? this.#epoch : stat.mtime,
+      mtime: late ? this.#epoch : time,
       mtimeNs: whole ? 0 : stat.mtimeNsec,
       major: device ? stat.rdevMajor : 0,
       minor: device ? stat.rdevMinor : 0,

@@ -23,6 +23,17 @@ export interface Item {
   readonly data: Found | undefined;
   /** It is another name of an object that has been written: under which, and its statx. */
   readonly same?: { readonly first: string; readonly stat: Uint32Array };
+  /** What is to be other in the archive than on the disk. */
+  readonly as?: Override;
+}
+
+export interface Override {
+  readonly uid?: number;
+  readonly gid?: number;
+  /** Permission bits; not of symlinks, which have none. */
+  readonly mode?: number;
+  /** Whole seconds since 1970. */
+  readonly mtime?: number;
 }
 
 export type Items = Generator<Item, void>;

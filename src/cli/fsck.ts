@@ -1,4 +1,5 @@
 /** `fsck`. */
+import { endStaleBuilds } from '../store/builds/stale.js';
 import { fsck } from '../store/mend/fsck.js';
 import { openStore } from '../store/state/store.js';
 import { command } from './frame/command.js';
@@ -20,6 +21,7 @@ export default command({
   },
   async run({ values, globals }) {
     const store = await openStore({ ...globals, create: false });
+    if (!values['dry-run']) await endStaleBuilds(store);
     const findings = await fsck(store, {
       dryRun: values['dry-run'],
       deep: values.deep,

@@ -1,4 +1,5 @@
 /** `gc`. */
+import { endStaleBuilds } from '../store/builds/stale.js';
 import { survey, sweep, type Verdict } from '../store/collect/gc.js';
 import { shortId } from '../store/state/ids.js';
 import { openStore } from '../store/state/store.js';
@@ -36,6 +37,7 @@ export default command({
   async run({ values, globals }) {
     const store = await openStore(globals);
     if (!values['dry-run']) {
+      await endStaleBuilds(store);
       const { removed, bytes } = await sweep(store);
       const lines = removed.map((use) => `deleted: ${use.replace(/s\//, ' ')}\n`);
       print(`${lines.join('')}Total reclaimed space: ${humanSize(bytes, 4)}\n`);

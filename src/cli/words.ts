@@ -9,6 +9,7 @@ import { type Command, dispatch, type Group, takeGlobals, type Words } from './f
 import { print } from './frame/output.js';
 import { installCommand, type Target, uninstallCommand } from './install/target.js';
 
+const build = async () => (await import('./builds/build.js')).default;
 const pull = async () => (await import('./images/pull.js')).default;
 const push = async () => (await import('./images/push.js')).default;
 const load = async () => (await import('./images/load.js')).default;
@@ -23,6 +24,7 @@ const image: Group = {
   about: 'Manage images',
   words: {
     history,
+    build,
     import: importImage,
     inspect: async () => (await import('./images/inspect.js')).default,
     load,
@@ -37,6 +39,11 @@ const image: Group = {
     tag,
     tree: async () => (await import('./images/tree.js')).default,
   },
+};
+
+const builder: Group = {
+  about: 'Build images, and manage the cache of builds',
+  words: { build, prune: async () => (await import('./builds/prune.js')).default },
 };
 
 const layer: Group = {
@@ -72,6 +79,8 @@ const uninstall: Group = {
 };
 
 export const WORDS: Words = {
+  build,
+  builder: () => Promise.resolve(builder),
   explore: async () => (await import('./explore/explore.js')).default,
   fsck: async () => (await import('./fsck.js')).default,
   gc: async () => (await import('./gc.js')).default,

@@ -18,6 +18,8 @@ import { Unions } from '../../client/unions.js';
 import { deviceAt } from '../../sys/mountTable.js';
 import { errnoOf } from '../../sys/paths.js';
 import { log } from '../../sys/log.js';
+import { AT_FDCWD } from '../../sys/constants.js';
+import { loadNative } from '../../sys/native.js';
 import { DENTS, DENTS_SIZE, Sys } from '../../sys/sys.js';
 import { layerFormat } from '../layers/format.js';
 
@@ -174,6 +176,16 @@ export function makeRootfs(rootfs: RootfsPlace, placeholders: readonly Placehold
   } finally {
     stack.close();
   }
+  for (const name of ['init', 'upper']) sameTime(`${directory}/${name}`, layers[0]);
+}
+
+/** The root is no change: it is as old as the image's. */
+function sameTime(path: string, like: string): void {
+  const { mtimeNs } = statSync(Buffer.from(like, 'latin1'), { bigint: true });
+  const [seconds, rest] = [Number(mtimeNs / 1_000_000_000n), Number(mtimeNs % 1_000_000_000n)];
+  const at = rest < 0 ? ([seconds - 1, rest + 1_000_000_000] as const) : ([seconds, rest] as const);
+  const code = loadNative().utimensat(AT_FDCWD, toLatin1(path), ...at, ...at, 0);
+  if (code < 0) throw new UserError(`cannot set the time of ${path}: ${errnoText(code)}`);
 }
 
 /** The layers below the writable one, top first, UTF-8. */

@@ -25,6 +25,8 @@ export const PLACEHOLDERS: readonly Placeholder[] = [
 
 /** Paths are UTF-8. */
 export interface Step {
+  /** Its name for the runtime; one of its own when absent. */
+  readonly id?: string;
   /** The mounted root, from `mountRootfs`. */
   readonly rootfs: string;
   /** An empty directory for config.json and the like. */
@@ -60,7 +62,7 @@ export function etcMounts(directory: string, files: Readonly<Record<string, stri
 /** Resolves with the exit status of the command; rejects with StartError when it cannot be started. */
 export async function runCommand(store: Store, step: Step): Promise<number> {
   const { bundle, rootfs, network, privileged = false } = step;
-  const id = newId();
+  const id = step.id ?? newId();
   const hostname = id.slice(0, 12);
   const capabilities = capabilitiesOf({
     add: step.capAdd ?? [],

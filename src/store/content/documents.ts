@@ -4,7 +4,7 @@
  */
 import type { Digest } from '../state/ids.js';
 
-interface Healthcheck {
+export interface Healthcheck {
   /** `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", line]`. */
   readonly Test?: readonly string[];
   /** Nanoseconds, as the next ones. */
@@ -34,7 +34,7 @@ export interface RunConfig {
   readonly ArgsEscaped?: boolean;
 }
 
-interface HistoryEntry {
+export interface HistoryEntry {
   readonly created?: string;
   readonly created_by?: string;
   readonly author?: string;

@@ -63,7 +63,7 @@ const command = (config: Mutable, text: string): string[] =>
   jsonList(text) ?? [...(config.Shell ?? ['/bin/sh', '-c']), text];
 
 /** `KEY=value` added to a list, in the place of one of the same key. */
-function setEnvironment(env: readonly string[], key: string, value: string): string[] {
+export function setEnvironment(env: readonly string[], key: string, value: string): string[] {
   const at = env.findIndex((each) => each.startsWith(`${key}=`));
   return at < 0 ? [...env, `${key}=${value}`] : env.with(at, `${key}=${value}`);
 }

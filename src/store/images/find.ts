@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { UserError } from '../../base/errno.js';
 import { readBlobJson } from '../content/blobs.js';
+import { treesOf } from '../layers/stack.js';
 import { type Digest, digestOf, findByPrefix, hexOf, isDigest } from '../state/ids.js';
 import type { Store } from '../state/store.js';
 import type { ImageConfig } from '../content/documents.js';
@@ -52,7 +53,7 @@ interface ResolvedImage {
   readonly id: Digest;
   readonly record: ImageRecord;
   readonly config: ImageConfig;
-  /** The layers' directories, top first, as a mount takes them; latin1. */
+  /** The layers' directories, top first and each once, as a mount takes them; latin1. */
   readonly layers: readonly string[];
 }
 
@@ -61,7 +62,7 @@ export function resolveImage(store: Store, text: string): ResolvedImage {
   const id = mustFindImage(store, text);
   const record = readImage(store, id);
   const config = readBlobJson(store, id) as ImageConfig;
-  const layers = record.layers.map((diffId) => store.dataOf('layers', hexOf(diffId))).reverse();
+  const layers = treesOf(store, record.layers);
   return { id, record, config, layers };
 }
 

@@ -49,7 +49,7 @@ export function parsePlatform(text: string): Platform {
   };
 }
 
-const platformText = ({ os, architecture, variant }: Platform): string =>
+export const platformText = ({ os, architecture, variant }: Platform): string =>
   [os, architecture, ...(variant === undefined || variant === '' ? [] : [variant])].join('/');
 
 /** Attestations of BuildKit are listed like images, of the platform `unknown`. */

@@ -26,9 +26,14 @@ export function belowInImage(store: Store, diffId: Digest): readonly Digest[] {
   return image ? image.layers.slice(0, image.layers.indexOf(diffId)) : [];
 }
 
-/** Trees of layers, top first, as a mount and `unpackLayer` take them; `diffIds` bottom first. */
-export const treesOf = (store: Store, diffIds: readonly Digest[]): string[] =>
-  diffIds.map((each) => store.dataOf('layers', hexOf(each))).reverse();
+/**
+ * Trees of layers, top first, as a mount and `unpackLayer` take them; `diffIds` bottom first. One that occurs
+ * twice (steps that change nothing are the same layer) is given once, where it is topmost: what it shows
+ * further down, it hides itself.
+ */
+export const treesOf = (store: Store, diffIds: readonly Digest[]): string[] => [
+  ...new Set(diffIds.map((each) => store.dataOf('layers', hexOf(each))).reverse()),
+];
 
 /** The layer that `text`, an ID or the beginning of one, names. Throws UserError. */
 export function mustFindLayer(store: Store, text: string): Digest {
