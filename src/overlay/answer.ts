@@ -1,7 +1,7 @@
 /**
- * The attributes that answer a change which is done. It has happened whatever statx(2) says after it, so
- * the answer cannot be an error: the kernel is told what is known, and that it must ask again before it
- * relies on it (a validity of 0, `src/fuse/encode.ts`).
+ * Reads the attributes for the reply to a change that is done. The change has happened whatever statx(2)
+ * returns after it, so the reply cannot be an error. Where the attributes cannot be read, the kernel gets the
+ * known ones with a validity of 0 (src/fuse/encode.ts), and asks again before it relies on them.
  */
 import { display } from '../base/bytes.js';
 import { errnoName } from '../base/errno.js';

@@ -1,7 +1,7 @@
 /**
- * What the upper may hold. A store of podman, buildah or Docker is read by other drivers, too: its tools
- * fall back to them without a word. They know whiteouts and `opaque`, but no redirects, metadata-only
- * copies and index; so an upper in such a store is plain by itself.
+ * Decides what the upper may hold (`format`). Other drivers read the stores of podman, buildah and Docker:
+ * their tools fall back to them silently. Those drivers know whiteouts and `opaque`, but no redirects, no
+ * metadata-only copies and no index. So an upper in such a store is plain by default.
  */
 import { AT_FDCWD, STATX_TYPE } from '../sys/constants.js';
 import type { Sys } from '../sys/sys.js';

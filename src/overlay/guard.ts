@@ -1,9 +1,9 @@
 /**
- * Files that chattr(1) made immutable or append-only. In a lower the flags are the file's own; on the
- * upper they would keep us from moving it, so they are told by an xattr there, `protattr`, and minded
- * here (ovl_check_protattr, ovl_set_protattr in fs/overlayfs/util.c), as are flags that a file of the
- * upper has had before the mount. What the VFS minds by them is what may_delete, notify_change,
- * xattr_permission and inode_permission ask of S_APPEND and S_IMMUTABLE.
+ * Files that chattr(1) made immutable or append-only. In a lower the flags are those of the file. In the
+ * upper such flags would keep us from moving the file, so an xattr holds them there, `protattr`, and this
+ * code enforces them (ovl_check_protattr, ovl_set_protattr in fs/overlayfs/util.c). It also enforces flags
+ * that a file of the upper had before the mount. The checks are those that the VFS makes of S_APPEND and
+ * S_IMMUTABLE in may_delete, notify_change, xattr_permission and inode_permission.
  */
 import { E } from '../base/errno.js';
 import { isDir, isReg } from '../base/mode.js';

@@ -1,4 +1,4 @@
-/** Opens what a mount is made of. Nothing is left open or half made when it fails. */
+/** Opens the layers of a mount. When this fails, nothing stays open or half made. */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import { S_IFDIR } from '../base/mode.js';

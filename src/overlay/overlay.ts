@@ -1,6 +1,6 @@
 /**
- * How an object of a mounted overlay (state.ts) is reached by descriptors, and what ends with
- * it. Everything else in this folder is functions over this. See README.md here for the contract of
+ * Reaches the objects of a mounted overlay (state.ts): opens directories and files by node, and closes what
+ * they held when a node ends. The functions of the rooms work on this class. README.md has the contract of
  * atomicity.
  */
 import { display } from '../base/bytes.js';

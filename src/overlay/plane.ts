@@ -1,8 +1,8 @@
 /**
- * Which data plane a mount gets (`data`). `auto` measures nothing: it goes by what was measured
- * (README, "Data"). Opening a file that is passed through costs a request, and reading it saves a copy
- * of each page. From LARGE on the second was more in every run, cold and warm, read and mapped, also on
- * a busy machine, where requests are dear; on a quiet one they are level between 1 and 4 MiB.
+ * Chooses the data plane of a mount (`data`). `auto` does not measure: it follows earlier measurements
+ * (README, "Data"). An open of a file that is passed through costs one request more; reading it saves a copy
+ * of each page. From LARGE on the saving was greater in every run: cold and warm, read and mapped, also on a
+ * busy machine, where requests are expensive. On a quiet machine the two are level between 1 and 4 MiB.
  */
 import { DT_DIR, DT_REG } from '../base/mode.js';
 import { readEntries } from '../layer/directory.js';

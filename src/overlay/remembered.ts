@@ -1,4 +1,4 @@
-/** What an object was before a change that is under way (answer.ts). */
+/** Remembers what an object was before a change that is under way (answer.ts). */
 import { STATX } from '../protocol/layout.js';
 import type { Stat } from '../sys/stat.js';
 

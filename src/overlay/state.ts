@@ -1,6 +1,6 @@
 /**
- * What one mounted overlay is made of: its layers, its inode table, what is kept for speed, and the
- * features it was mounted with. How an object is reached is in overlay.ts.
+ * The state of one mounted overlay: its layers, its inode table, its caches, and the features it was mounted
+ * with. overlay.ts reaches its objects.
  */
 import { E } from '../base/errno.js';
 import type { Layer } from '../layer/layer.js';

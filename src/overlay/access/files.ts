@@ -1,4 +1,4 @@
-/** The descriptor that carries a regular file's data, kept open from the first READ or WRITE on. */
+/** The descriptor of a regular file's data. It is opened at the first READ or WRITE and kept. */
 import { E } from '../../base/errno.js';
 import { O_APPEND, O_RDONLY, O_RDWR } from '../../sys/constants.js';
 import { noXattr } from '../../layer/absence.js';

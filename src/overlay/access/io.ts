@@ -1,4 +1,7 @@
-/** Data of regular files. Most READs and WRITEs never come here: the session answers them on the node's backing. */
+/**
+ * Reads and writes data of regular files. The session (native/session_io.cc) answers most READs and WRITEs
+ * itself, on the node's descriptor; only the others come here.
+ */
 import { E, errnoName, LATER, PARKED } from '../../base/errno.js';
 import { isDir } from '../../base/mode.js';
 import { noXattr } from '../../layer/absence.js';

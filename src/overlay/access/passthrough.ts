@@ -1,13 +1,15 @@
 /**
- * Opens in the passthrough plane: which file of which layer carries a node's reads and writes, and
- * what happens when that file changes while it is open.
+ * Opens files in the passthrough plane: chooses the file of a layer that carries a node's reads and writes,
+ * and handles a change of that file while it is open.
  *
- * The kernel opens the registered file anew for each open, with the flags of that open, so a lower
- * file must never be registered for a node that is opened for writing: the copy-up is at the open.
- * And all opens of a node have one backing file. Where readers still hold the lower file, the node
- * is retired: a successor takes its name, its object and everything else over, the open is answered
- * ESTALE, and the VFS looks the name up again and opens the successor (do_filp_open). The retired
- * node lives as long as its readers; what is asked of it is answered from its successor.
+ * The kernel sets two limits:
+ * - It opens the registered file again for each open, with that open's flags. So a lower file is never
+ *   registered for a node that is opened for writing: the open copies it up.
+ * - All opens of a node share one backing file. Where readers still hold the lower file, the node is
+ *   retired: a successor takes over its name, its object and all else, and the open is answered with ESTALE.
+ *   The VFS then looks the name up again and opens the successor (do_filp_open).
+ *
+ * A retired node lives as long as its readers. Requests about it are answered from its successor.
  */
 import { E } from '../../base/errno.js';
 import {

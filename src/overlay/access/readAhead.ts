@@ -1,8 +1,8 @@
 /**
- * Reading ahead from file to file. Who copies, packs or searches a directory reads its files one after
- * the other, and waits for the disk at the beginning of each small one. Whoever made the list that is
- * followed can know the next: so while one is read, the data of the next ones are asked for. tar, grep -r
- * and find -exec follow the listing, cp the inode numbers (savedir), rsync and the shell the names.
+ * Reads ahead from file to file. A program that copies, packs or searches a directory reads its files one
+ * after the other, and waits for the disk at the beginning of each small file. The next file can be guessed:
+ * tar, grep -r and find -exec follow the listing, cp follows the inode numbers (savedir), rsync and the shell
+ * follow the names. So while one file is read, the data of the next ones is requested.
  */
 import { DT_REG, isReg } from '../../base/mode.js';
 import type { DirListing } from '../listing/dirListing.js';

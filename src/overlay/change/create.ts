@@ -1,8 +1,8 @@
 /**
- * Creating objects. One choreography for all kinds: the parent is copied up, the object is made in
- * place (the upper's file system applies set-group-id and default ACLs), or, where a whiteout
- * stands at the name, made ready in the workdir and moved over it (ovl_create_upper,
- * ovl_create_over_whiteout).
+ * Creates objects. All kinds take the same steps. First the parent is copied up. Then the object is made:
+ * - in place, where the name is free: the upper's file system applies set-group-ID and default ACLs;
+ * - in the workdir, where a whiteout stands at the name; one rename then replaces the whiteout.
+ * (ovl_create_upper, ovl_create_over_whiteout)
  */
 import { display } from '../../base/bytes.js';
 import { E, errnoName } from '../../base/errno.js';

@@ -1,4 +1,4 @@
-/** Hard links. The file is copied up; the new name is another link of the upper file (ovl_link). */
+/** Makes hard links. The file is copied up; the new name is one more link of the upper file (ovl_link). */
 import { E } from '../../base/errno.js';
 import { dtype } from '../../base/mode.js';
 import type { Stat } from '../../sys/stat.js';

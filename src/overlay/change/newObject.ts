@@ -1,6 +1,6 @@
 /**
- * What a new object is: type and mode, owner, and what it takes over from the directory it is made
- * in (inode_init_owner, posix_acl_create).
+ * Decides what a new object is: type and mode, owner, and what it inherits from its directory
+ * (inode_init_owner, posix_acl_create).
  */
 import { dtype, isDir, isLnk, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../../base/mode.js';
 import { noXattr } from '../../layer/absence.js';

@@ -1,4 +1,4 @@
-/** Writing the `redirect` xattr: what an object that moves away is called in the lowers (ovl_set_redirect). */
+/** Writes the `redirect` xattr, which names the lower object of an object that has moved (ovl_set_redirect). */
 import { E } from '../../base/errno.js';
 import { isDir } from '../../base/mode.js';
 import { noXattr } from '../../layer/absence.js';

@@ -1,7 +1,8 @@
 /**
- * Removing names. Nothing is ever copied up for it: a lower object gets a whiteout, an upper one is
- * moved to the workdir as an orphan (its node may still be in use; it goes at FORGET), leaving a
- * whiteout in the same step where a lower object would show through. (ovl_do_remove)
+ * Removes names. A removal copies nothing up (ovl_do_remove):
+ * - A lower object gets a whiteout.
+ * - An upper object moves to the workdir as an orphan, as its node may still be in use; it is deleted at
+ *   FORGET. Where a lower object would show through, the same step leaves a whiteout.
  */
 import { E } from '../../base/errno.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';

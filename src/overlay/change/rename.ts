@@ -1,7 +1,9 @@
 /**
- * Rename, in three steps: plan (what stands at both names, what shows below them), execute (copy-up,
- * marks, one renameat2 on the upper), commit (inode table and directory listings). A directory that has lowers
- * takes a redirect along, or, with redirect_dir off, cannot move: EXDEV (ovl_can_move).
+ * Renames, in three steps:
+ * 1. plan: look up both names, and what the lowers have below them;
+ * 2. execute: copy up, write marks, make one renameat2 on the upper;
+ * 3. commit: change the inode table and the directory listings.
+ * A directory that has lowers gets a redirect. With redirect_dir=off it cannot move: EXDEV (ovl_can_move).
  */
 import { E } from '../../base/errno.js';
 import { DT_CHR, dtype, S_IFCHR } from '../../base/mode.js';

@@ -1,4 +1,7 @@
-/** What a rename replaces: kept until the rename is done, for those who still use it, and put back when it fails. */
+/**
+ * Keeps the object that a rename replaces until the rename is done. Processes may still use it, and a rename
+ * that fails puts it back.
+ */
 import { display } from '../../base/bytes.js';
 import { E, errnoName } from '../../base/errno.js';
 import { log } from '../../sys/log.js';

@@ -1,13 +1,13 @@
 /**
- * Writing what hides lower objects: whiteouts and opaque directories.
+ * Writes the marks that hide lower objects: whiteouts and opaque directories.
  *
- * - `coverLower`: a name of a lower is removed. A rename and the removal of an upper object leave their
+ * - `coverLower`: a lower's name is removed. A rename and the removal of an upper object leave their
  *   whiteouts in the same step as the move (rename.ts, Workdir.takeAway).
- * - `createOverWhiteout`: an object is made where a whiteout stands.
- * - `createWhiteout`, `prepareWhiteout`: a client makes a whiteout, for an overlay above.
- * - `announceWhiteouts`, `dropXWhiteouts`: where whiteouts are files, their directory says so.
+ * - `createOverWhiteout`: an object is made at a name that has a whiteout.
+ * - `createWhiteout`, `prepareWhiteout`: a client makes a whiteout, for an overlay above this one.
+ * - `announceWhiteouts`, `dropXWhiteouts`: where whiteouts are files, their directory carries a mark.
  *
- * The device or file itself is made by `Workdir.whiteout`, its form is that of layer/whiteout.ts.
+ * `Workdir.whiteout` makes the device or file itself; layer/whiteout.ts defines its form.
  */
 import { E } from '../../base/errno.js';
 import { DT_REG, isDir } from '../../base/mode.js';

@@ -1,8 +1,8 @@
 /**
- * Renames of directories that have lowers, in an upper that holds no redirects (format=plain): all that is
- * in them is copied up first, where it is. A directory whose content is whole gets the mark `opaque`
- * and has no lowers from then on; so each step leaves the tree as it was, also after a crash, and a
- * directory that is whole is not looked at again.
+ * Renames directories that have lowers in an upper that holds no redirects (format=plain). First all their
+ * content is copied up in place. A directory whose content is complete gets the mark `opaque`; from then on
+ * it has no lowers. So each step leaves the tree as clients saw it, also after a crash, and a complete
+ * directory is not visited again.
  */
 import { E, PARKED } from '../../base/errno.js';
 import { DT_DIR, isDir } from '../../base/mode.js';

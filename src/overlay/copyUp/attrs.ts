@@ -1,4 +1,4 @@
-/** What a copy-up keeps of the lower object besides its data. */
+/** Copies what a copy-up keeps of the lower object besides its data. */
 import { E } from '../../base/errno.js';
 import { isDir, isLnk, isReg } from '../../base/mode.js';
 import { noXattr, takesNoXattr } from '../../layer/absence.js';

@@ -1,8 +1,9 @@
 /**
- * Copy-up: a lower object becomes an upper one at its first change. Plan (stat, parents), execute
- * (a complete copy in the workdir: data, owner, xattrs, mode, times; synced), commit (one rename
- * publishes it, then the inode table). A failure before the rename leaves nothing but a removed
- * temporary file. (fs/overlayfs/copy_up.c)
+ * Copy-up: the first change of a lower object makes an upper object of it (fs/overlayfs/copy_up.c).
+ * 1. plan: stat the object, copy up its parents;
+ * 2. execute: make a complete copy in the workdir (data, owner, xattrs, mode, times) and sync it;
+ * 3. commit: one rename publishes it, then the inode table changes.
+ * A failure before the rename removes the temporary file and leaves nothing else.
  */
 import { E } from '../../base/errno.js';
 import { isDir, isLnk, isReg, S_IFMT } from '../../base/mode.js';

@@ -1,4 +1,4 @@
-/** Data of a copy-up: copied here when it is small, by the I/O pool (bulk.ts) when it is large. */
+/** Copies the data of a copy-up: small data at once, large data in the I/O pool (data/bulk.ts). */
 import { PARKED } from '../../base/errno.js';
 import { noXattr } from '../../layer/absence.js';
 import { CAPABILITY } from '../../layer/xattrs.js';

@@ -1,4 +1,4 @@
-/** The plan of a copy-up: what is copied, and where that is. */
+/** Plans a copy-up: what is copied, and from where. */
 import { E } from '../../base/errno.js';
 import { isDir, isReg } from '../../base/mode.js';
 import type { Stat } from '../../sys/stat.js';

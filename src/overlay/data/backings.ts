@@ -1,9 +1,8 @@
 /**
- * The kernel's backing files of one passthrough mount, by node: a file that is open, or was lately,
- * has the id under which its data is registered with the connection (fs/fuse/backing.c). All opens
- * of a node share one id, as the kernel demands (fuse_inode_uncached_io_start). Ids of files that
- * are not open are kept for the next open, the least recently closed of IDLE_MAX given up first:
- * each holds an inode of the layer's file system in memory.
+ * The kernel's backing files of one passthrough mount, by node (fs/fuse/backing.c). A file that is or was
+ * open has the id under which its data is registered with the connection. All opens of a node share one id,
+ * as the kernel demands (fuse_inode_uncached_io_start). The ids of closed files are kept for the next open;
+ * above IDLE_MAX the least recently closed one is given up, as each holds an inode in memory.
  */
 
 /** The session's side: registers an open file, gives an id up. */

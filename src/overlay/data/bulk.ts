@@ -1,9 +1,10 @@
 /**
- * Data of copy-ups that is copied by the I/O pool. The request that needs it stops with PARKED before
- * it has changed anything, and so does every other that would change the same file; when the data is
- * there they are served one after the other from their beginning, as if they had just come, and the
- * first of them finds the copy ready. So nothing has to be remembered of how far they were, and what
- * has become of the file meanwhile (renamed, removed) is seen as always.
+ * Copies large data of copy-ups in the I/O pool.
+ *
+ * The request that needs the data stops with PARKED before it has changed anything. So does every other
+ * request that would change the same file. When the data is copied, these requests are served one after the
+ * other from their beginning, as if they had just arrived; the first of them finds the copy ready. So no
+ * request has to remember its progress, and each sees what has happened to the file meanwhile.
  */
 import { E, errnoName, PARKED } from '../../base/errno.js';
 import { AT_EMPTY_PATH, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from '../../sys/constants.js';

@@ -1,8 +1,8 @@
 /**
- * Data-only layers (`lowerdir=A::D`): they are never merged; the absolute redirect of a
- * metadata-only copy in a lower is the one way to a file of theirs. The file is looked for at its
- * first use, not at lookup, so a walk over metadata touches no data layer
- * (ovl_maybe_lookup_lowerdata, ovl_lookup_data_layers in fs/overlayfs/namei.c).
+ * Data-only layers (`lowerdir=A::D`). They are never merged: only the absolute redirect of a metadata-only
+ * copy in a lower leads to a file of theirs. The file is looked for at its first use and not at lookup, so a
+ * walk over metadata touches no data layer (ovl_maybe_lookup_lowerdata, ovl_lookup_data_layers in
+ * fs/overlayfs/namei.c).
  */
 import { E } from '../../base/errno.js';
 import { isReg } from '../../base/mode.js';

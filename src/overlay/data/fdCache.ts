@@ -1,10 +1,10 @@
 /**
- * The descriptors an engine thread keeps, within RLIMIT_NOFILE: least recently used ones are closed
- * and opened again from the layer's root when they are needed. One cache serves all mounts of the
- * thread, and all threads share one budget (native/budget.h).
+ * The descriptors that an engine thread keeps, within RLIMIT_NOFILE. The least recently used ones are closed,
+ * and opened again from the layer's root when they are needed. One cache serves all mounts of a thread, and
+ * all threads share one budget (native/budget.h).
  *
- * What a request has asked for it has borrowed: nothing closes that before the request ends (`flush`),
- * or before it gives it back itself (`release`), so its number cannot become another file's meanwhile.
+ * A request borrows the descriptors it asks for. Nothing closes a borrowed one before the request ends
+ * (`flush`) or gives it back (`release`), so its number cannot become another file's meanwhile.
  */
 import { LRUCache } from 'lru-cache';
 import type { Native } from '../../sys/native.js';

@@ -1,7 +1,7 @@
 /**
- * Pages that the kernel's writeback cache holds, written before an answer that looks at the file behind
- * them. The engine thread must not wait for it, as the WRITEs come to it: the request stops with PARKED,
- * a thread of the pool asks the kernel, and the request is served anew.
+ * Writes out pages of the kernel's writeback cache before a reply that depends on the file behind them. The
+ * engine thread must not wait for that, because the WRITEs arrive at this thread. So the request stops with
+ * PARKED, a thread of the pool asks the kernel to write, and the request is then served again.
  */
 import { E, errnoName, PARKED } from '../../base/errno.js';
 import { log } from '../../sys/log.js';

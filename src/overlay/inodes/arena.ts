@@ -1,16 +1,15 @@
 /**
- * One growable shared buffer (a memfd) and its allocator. What there is one of for each inode
- * lies in it, outside the engine's heap: inode records, names, lower places, hash tables
- * (docs/design.md, "Memory").
+ * One growable shared buffer (a memfd) and its allocator. It holds, outside the engine's heap, what exists
+ * once for each inode: inode records, names, lower places, hash tables (docs/design.md, "Memory").
  *
- * Blocks are counted in units of 16 bytes; a block's reference is its unit number, 0 is "none".
- * Small blocks come from pages that hold one size class each, so a 64-byte record is 64-byte
- * aligned and its record number is unit / 4. Freed blocks go to the class's free list; whole runs
- * of pages serve large blocks (the stack of a directory in 600 layers, a long redirect), and come
- * back as runs for the next of that length; where pages run out, a run is cut up.
- *
- * `trim` gives pages that are free as a whole back to the kernel. Which these are stands in a block of
- * its own, the holes, as a list through the pages would bring them back.
+ * - Blocks are counted in units of 16 bytes. A reference to a block is the number of its first unit; 0 is
+ *   "none".
+ * - A small block lies in a page of blocks of its size class. So a record of 64 bytes is aligned to 64 bytes,
+ *   and its number is unit / 4. A freed block joins the free list of its class.
+ * - A large block (the stack of a directory in 600 layers, a long redirect) takes a run of whole pages. A
+ *   freed run serves the next block of that length; where no pages are left, a run is cut up.
+ * - `trim` gives pages that are wholly free back to the kernel. A block of its own lists them (the holes): a
+ *   list through the pages themselves would bring them back into memory.
  *
  * Growing replaces the views: never keep `u32` or `u8` across a call that may allocate.
  */

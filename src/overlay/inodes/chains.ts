@@ -1,7 +1,7 @@
 /**
- * The two ways to a node: by its canonical name (parent, name), and by its key (layer id, inode number
- * of the real object), each a hash table of chains through the records. The hashes of names are
- * seeded: names are a stranger's choice.
+ * Finds nodes in two ways: by canonical name (parent, name), and by key (layer id, inode number of the real
+ * object). Each is a hash table whose chains run through the records. The hashes of names are seeded, because
+ * strangers choose the names.
  */
 import { hash32, hash32Of, newSeed } from '../../base/hash.js';
 import type { Native } from '../../sys/native.js';

@@ -1,9 +1,10 @@
 /**
- * Where lower objects lie. A place is one directory of one layer: (layer id, parent place, name), with
- * what it was when it was found (its inode number, and a hash of that and the time of its change). A
- * directory node has a stack of places, topmost first; another lower node has the place of the
- * directory that holds it. Places are counted, because a node can move away from the parent it was
- * found under. All in the arena.
+ * Where lower objects lie. A place is one directory of one layer: layer id, parent place and name, with the
+ * directory's inode number and a hash of number and change time as they were when it was found.
+ *
+ * A directory node has a stack of places, topmost first. Any other lower node has the place of the directory
+ * that holds it. Places are counted, because a node can move away from the parent under which it was found.
+ * All of them lie in the arena.
  */
 import type { Arena } from './arena.js';
 

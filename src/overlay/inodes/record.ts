@@ -1,6 +1,6 @@
 /**
- * A node's record in the inode table: 64 bytes of an arena, as words; the node's number is the FUSE
- * node id. What is state and nothing else is read and set here.
+ * A node's record in the inode table: 64 bytes of the arena, as words. The node's number is the FUSE node id.
+ * This file reads and sets the fields that are plain state.
  */
 import type { Native } from '../../sys/native.js';
 import { Arena } from './arena.js';

@@ -1,11 +1,10 @@
 /**
  * The inode table: what the kernel knows of this mount, in typed arrays over one arena.
  *
- * A node's record (inodeRecord.ts) is found by its canonical name and, where the object behind it is
- * unambiguous, by its key (inodeChains.ts). Further names of a hard-linked upper file are aliases, a chain of
- * blocks at the node.
+ * A node's record (record.ts) is found by its canonical name and, where its real object is unambiguous, by
+ * its key (chains.ts). Further names of a hard-linked upper file are aliases: a chain of blocks at the node.
  *
- * A node lives while the kernel holds lookups of it or it has child nodes. Only this file adds and
+ * A node lives while the kernel holds lookups of it, or while it has child nodes. Only this file adds and
  * removes nodes.
  */
 import { S_IFDIR } from '../../base/mode.js';

@@ -1,8 +1,8 @@
 /**
- * The merged listing of a directory, kept while it is in use: what its lowers have, which mounts of
- * the same lowers share (shared.ts), and what the mount's upper has over it. It answers readdir in
- * cookie order and, once it is there, lookups of names that do not exist. Changes made through the
- * mount are applied to it, and never reach what is shared.
+ * The merged listing of a directory, kept while it is in use. It has two parts: what the lowers hold, shared
+ * by mounts of the same lowers (shared.ts), and what the mount's upper holds over it. It answers READDIR in
+ * the order of cookies, and lookups of names that do not exist. A change made through the mount is applied to
+ * the mount's own part and never to the shared one.
  */
 import { LRUCache } from 'lru-cache';
 import { Entries, FROM_UPPER } from './entries.js';

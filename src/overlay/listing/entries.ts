@@ -1,8 +1,8 @@
 /**
- * Names of a directory with their type, where the topmost object lies and its inode number; and their
- * order by cookie. All but the names of a small directory, which are at hand as strings when it is
- * listed, is held in plain memory. A large one takes about 50 bytes an entry: as strings and objects it
- * would take four times that, all of it to be marked whenever V8 collects garbage.
+ * The entries of a directory: names with their type, the layer of the topmost object, its inode number, and
+ * the order of their cookies. All of it lies in plain memory, about 50 bytes an entry. Strings and objects
+ * would take four times that, and V8 would visit all of them in each garbage collection. Only the names of a
+ * small directory are kept as strings, because a listing then has them at hand.
  */
 import { hash32, hash32Of, newSeed } from '../../base/hash.js';
 import { Order } from './order.js';

@@ -1,10 +1,10 @@
 /**
  * The order in which a directory is listed: slots of entries by rising cookie.
  *
- * A name's cookie is its hash of 31 bits. Of names that share a hash one has it as its cookie, the
- * others have the next free numbers. Which one it is follows from the names alone in a new order. An
- * order that follows another keeps every cookie that the other gave: a listing that is under way
- * then neither loses a name nor shows one twice.
+ * A name's cookie is its hash of 31 bits. Where names share a hash, one has it as its cookie and the others
+ * have the next free numbers; in a new order the names alone decide which. An order that follows another one
+ * keeps every cookie that the other gave. So a listing that is under way neither loses a name nor shows one
+ * twice.
  */
 import { cookieOf } from '../../base/hash.js';
 

@@ -1,10 +1,10 @@
 /**
- * What the lowers of a directory have together, read once for all mounts of an engine thread that
- * are made of the same lowers.
+ * What the lowers of a directory hold together. It is read once for all mounts of an engine thread that have
+ * the same lowers.
  *
- * Lowers do not change while a mount uses them, as overlayfs demands; but a mount made later must
- * show what they are then. So a listing is known by the inode numbers and times of change of its
- * directories as each mount's own lookup found them: one that has changed since is another.
+ * Lowers do not change while a mount uses them, as overlayfs demands. But a mount made later must show the
+ * lowers as they are then. So a listing is found by the inode numbers and change times of its directories, as
+ * each mount's own lookup found them: a directory that has changed since leads to another listing.
  */
 import { LRUCache } from 'lru-cache';
 import type { Layer } from '../../layer/layer.js';

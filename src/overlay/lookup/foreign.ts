@@ -1,9 +1,10 @@
 /**
- * Objects whose owner has no ID in this user namespace. stat(2) shows them as the overflow user's,
- * who may also be somebody here; but only over objects whose owner and group both have an ID does
- * root in the namespace have its capabilities (capable_wrt_inode_uidgid), and that can be asked. Such
- * an object is shown with NO_ID and is not copied up (EOVERFLOW of ovl_copy_up_one): the copy would
- * be another's, set-user-ID bit included (CVE-2023-0386).
+ * Objects whose owner has no ID in this user namespace. stat(2) shows them as the overflow user's, whom the
+ * namespace may also have as a real user. The test is a capability: root in the namespace has its
+ * capabilities only over objects whose owner and group both have an ID (capable_wrt_inode_uidgid).
+ *
+ * Such an object is shown with NO_ID and is not copied up (EOVERFLOW of ovl_copy_up_one): the copy would
+ * belong to somebody else, with its set-user-ID bit (CVE-2023-0386).
  */
 import { isDir, isLnk, isReg } from '../../base/mode.js';
 import { denied } from '../../layer/absence.js';

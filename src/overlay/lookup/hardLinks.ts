@@ -1,9 +1,11 @@
 /**
- * Hard links of lower files. With the index, all names of such a file are one node, before and after
- * its copy-up: the copy goes to the index, and each known name becomes a link of it (ovl_link_up).
- * Names the kernel asks for later are found through the index, and get their link with the next
- * change. The union's link count is a mark on the file, written before and after each link, so that
- * after a crash it may be too high, never too low: too low would end a file that still has names.
+ * Hard links of lower files. With the index, all names of such a file are one node, before and after its
+ * copy-up: the copy goes to the index, and each known name becomes a link of it (ovl_link_up). A name that
+ * the kernel asks for later is found through the index, and becomes a link at the next change.
+ *
+ * A mark on the file holds the link count of the union. It is written before and after each link, so that
+ * after a crash the count may be too high, but never too low: a count that is too low would delete a file
+ * that still has names.
  */
 import { isReg, S_IFMT } from '../../base/mode.js';
 import { E, errnoName } from '../../base/errno.js';

@@ -1,4 +1,4 @@
-/** How an object found in a layer is identified: the number it is shown with, and the key of its node. */
+/** Identifies an object found in a layer: the inode number it is shown with, and the key of its node. */
 import { isDir } from '../../base/mode.js';
 import type { Stat } from '../../sys/stat.js';
 import { Found, type Hit } from '../hit.js';

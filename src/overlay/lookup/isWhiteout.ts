@@ -1,7 +1,7 @@
 /**
- * Which objects of the layers are whiteouts. Where device nodes cannot be made, whiteouts are files
- * (xwhiteouts). Such a file counts only in a directory that announces it with `opaque=x`, or in every
- * directory of a layer whose root carries that mark.
+ * Tells which objects of the layers are whiteouts. Where device nodes cannot be made, whiteouts are files
+ * (xwhiteouts). Such a file counts only in a directory that has the mark `opaque=x`, or anywhere in a layer
+ * whose root has that mark.
  */
 import { isDeviceWhiteout, isXWhiteout } from '../../layer/whiteout.js';
 import { ROOT } from '../../protocol/flags.js';

@@ -1,9 +1,11 @@
 /**
- * A read-only mount of an upper that another mount changes meanwhile. The kernel keeps names and
- * attributes for a second only (`src/fuse/encode.ts`), no listing outlives its reading, and each lookup
- * asks the layers and puts the node of the name right, here. What is opened later by a name that has
- * become another object's is ESTALE (`Overlay.lowerDir`, `stat`, `openObject`); the kernel then looks the
- * name up again, or, where it is a descriptor that is asked, hands that on.
+ * Lookups in a read-only mount of an upper that another mount changes meanwhile.
+ *
+ * - The kernel keeps names and attributes for one second only (src/fuse/encode.ts).
+ * - No listing outlives the reading of its directory.
+ * - Each lookup asks the layers and, here, corrects the node of the name.
+ * - An open through a name that now belongs to another object is answered with ESTALE (`Overlay.lowerDir`,
+ *   `stat`, `openObject`). The kernel then looks the name up again; for a descriptor it passes ESTALE on.
  */
 import { isDir, S_IFMT } from '../../base/mode.js';
 import { F_METACOPY } from '../inodes/record.js';

@@ -1,4 +1,4 @@
-/** What stands at a name that is about to change: a node, a whiteout, or nothing. */
+/** Looks up a name that is about to change: a node, a whiteout, or nothing. */
 import { isDir } from '../../base/mode.js';
 import { noName } from '../../layer/absence.js';
 import { Found } from '../hit.js';

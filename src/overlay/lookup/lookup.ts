@@ -1,11 +1,11 @@
 /**
- * Lookup: what a name in a directory is, from the upper down through the lowers (ovl_lookup), and
- * the node that stands for it.
+ * Lookup: resolves a name in a directory, from the upper down through the lowers (ovl_lookup), and finds or
+ * makes the node for it.
  *
- * A node that is not a directory is identified by its real object (layer, inode number), so that
- * hard links share a node. Without the index, a lower file with several links will part from them at
- * copy-up, so in a writable mount each of its names is a node of its own (ovl_hash_bylower).
- * Directories are identified by their name.
+ * A node that is no directory is identified by its real object (layer, inode number), so that hard links
+ * share a node. Directories are identified by their name. Without the index, the names of a lower file with
+ * several links become separate files at copy-up, so in a writable mount each of them is a node of its own
+ * (ovl_hash_bylower).
  */
 import { E } from '../../base/errno.js';
 import { DT_DIR, DT_REG, isDir, isReg } from '../../base/mode.js';

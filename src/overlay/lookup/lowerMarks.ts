@@ -1,4 +1,4 @@
-/** What marks in a lower say of a file, and of what lies below a directory. */
+/** Reads the marks that a lower has for a file, and for what lies below a directory. */
 import { display } from '../../base/bytes.js';
 import { parseRedirect, type DirMarks } from '../../layer/whiteout.js';
 import { readMetacopy } from '../../layer/metacopy.js';

@@ -1,6 +1,6 @@
 /**
- * The lower half of a lookup (the loop of ovl_lookup over ovl_lookup_layer): one name through the
- * lowers, topmost first, minding whiteouts, opaque directories, redirects and metadata-only copies.
+ * The lower half of a lookup (the loop of ovl_lookup over ovl_lookup_layer): looks for one name in the
+ * lowers, topmost first, and follows whiteouts, opaque directories, redirects and metadata-only copies.
  */
 import { E } from '../../base/errno.js';
 import { display } from '../../base/bytes.js';

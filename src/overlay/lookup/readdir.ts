@@ -1,6 +1,6 @@
 /**
- * The merged listing of a directory (ovl_dir_read_merged), built once: what the lowers have, for
- * all mounts of them, and what the upper has over it.
+ * Builds the merged listing of a directory once (ovl_dir_read_merged): first what the lowers hold, for all
+ * mounts of them, then what the upper holds over it.
  */
 import { DT_CHR, DT_DIR, DT_REG } from '../../base/mode.js';
 import { vanished } from '../../layer/absence.js';

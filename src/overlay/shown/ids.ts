@@ -1,8 +1,8 @@
 /**
- * User and group IDs on their way between the disk and a client: `uidmapping`, `gidmapping` and the
- * `squash_to_*` options. An ID without a counterpart is NO_ID: the kernel shows such an owner as its
- * overflow ID and refuses to change the object (EOVERFLOW of notify_change, HAS_UNMAPPED_ID), as it
- * does on an idmapped mount. It is never replaced by another.
+ * Translates user and group IDs between the disk and a client: `uidmapping`, `gidmapping` and the
+ * `squash_to_*` options. An ID without a counterpart becomes NO_ID, and never another ID. The kernel shows
+ * such an owner as its overflow ID and refuses to change the object (EOVERFLOW of notify_change,
+ * HAS_UNMAPPED_ID), as on an idmapped mount.
  */
 import { E } from '../../base/errno.js';
 import { ACCESS_ACL, CAPABILITY, DEFAULT_ACL } from '../../layer/xattrs.js';

@@ -1,8 +1,8 @@
 /**
- * `xattr_permissions`: owner, mode and type of objects are kept in an xattr (layer/override.ts) and
- * the disk has them only as far as this process needs them to work. A lower is read so when its root
- * carries such an xattr; the upper always. What a client may do is decided by what is shown, so a
- * mode on disk is never more than the mount's user needs.
+ * `xattr_permissions`: an xattr holds owner, mode and type of an object (layer/override.ts). On disk the
+ * object has only the permissions that this process needs. The upper is always read so, a lower when its root
+ * has such an xattr. The shown values decide what a client may do, so a mode on disk never gives more than
+ * the mount's user needs.
  */
 import { display } from '../../base/bytes.js';
 import { E, errnoText, UserError } from '../../base/errno.js';

@@ -1,11 +1,10 @@
 /**
- * Inode numbers of layers that lie on several file systems. The number of the file system stands in
- * high bits (`xino` of kernel overlayfs: ovl_map_dev_ino, ovl_get_layers), so that the union's numbers
- * are unique below its one st_dev.
+ * Inode numbers of layers on several file systems. High bits hold the number of the file system (`xino` of
+ * kernel overlayfs: ovl_map_dev_ino, ovl_get_layers), so numbers are unique below the union's one st_dev.
  *
- * - All layers on file systems of 32-bit numbers: the numbers are those of the kernel's `xino=on`.
- * - Else the kernel uses the highest of 64 bits. Here they are the highest of 53 bits: programs that
- *   keep inode numbers as doubles (npm's tar, fs-extra) take numbers above 2^53 for each other.
+ * - Where all layers are on file systems with 32-bit numbers, the numbers are those of the kernel's `xino=on`.
+ * - Elsewhere the kernel uses the highest of 64 bits. Here they are the highest of 53 bits, because programs
+ *   that keep inode numbers as doubles (npm's tar, fs-extra) confuse numbers above 2^53.
  */
 import { display } from '../../base/bytes.js';
 import { errnoText, UserError } from '../../base/errno.js';

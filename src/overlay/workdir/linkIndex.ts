@@ -1,8 +1,8 @@
 /**
- * The index (`WORKDIR/index`): one entry for each lower file with several links that was copied up,
- * a link of its upper file, named after the lower file's handle. Through it every name of the lower
- * file leads to that one upper file (ovl_get_indexdir, ovl_indexdir_cleanup). Here is the directory;
- * what it means for nodes is in lookup/hardLinks.ts.
+ * The index (`WORKDIR/index`). It has one entry for each lower file with several links that was copied up:
+ * a link of the upper file, named after the lower file's handle. It leads every name of the lower file to
+ * that one upper file (ovl_get_indexdir, ovl_indexdir_cleanup). This file handles the directory;
+ * lookup/hardLinks.ts applies it to nodes.
  */
 import { display } from '../../base/bytes.js';
 import { E, errnoText, UserError } from '../../base/errno.js';

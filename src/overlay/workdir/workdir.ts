@@ -1,7 +1,7 @@
 /**
- * The workdir: where an object is made ready before one rename publishes it, and where objects wait
- * that have lost their names but are still in use. All of it lies in `WORKDIR/work`, which is
- * emptied at mount, as kernel overlayfs does (ovl_workdir_cleanup).
+ * The workdir. Objects are made ready here before one rename publishes them, and objects without names wait
+ * here while they are in use. All of them lie in `WORKDIR/work`, which is emptied at mount, as kernel
+ * overlayfs does (ovl_workdir_cleanup).
  */
 import { display } from '../../base/bytes.js';
 import { E, errnoName, errnoText, UserError } from '../../base/errno.js';
