@@ -6,7 +6,7 @@ import { Found } from '../overlay/hit.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { nodeOfHit, parentOf, resolve } from '../overlay/lookup/lookup.js';
 import { isBare } from '../overlay/access/xattr.js';
-import { dirListingOf } from '../overlay/lookup/readdir.js';
+import { dirListingOf, shedMark } from '../overlay/lookup/readdir.js';
 import { DIRENT, DIRENTPLUS, ENTRY_OUT, READ_IN } from '../protocol/layout.js';
 import { MAX_IO } from '../sys/memory.js';
 import { encodeEntry } from './encode.js';
@@ -30,6 +30,7 @@ function list(s: Served, node: number, plus: boolean): number {
   if (s.ov.live && cookie === 0) s.ov.dirListings.drop(node);
   const listing = dirListingOf(s.ov, node);
   if (typeof listing === 'number') return listing;
+  shedMark(s.ov, node, listing);
   const end = REPLY + Math.min(word(s, READ_IN.size_), MAX_IO);
   const reply = new DirReply(s, node, listing, plus);
   if (cookie < COOKIE_DOT) reply.addDot('.', node, COOKIE_DOT, end);

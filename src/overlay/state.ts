@@ -17,6 +17,7 @@ import { type Overflow, overflowIds } from '../sys/userns.js';
 import { DirListings } from './listing/dirListing.js';
 import type { FdCache } from './data/fdCache.js';
 import { InodeTable } from './inodes/table.js';
+import { Numbers } from './inodes/numbers.js';
 import { Hit } from './hit.js';
 import type { LinkIndex } from './workdir/linkIndex.js';
 import { IdMap } from './shown/ids.js';
@@ -87,6 +88,7 @@ export abstract class MountState {
   /** Where the origins of copied-up objects are looked for. */
   readonly origins: readonly Layer[];
   readonly dirListings = new DirListings();
+  readonly numbers: Numbers;
   /** What is known of directories of the lowers, also by other mounts. */
   readonly listings: SharedListings;
   /** Data that is being copied up. */
@@ -169,6 +171,7 @@ export abstract class MountState {
     this.work = parts.work;
     this.links = parts.links;
     this.table = new InodeTable(parts.sys.native);
+    this.numbers = new Numbers(this.table);
     this.lowers = new LowerTable(this.table.arena);
     this.bulk = new BulkCopies(this.sys, () => this.workDir());
     this.ids = parts.spec.ids && new IdMap(parts.spec.ids);

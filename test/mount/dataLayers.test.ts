@@ -145,6 +145,38 @@ describe.skipIf(!has(NEEDS))('data-only layers', () => {
     rmSync(top, { recursive: true });
   });
 
+  // xfstests overlay/088: such layers are named for their data alone, so no redirect of an unprivileged mount matters.
+  test('data of a data-only layer is read with userxattr, other copies are refused', async () => {
+    const top = scratch('data-user');
+    const marks = (redirect: string): Entry =>
+      file('f', '\0'.repeat(4), {
+        xattrs: { 'user.overlay.metacopy': '', 'user.overlay.redirect': redirect },
+      });
+    const layers = {
+      low: [marks('/data')],
+      over: [marks('/below')],
+      bottom: [file('below', 'belo')],
+      data: [file('data', 'data')],
+    };
+    for (const [name, entries] of Object.entries(layers)) {
+      mkdirSync(join(top, name));
+      await build(join(top, name), entries);
+    }
+    const mnt = join(top, 'mnt');
+    mkdirSync(mnt);
+    const readIn = (driver: Driver, ...lowers: string[]): Promise<string> => {
+      const named = [...lowers.map((name) => join(top, name)), `:${join(top, 'data')}`];
+      return withMount(driver, { lowers: named }, mnt, (client) => text(client, 'f'), [
+        'userxattr',
+      ]);
+    };
+    for (const driver of ['kernel', 'stratafs'] as const) {
+      expect([driver, await readIn(driver, 'low')]).toEqual([driver, 'data']);
+      expect([driver, await readIn(driver, 'over', 'bottom')]).toEqual([driver, 'EPERM']);
+    }
+    rmSync(top, { recursive: true });
+  });
+
   test('a target that no layer has, or that is no file, is EIO for its reader alone', async () => {
     const { stack, mnt, top } = await make();
     await withMount('stratafs', stack('up'), mnt, async (client) => {

@@ -33,6 +33,8 @@ export class DirListing {
   #order: Order | undefined;
   /** The order before a name was put: the next one keeps its cookies. */
   #before: Order | undefined;
+  /** When it was read, nothing that the upper has in the directory was a copy, and nothing was put since. */
+  pure = false;
   /** Entries it had when room was made for it; it may have twice as many before more is made. */
   counted = 1;
 
@@ -104,6 +106,7 @@ export class DirListing {
         this.#order = undefined;
       }
     }
+    this.pure = false;
     this.#own ??= new Entries();
     this.#own.put(name, type, source, inoLo, inoHi);
   }

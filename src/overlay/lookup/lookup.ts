@@ -30,6 +30,7 @@ import {
 import { coverByIndex, coverName, enterIndex } from './hardLinks.js';
 import { fileRedirect, hasMetacopy, mayHoldCopies, refusesMetacopy } from './lowerMarks.js';
 import { type Below, EVERYWHERE, type Range, SAME_NAME, walkLowers } from './lowerWalk.js';
+import { giveUpNumber, keepNumber } from './numbered.js';
 import type { Overlay } from '../overlay.js';
 import { listingAfterMany } from './readdir.js';
 import { mayBeGuarded } from '../guard.js';
@@ -43,8 +44,10 @@ export function resolve(ov: Overlay, parent: number, name: string): number {
   const { entry, origin, listed } = ov.sys.stats;
   if (SPOILS) spoil(entry, origin, listed);
   if (name.length > ov.nameMax) return -E.ENAMETOOLONG;
-  const code = resolveLayers(ov, parent, name);
-  return code >= 0 && ov.hit.linked ? coverByIndex(ov, name) : code;
+  let code = resolveLayers(ov, parent, name);
+  if (code >= 0 && ov.hit.linked) code = coverByIndex(ov, name);
+  if (code >= 0) giveUpNumber(ov, parent, name);
+  return code;
 }
 
 function resolveLayers(ov: Overlay, parent: number, name: string): number {
@@ -207,6 +210,7 @@ export function nodeOfHit(ov: Overlay, parent: number, name: string): number {
   if (hit.keyed) table.setKey(node, hit.layer, hit.keyLo, hit.keyHi);
   if (hit.found === Found.Upper) table.set(node, F_UPPER);
   else if (hit.linked) table.set(node, F_LINKED);
+  keepNumber(ov, node);
   if (mayBeGuarded(hit.stat)) table.set(node, F_GUARDED);
   indexed(ov, node);
   if (isDir(hit.mode)) {

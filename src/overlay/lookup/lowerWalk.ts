@@ -247,17 +247,32 @@ function addFile(walk: Walk, q: Question, stat: Stat): number {
   const metacopy = suspect ? hasMetacopy(ov, q.dir, q.name) : 0;
   if (metacopy < 0) return metacopy;
   if (metacopy > 0) {
-    if (refusesMetacopy(ov, q.name)) return -E.EPERM;
-    walk.metacopy = true;
     const redirect = fileRedirect(ov, q.dir, q.name);
     if (typeof redirect === 'number') return redirect;
+    const deferred = leadsToData(ov, q.place, redirect);
+    if (!deferred && refusesMetacopy(ov, q.name)) return -E.EPERM;
+    walk.metacopy = true;
     walk.absolute = redirect.startsWith('/');
-    if (walk.absolute) walk.stop = false;
-    return goOn(walk, q, redirect);
+    if (walk.absolute) walk.stop = deferred;
+    if (!deferred) return goOn(walk, q, redirect);
+    walk.name = redirect;
+    return 0;
   }
   if (walk.metacopy) hit.data = { parent: q.place, name: q.path };
   walk.stop = true;
   return 0;
+}
+
+/**
+ * Only data-only layers are left for `redirect`. Their data may be used whatever is said of redirects and copies:
+ * whoever mounts names them for that alone (ovl_lookup).
+ */
+function leadsToData(ov: Overlay, place: number, redirect: string): boolean {
+  if (!ov.data || !redirect.startsWith('/')) return false;
+  const { lowers, table } = ov;
+  const stack = table.lower(ROOT);
+  const last = lowers.place(stack, lowers.count(stack) - 1);
+  return lowers.layerOf(last) === lowers.layerOf(place);
 }
 
 /**

@@ -18,6 +18,7 @@ import { F_IMPURE, F_UPPER } from '../inodes/record.js';
 import type { Listing } from '../listing/shared.js';
 import { xinoHi } from './identity.js';
 import type { Overlay } from '../overlay.js';
+import { XATTR_LIST, XATTR_MAX } from '../../sys/sys.js';
 import { lowerAnnounces, upperAnnounces } from './isWhiteout.js';
 
 /** Lookups in a directory before it is read, and how many times more before that is tried again. */
@@ -27,6 +28,9 @@ const NEXT_TURN = 4;
 const LEAST_LOWERS = 3;
 /** Entries that may be read in the time in which a lookup asks one lower. */
 const ENTRIES_EACH = 8;
+
+/** Entries of a directory marked impure that are asked whether they are copies; after that the mark stays. */
+const MOST_ASKED = 1000;
 
 /** The listing has more entries than it may have; no errno. */
 const TOO_MANY = -0x1_0000;
@@ -111,7 +115,9 @@ function addUpper(ov: Overlay, node: number, listing: DirListing, budget: Budget
   const merged = ov.table.lower(node) !== 0;
   const layer = ov.upper?.id ?? 0;
   const xwhiteouts = upperAnnounces(ov, node);
-  return readWithin(ov, dir, budget, (name, type, lo, hi) => {
+  let unasked = impure && !merged ? MOST_ASKED : 0;
+  const code = readWithin(ov, dir, budget, (name, type, lo, hi) => {
+    if (unasked > 0) unasked = isCopy(ov, dir, name) ? 0 : unasked - 1;
     if (ov.plain && isOpaqueFile(name)) return 0;
     const hide = isHidden(ov, dir, name, type, xwhiteouts);
     if (hide < 0) return hide;
@@ -128,6 +134,33 @@ function addUpper(ov: Overlay, node: number, listing: DirListing, budget: Budget
     if (last !== undefined) listing.putLast(name, last);
     return 0;
   });
+  listing.pure = code >= 0 && unasked > 0;
+  return code;
+}
+
+/** What says more of an object of the upper than the object itself. */
+const COPY_MARKS = ['origin', 'redirect', 'metacopy'];
+
+/** Whether a mark of it says so, or that is not known. */
+function isCopy({ sys, markPrefix }: Overlay, dir: number, name: string): boolean {
+  const bytes = sys.native.listxattr(dir, name, XATTR_LIST, XATTR_MAX);
+  if (bytes <= 0) return bytes < 0 && !vanished(bytes);
+  const keys = sys.text(XATTR_LIST, bytes - 1).split('\0');
+  return COPY_MARKS.some((mark) => keys.includes(markPrefix + mark));
+}
+
+/**
+ * For a client's readdir: a directory that has no copies any more needs no `impure` mark (ovl_dir_read_impure). One
+ * that stays is harmless.
+ */
+export function shedMark(ov: Overlay, node: number, listing: DirListing): void {
+  if (!ov.table.has(node, F_IMPURE) || ov.table.lower(node) !== 0) return;
+  if (!listing.pure && listing.size > 0) return;
+  const dir = ov.upperDir(node);
+  if (dir < 0) return;
+  if (ov.sys.native.removexattr(dir, '.', `${ov.markPrefix}impure`) >= 0) {
+    ov.table.clear(node, F_IMPURE);
+  }
 }
 
 /** A merged directory while its layers are read, the topmost first. */
