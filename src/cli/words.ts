@@ -58,6 +58,11 @@ const layer: Group = {
 
 /** A file of install/ for each target; the same words in both. */
 const targets = {
+  apptainer: async () => (await import('./install/apptainer.js')).apptainer,
+  containerd: async () => (await import('./install/containerd.js')).containerd,
+  docker: async () => (await import('./install/docker.js')).docker,
+  k3s: async () => (await import('./install/k3s.js')).k3s,
+  podman: async () => (await import('./install/podman.js')).podman,
   service: async () => (await import('./install/service.js')).service,
 };
 

@@ -6,6 +6,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import {
   closeSync,
   fchmodSync,
+  fchownSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -70,6 +71,16 @@ function stateOf(target: string, { path, comment = '#' }: PlannedFile): State {
   return judge(target, lines.join('\n'), mark);
 }
 
+/** The target that wrote what is at `path`, with a mark in it; undefined for what has none. */
+export function writerOf(path: string): string | undefined {
+  try {
+    return MARK.exec(readFileSync(path, 'utf8'))?.[1];
+  } catch (error) {
+    if (errnoOf(error) === E.ENOENT) return undefined;
+    throw failed('read', path, error);
+  }
+}
+
 function judge(target: string, content: string, mark = ''): State {
   const [, owner, sum] = MARK.exec(mark) ?? [];
   if (owner !== target) return 'foreign';
@@ -85,7 +96,7 @@ function readMark(path: string): string {
   }
 }
 
-function failed(what: string, path: string, error: unknown): UserError {
+export function failed(what: string, path: string, error: unknown): UserError {
   const errno = errnoOf(error);
   const rights = errno === E.EACCES || errno === E.EPERM;
   return new UserError(
@@ -98,8 +109,21 @@ interface Staged {
   readonly path: string;
 }
 
-/** Writes all files or, where one cannot be written, none; throws UserError. */
-export function putFiles(target: string, files: readonly PlannedFile[]): void {
+/** One write of an installation. */
+export interface Written {
+  readonly path: string;
+  readonly content: string;
+  readonly mode: number;
+  /** Who owned what was there. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
+}
+
+/** Writes all files or, where one cannot be written, none; throws UserError. `more` comes last. */
+export function putFiles(
+  target: string,
+  files: readonly PlannedFile[],
+  more: readonly Written[] = [],
+): void {
   for (const file of files) {
     const state = stateOf(target, file);
     if (state === 'foreign') {
@@ -113,15 +137,21 @@ export function putFiles(target: string, files: readonly PlannedFile[]): void {
       );
     }
   }
+  writeAll([...files.flatMap((file) => writesOf(target, file)), ...more]);
+}
+
+function writesOf(target: string, file: PlannedFile): Written[] {
+  const { path, content, mode = 0o644, comment } = file;
+  const own = { path, content: marked(target, file), mode };
+  if (comment !== 'none') return [own];
+  return [own, { path: sidecar(path), content: `${markText(target, content)}\n`, mode }];
+}
+
+/** All of them or, where one cannot be written, none; throws UserError. They get their names in this order. */
+export function writeAll(writes: readonly Written[]): void {
   const staged: Staged[] = [];
   try {
-    for (const file of files) {
-      const { path, content, mode = 0o644, comment } = file;
-      staged.push(stage(path, marked(target, file), mode));
-      if (comment === 'none') {
-        staged.push(stage(sidecar(path), `${markText(target, content)}\n`, mode));
-      }
-    }
+    for (const write of writes) staged.push(stage(write));
     for (const { temporary, path } of staged) rename(temporary, path);
   } catch (error) {
     // ENOENT: it has its name.
@@ -131,7 +161,7 @@ export function putFiles(target: string, files: readonly PlannedFile[]): void {
   syncDirectories(staged.map(({ path }) => dirname(path)));
 }
 
-function stage(path: string, content: string, mode: number): Staged {
+function stage({ path, content, mode, owner }: Written): Staged {
   const temporary = join(dirname(path), `.${randomBytes(6).toString('hex')}.tmp`);
   try {
     mkdirSync(dirname(path), { recursive: true });
@@ -139,6 +169,7 @@ function stage(path: string, content: string, mode: number): Staged {
     try {
       const data = Buffer.from(content, 'utf8');
       for (let done = 0; done < data.length; ) done += writeSync(fd, data, done);
+      if (owner) fchownSync(fd, owner.uid, owner.gid);
       fchmodSync(fd, mode);
       fsyncSync(fd);
     } finally {
@@ -200,7 +231,7 @@ export function takeFiles(
   return left;
 }
 
-function remove(path: string): void {
+export function remove(path: string): void {
   try {
     unlinkSync(path);
   } catch (error) {

@@ -1,20 +1,15 @@
 /** `stratafs install service`: the host as a unit of systemd, for the system or for a user. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { E, UserError } from '../../base/errno.js';
+import { UserError } from '../../base/errno.js';
 import { findHosts } from '../../client/hosts.js';
-import { nativeFile } from '../../sys/installed.js';
-import { errnoOf } from '../../sys/paths.js';
 import { euid } from '../../wire/sockets.js';
+import { BOOTED, program } from './program.js';
 import { configHome, target } from './target.js';
 import { systemUnits, type Unit, userUnits } from './units.js';
 
-/** The manager runs (sd_booted(3)); else there is nobody to tell. */
-const BOOTED = '/run/systemd/system';
 /** Where packages put theirs. */
 const PACKAGED = { system: '/usr/lib/systemd/system', user: '/usr/lib/systemd/user' } as const;
-/** The command of the package, which keeps its path over upgrades. */
-const COMMAND = '/usr/bin/stratafs';
 
 const flags = {
   user: { kind: 'bool', help: "For this user's own systemd, instead of the system's" },
@@ -22,21 +17,6 @@ const flags = {
 
 /** The socket of the user's manager. */
 const userManager = (): string => `${process.env['XDG_RUNTIME_DIR'] ?? ''}/systemd/private`;
-
-/** /usr/bin/stratafs, where it is this install's; else the launcher itself. */
-function program(): string {
-  const own = nativeFile('stratafs');
-  return sameFile(COMMAND, own) ? COMMAND : own;
-}
-
-function sameFile(a: string, b: string): boolean {
-  try {
-    return readFileSync(a).equals(readFileSync(b));
-  } catch (error) {
-    if (errnoOf(error) === E.ENOENT) return false;
-    throw error;
-  }
-}
 
 /** A package has brought just these: then they are only switched on. */
 function arePackaged(units: readonly Unit[], directory: string): boolean {

@@ -8,13 +8,16 @@ import { UserError } from '../../base/errno.js';
 import { type Command, command } from '../frame/command.js';
 import type { Flags, Values } from '../frame/flags.js';
 import { print, say } from '../frame/output.js';
-import { marked, type PlannedFile, putFiles, takeFiles } from './files.js';
+import { edited, forget, type PlannedEdit, type Undo, undone, writesOf } from './edits.js';
+import { marked, type PlannedFile, putFiles, takeFiles, writeAll } from './files.js';
 
 /** A program that has to be run, with its arguments. */
 export type Step = readonly string[];
 
 export interface InstallPlan {
   readonly files: readonly PlannedFile[];
+  /** Files of the user that get lines of ours. */
+  readonly edits?: readonly PlannedEdit[];
   /** Directories that only we use: removed when they are empty. The innermost first. */
   readonly directories?: readonly string[];
   /** Run after the files were written. */
@@ -88,6 +91,7 @@ function make(spec: Target, word: string, act: (run: Run) => number): Command {
 function beneath(destdir: string, plan: InstallPlan): InstallPlan {
   return {
     files: plan.files.map((file) => ({ ...file, path: join(destdir, file.path) })),
+    edits: plan.edits?.map((edit) => ({ ...edit, path: join(destdir, edit.path) })),
     directories: plan.directories?.map((path) => join(destdir, path)),
   } as InstallPlan;
 }
@@ -95,34 +99,59 @@ function beneath(destdir: string, plan: InstallPlan): InstallPlan {
 const shown = (step: Step): string => `# then: ${step.join(' ')}\n`;
 
 function install({ name, plan, dryRun }: Run): number {
-  const { files, installed = [], notes = [] } = plan;
+  const { files, edits = [], installed = [], notes = [] } = plan;
+  const changes = edits.map((edit) => edited(name, edit));
   if (dryRun) {
     for (const file of files) {
       print(`# ${file.path} (${(file.mode ?? 0o644).toString(8).padStart(4, '0')})\n`);
       print(`${marked(name, file).replace(/\n?$/, '\n')}\n`);
     }
+    for (const { edit, before } of changes) {
+      print(
+        `# ${edit.path}, ${before === undefined ? 'which is not there' : 'to what is there'}\n`,
+      );
+      print(`${edit.lines.trim()}\n\n`);
+    }
     print(installed.map(shown).join(''));
     return 0;
   }
-  putFiles(name, files);
+  const writes = changes.flatMap((change) => writesOf(name, change));
+  putFiles(name, files, writes);
   for (const { path } of files) print(`wrote ${path}\n`);
+  for (const { edit } of changes) print(`changed ${edit.path}\n`);
   const status = runSteps(installed);
   for (const note of notes) say(note);
   return status;
 }
 
 function uninstall({ name, plan, dryRun }: Run): number {
-  const { files, directories, removing = [], removed = [] } = plan;
+  const { files, edits = [], directories, removing = [], removed = [] } = plan;
   if (dryRun) {
     print(removing.map(shown).join(''));
     for (const { path } of files) print(`# remove ${path}, if it is unchanged\n`);
+    for (const { path } of edits) print(`# put back ${path}, if it is unchanged\n`);
     print(removed.map(shown).join(''));
     return 0;
   }
   runSteps(removing);
-  const left = takeFiles(name, files, directories);
+  const left = takeEdits(name, edits);
+  left.push(...takeFiles(name, files, directories));
   for (const sentence of left) say(`stratafs: ${sentence}`);
   return Math.max(runSteps(removed), left.length > 0 ? 1 : 0);
+}
+
+/** Puts back what the user had; a sentence for each file that stays. */
+function takeEdits(name: string, edits: readonly PlannedEdit[]): string[] {
+  const left: string[] = [];
+  const undos: Undo[] = [];
+  for (const edit of edits) {
+    const undo = undone(name, edit);
+    if (typeof undo === 'string') left.push(undo);
+    else if (undo !== undefined) undos.push(undo);
+  }
+  writeAll(undos.flatMap(({ write }) => (write === undefined ? [] : [write])));
+  undos.forEach(forget);
+  return left;
 }
 
 /** Runs them all; 1 when one failed, which is told. */

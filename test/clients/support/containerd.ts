@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { containerdConfig } from './containerdConfig.js';
+import { containerdConfig } from '../../../src/driver/setup/containerd.js';
 import { type Finished, run, type RunOptions } from './run.js';
 import { STRATAFS } from './union.js';
 

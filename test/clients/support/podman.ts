@@ -16,7 +16,13 @@ interface Limits {
   readonly nproc: number;
 }
 
-export async function engineIn(dir: string): Promise<Engine> {
+interface EngineOptions {
+  /** A storage.conf that says what otherwise flags say. */
+  readonly storageConf?: string;
+}
+
+export async function engineIn(dir: string, options: EngineOptions = {}): Promise<Engine> {
+  const { storageConf } = options;
   await mkdir(dir, { recursive: true });
   const conf = `${dir}/containers.conf`;
   await writeFile(conf, configuration(await limits()));
@@ -24,12 +30,14 @@ export async function engineIn(dir: string): Promise<Engine> {
     CONTAINERS_CONF: conf,
     PODMAN_IGNORE_CGROUPSV1_WARNING: '1',
     PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`,
+    ...(storageConf === undefined ? {} : { CONTAINERS_STORAGE_CONF: storageConf }),
   };
-  const store = [
+  const flags = [
     ...['--root', `${dir}/store`, '--runroot', `${dir}/run`],
     ...['--storage-driver', 'overlay'],
     ...['--storage-opt', `overlay.mount_program=${STRATAFS}`],
   ];
+  const store = storageConf === undefined ? flags : [];
   const call =
     (program: string, own: readonly string[]) =>
     async (args: readonly string[], options: RunOptions = {}): Promise<Finished> => {

@@ -68,7 +68,12 @@ const CRI: Readonly<Record<2 | 3, string>> = {
 
 /** A part of containerd's config.toml. */
 export function containerdConfig(setup: ContainerdSetup): string {
+  return `version = ${setup.version}
+${containerdTables(setup)}`;
+}
+
+/** The same without its version: for a file that is put into another. */
+export function containerdTables(setup: ContainerdSetup): string {
   const { version, diff, cri } = setup;
-  return `version = ${version}
-${proxies(setup)}${diff ? DIFF_SERVICE : ''}${cri === true ? CRI[version] : ''}`;
+  return `${proxies(setup)}${diff ? DIFF_SERVICE : ''}${cri === true ? CRI[version] : ''}`;
 }
