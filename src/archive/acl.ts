@@ -1,5 +1,5 @@
 /**
- * POSIX ACLs: the text that star, GNU tar and bsdtar put into archives, and the value of the
+ * POSIX ACLs in two forms: the text that star, GNU tar and bsdtar put into archives, and the value of the
  * `system.posix_acl_*` xattrs (struct posix_acl_xattr_header, include/uapi/linux/posix_acl_xattr.h).
  */
 import { refused } from './limits.js';

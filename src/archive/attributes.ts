@@ -1,4 +1,4 @@
-/** Owner, mode, xattrs and times of one unpacked object, in the order in which none undoes another. */
+/** Sets owner, mode, xattrs and times of one unpacked object, in an order in which none undoes another. */
 import { E, errnoText, UserError } from '../base/errno.js';
 import { encodeName } from '../layer/override.js';
 import { ACCESS_ACL, CAPABILITY, toDisk, TRUSTED, USER } from '../layer/xattrs.js';

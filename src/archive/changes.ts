@@ -1,4 +1,4 @@
-/** What the upper of a stack changes, as objects in the order of the archive. */
+/** Lists what the upper of a stack changes, as objects in the order of the archive. */
 import { E } from '../base/errno.js';
 import { isDir } from '../base/mode.js';
 import { noName, noNameBelow, vanished } from '../layer/absence.js';

@@ -1,4 +1,4 @@
-/** The plain bytes of a layer blob, whatever it is compressed with. */
+/** Decompresses a layer blob, whatever compresses it. */
 import { pipeline, Readable, type Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { UserError } from '../base/errno.js';

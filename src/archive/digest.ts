@@ -1,4 +1,4 @@
-/** Counts and digests bytes on their way. */
+/** Counts and digests bytes as they pass. */
 import { createHash, type Hash } from 'node:crypto';
 import { UserError } from '../base/errno.js';
 import { asBuffer } from './compress.js';

@@ -1,7 +1,7 @@
 /**
- * Makes the objects of an archive beneath a root. Every name is resolved from the root's descriptor
- * without following a link; every object is new (O_EXCL, mknod, link ...), so nothing is ever written
- * through one that stood there.
+ * Makes the objects of an archive beneath a root. Every name is resolved from the root's descriptor, and no
+ * link is followed. Every object is new (O_EXCL, mknod, link ...), so nothing is written through an object
+ * that was there before.
  */
 import { writeSync } from 'node:fs';
 import { E, errnoText, UserError } from '../base/errno.js';

@@ -1,7 +1,7 @@
 /**
- * Writes gzip: one member for each MiB, several at a time in node:zlib's threads. Every reader of gzip
- * takes members one after the other (RFC 1952, 2.2). The same bytes come out every time: their borders
- * do not depend on how the data comes, and no member has a time in it.
+ * Writes gzip: one member for each MiB, several at a time in node:zlib's threads. Every reader of gzip takes
+ * members one after the other (RFC 1952, 2.2). The same input gives the same bytes every time: the borders of
+ * members do not depend on how the data arrives, and no member has a time in it.
  */
 import { promisify } from 'node:util';
 import { gzip as gzipCallback, type ZlibOptions } from 'node:zlib';

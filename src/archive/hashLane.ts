@@ -1,6 +1,6 @@
 /**
- * SHA-256 in a thread of its own, for archives larger than what a thread costs. The bytes go through a
- * ring in shared memory; an archive that fits it whole is digested here, and no thread starts.
+ * SHA-256 in a thread of its own, for archives that are worth one. The bytes pass through a ring in shared
+ * memory. An archive that fits the ring is digested here, without a thread.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';

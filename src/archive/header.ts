@@ -1,6 +1,6 @@
 /**
- * The 512-byte header of a tar member, read and written (POSIX.1-2017 "pax", ustar Interchange Format;
- * GNU tar manual, "Basic Tar Format"). V7, USTAR, star and GNU headers are told apart by their magic.
+ * Reads and writes the 512-byte header of a tar member (POSIX.1-2017 "pax", ustar Interchange Format; GNU tar
+ * manual, "Basic Tar Format"). The magic tells V7, USTAR, star and GNU headers apart.
  */
 import { damaged } from './limits.js';
 

@@ -1,4 +1,4 @@
-/** Where a file has data. */
+/** Finds where a file has data. */
 import { E } from '../base/errno.js';
 import { SMALL, type Sys } from '../sys/sys.js';
 import type { Extent } from './types.js';

@@ -1,4 +1,4 @@
-/** IDs of the archive and IDs on disk. */
+/** Translates between IDs of the archive and IDs on disk. */
 import { UserError } from '../base/errno.js';
 import { ACCESS_ACL, DEFAULT_ACL } from '../layer/xattrs.js';
 import { mapAcl } from './acl.js';

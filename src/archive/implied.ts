@@ -1,4 +1,4 @@
-/** Directories that an archive's names imply and no entry describes. */
+/** Makes directories that names of an archive imply and no entry describes. */
 import { E } from '../base/errno.js';
 import { isDir, S_IFMT } from '../base/mode.js';
 import { noXattr } from '../layer/absence.js';

@@ -1,4 +1,4 @@
-/** Bounds of what an archive may ask for, and the sentence that refuses what lies beyond them. */
+/** The limits for an archive, and the sentences that refuse what exceeds them. */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
 import type { Limits } from './types.js';

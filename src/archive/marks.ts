@@ -1,6 +1,6 @@
 /**
- * What becomes of whiteouts while an archive is unpacked. A whiteout hides what lower layers have, never
- * what the same archive has, whichever of the two comes first (OCI image specification, "Whiteouts").
+ * Applies whiteouts while an archive is unpacked. A whiteout hides what lower layers have, and never what the
+ * same archive has, in either order (OCI image specification, "Whiteouts").
  */
 import { E, errnoText, UserError } from '../base/errno.js';
 import { DT_REG, isDir } from '../base/mode.js';

@@ -1,4 +1,4 @@
-/** One member of an archive from its header, its extended headers and those for the whole archive. */
+/** Makes one member of an archive from its header, its extended headers and the global ones. */
 import { ACCESS_ACL, DEFAULT_ACL } from '../layer/xattrs.js';
 import { aclFromText } from './acl.js';
 import type { RawHeader } from './header.js';

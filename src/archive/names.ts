@@ -1,4 +1,4 @@
-/** Names of members as paths beneath a root. */
+/** Turns names of members into paths beneath a root. */
 import { refused, shown } from './limits.js';
 import { UserError } from '../base/errno.js';
 

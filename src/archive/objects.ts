@@ -1,4 +1,4 @@
-/** What of an object on disk goes into an archive. */
+/** Reads from an object on disk what goes into an archive. */
 import { errnoText, UserError } from '../base/errno.js';
 import { encodeName } from '../layer/override.js';
 import { noXattr } from '../layer/absence.js';

@@ -1,7 +1,7 @@
 /**
- * Names of a changed file that the upper does not have. With `index=on` all names of a lower's file
- * show a change, also those that were never copied up; the upper has them only as a number
- * (`overlay.nlink`). They are looked for in the lowers, which takes a walk, and only where they exist.
+ * Finds names of a changed file that the upper does not have. With `index=on` all names of a lower's file show
+ * a change, also those that were never copied up. The upper knows only their number (`overlay.nlink`). So a
+ * walk of the lowers looks for them, where there are any.
  */
 import { errnoText, UserError } from '../base/errno.js';
 import { isDir } from '../base/mode.js';

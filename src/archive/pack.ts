@@ -1,4 +1,6 @@
-/** A tree, the changes of an upper, or a union becomes an archive; the same one every time. */
+/**
+ * Packs a tree, the changes of an upper, or a union into an archive. The same source gives the same archive.
+ */
 import { readSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { E, errnoText, UserError } from '../base/errno.js';

@@ -1,7 +1,7 @@
 /**
- * Reads a tar archive as its bytes come in: pieces of any size, nothing kept but what one header needs.
- * It calls its visitor while it reads, which is what keeps 12,000 small files cheap; reader.ts is the
- * same as an iterator.
+ * Parses a tar archive as its bytes arrive, in pieces of any size; it keeps only what one header needs. It
+ * calls its visitor while it reads, which keeps 12,000 small files cheap. reader.ts is the same as an
+ * iterator.
  */
 import { BLOCK, isZero, padding, type RawHeader, readHeader } from './header.js';
 import { beyond, damaged, DEFAULT_LIMITS, shown } from './limits.js';

@@ -1,6 +1,6 @@
 /**
  * Extended headers (POSIX.1-2017 "pax Extended Header"): records `LENGTH KEY=VALUE\n`. Values are bytes,
- * whatever `hdrcharset` says: xattrs in them never were text.
+ * whatever `hdrcharset` says, because xattrs in them were never text.
  */
 import { damaged } from './limits.js';
 

@@ -1,4 +1,4 @@
-/** The members of a tar archive as an iterator: for archives whose members are looked at one by one. */
+/** Iterates over the members of a tar archive, for callers that look at them one by one. */
 import { asBuffer } from './compress.js';
 import { damaged } from './limits.js';
 import { TarParser } from './parser.js';

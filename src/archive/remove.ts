@@ -1,4 +1,4 @@
-/** Removes what lies beneath a directory, by descriptors and single names, following nothing. */
+/** Removes everything beneath a directory, by descriptors and single names. It follows no link. */
 import { E } from '../base/errno.js';
 import { DT_DIR } from '../base/mode.js';
 import { readEntries } from '../layer/directory.js';

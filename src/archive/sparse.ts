@@ -1,6 +1,6 @@
 /**
- * Maps of sparse files in every form GNU tar has had (GNU tar manual, "Storing Sparse Files"): the old
- * GNU header, PAX 0.0 and 0.1 in extended headers, PAX 1.0 in front of the data.
+ * Maps of sparse files in every form of GNU tar (GNU tar manual, "Storing Sparse Files"): the old GNU header,
+ * PAX 0.0 and 0.1 in extended headers, PAX 1.0 in front of the data.
  */
 import { BLOCK, numberField } from './header.js';
 import { beyond, damaged } from './limits.js';

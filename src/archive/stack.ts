@@ -1,7 +1,6 @@
 /**
- * What a stack of layers shows, name by name, read from the bare directories: the lookup of kernel
- * overlayfs (ovl_lookup, ovl_lookup_layer) for whoever exports, not for a mount. Nothing is cached; a
- * merged directory is a list of open directories, topmost first.
+ * Looks names up in a stack of bare layers, as kernel overlayfs does (ovl_lookup, ovl_lookup_layer), for an
+ * export without a mount. It caches nothing. A merged directory is a list of open directories, topmost first.
  */
 import { errnoText, UserError } from '../base/errno.js';
 import { display } from '../base/bytes.js';

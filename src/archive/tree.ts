@@ -1,7 +1,7 @@
 /**
- * The directories of a layer while it is written: descriptors of those in use, opened beneath the
- * root, each given back its times, mode and default ACL when the last object in it has been made. So
- * nothing has to be remembered about directories, however many there are.
+ * The directories of a layer while it is written. Descriptors are kept of those in use, opened beneath the
+ * root. A directory gets its times, mode and default ACL back when the last object in it has been made. So
+ * nothing is remembered about directories, however many there are.
  */
 import { E, errnoText, UserError } from '../base/errno.js';
 import { isDir } from '../base/mode.js';

@@ -1,5 +1,5 @@
 /**
- * What the archive's functions take and give. Names, paths, link targets, and names and values of
+ * Arguments and results of the archive's functions. Names, paths, link targets, and names and values of
  * xattrs are bytes as latin1 strings, one character a byte; nothing is ever decoded.
  */
 

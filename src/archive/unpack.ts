@@ -1,4 +1,4 @@
-/** An archive becomes a layer directory: whole, checked and on the disk, or not at all. */
+/** Unpacks an archive into a layer directory: complete, checked and on the disk, or not at all. */
 import { setImmediate as turn } from 'node:timers/promises';
 import { errnoText, UserError } from '../base/errno.js';
 import { display } from '../base/bytes.js';

@@ -1,6 +1,6 @@
 /**
- * The objects of a source in the order of the archive: names sorted as bytes, a directory before what is
- * in it. What is yielded is read before the walk goes on: it names open directories.
+ * Lists the objects of a source in the order of the archive: names sorted as bytes, a directory before its
+ * content. An item names open directories, so a caller reads it before it takes the next one.
  */
 import { errnoText, UserError } from '../base/errno.js';
 import { DT_DIR } from '../base/mode.js';

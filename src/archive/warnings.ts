@@ -1,4 +1,4 @@
-/** What could not be kept, counted by kind: an archive of a million entries gives few sentences. */
+/** Collects what could not be kept, counted by kind: an archive of a million entries gives few sentences. */
 import { shown } from './limits.js';
 
 /** Kinds beyond so many are counted together. */

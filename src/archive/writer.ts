@@ -1,7 +1,7 @@
 /**
- * Writes members in the form that Go's archive/tar gives them (Writer.WriteHeader of Go 1.23 with
- * FormatPAX), which is what every engine's layers are in: a plain USTAR header where all fits it, else
- * an extended header with sorted records before it.
+ * Writes members in the form of Go's archive/tar (Writer.WriteHeader of Go 1.23 with FormatPAX), the form of
+ * every engine's layers: a plain USTAR header where everything fits it, else an extended header with sorted
+ * records before it.
  */
 import { isUtf8 } from 'node:buffer';
 import { ACCESS_ACL, DEFAULT_ACL } from '../layer/xattrs.js';

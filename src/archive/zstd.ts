@@ -1,8 +1,9 @@
 /**
- * Reads zstd (RFC 8878) where node:zlib does not, or not all of it (before Node 24): with fzstd, behind a
- * look at the frames.
- * fzstd makes whatever window a frame asks for, and decompresses all of a piece at once; here no window
- * is larger than what zstd itself accepts by default, and a piece has few blocks, of 128 KiB each.
+ * Reads zstd (RFC 8878) with fzstd, where node:zlib does not or loses frames (before Node 24).
+ *
+ * fzstd allocates whatever window a frame asks for, and decompresses a piece all at once. So this code looks
+ * at the frames first: it refuses windows larger than zstd itself accepts by default, and cuts the input into
+ * pieces of few blocks, of 128 KiB each.
  */
 import { damaged } from './limits.js';
 

@@ -1,6 +1,6 @@
 /**
- * Names are bytes. Inside the engine a name is a latin1 string: one character per byte, so that
- * every name survives and strings compare, hash and slice as bytes do.
+ * Names are bytes. A name is a latin1 string, one character a byte: every name survives, and strings compare,
+ * hash and slice as bytes do.
  */
 
 /** The bytes of a path given by a user or the environment (UTF-8 in JavaScript) as latin1. */

@@ -1,4 +1,7 @@
-/** Hashes of names; they must give the same value in every process and version: cookies and recovery rest on it. */
+/**
+ * Hashes of names. They must have the same value in every process and version, because cookies and recovery
+ * depend on them.
+ */
 
 /**
  * A seed for chains of names, unknown to who makes names: with a known one a directory can be filled with

@@ -1,4 +1,4 @@
-/** Asking the processes that serve mounts, over their sockets; nothing here touches a mount. */
+/** Asks the processes that serve mounts, over their sockets. Nothing here touches a mount. */
 import { existsSync, unlinkSync } from 'node:fs';
 import { UserError } from '../base/errno.js';
 import type { MountStats } from '../wire/stats.js';

@@ -1,4 +1,4 @@
-/** From a path on the command line to the live mount that is meant. */
+/** Finds the live mount that a path on the command line means. */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import { askForMounts, liveMounts, type Served } from './ask.js';

@@ -1,4 +1,4 @@
-/** The processes that serve mounts, for who looks after them. */
+/** Lists the processes that serve mounts, for commands that manage them. */
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UserError } from '../base/errno.js';

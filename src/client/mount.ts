@@ -1,5 +1,5 @@
 /**
- * Mounts for programs: the library, the drivers and the store. The resident host serves them, never
+ * Mounts for programs: the library, the drivers and the store. The resident host serves these mounts, never
  * the calling process, so a program may use its own mount with any file system function.
  */
 import { execFile } from 'node:child_process';

@@ -1,4 +1,4 @@
-/** Unions that a program mounts for others. The resident host serves them: they outlive the program. */
+/** Unions that a program mounts for others. The resident host serves them, so they outlive the program. */
 import { toLatin1 } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';
 import { liveMounts, mountStats } from './ask.js';

@@ -1,6 +1,6 @@
 /**
- * What an upper directory changes against its lowers, computed from the upper alone: O(changes).
- * The lowers are only asked about names that the upper has.
+ * Computes what an upper directory changes against its lowers. It walks the upper alone, O(changes), and asks
+ * the lowers only about names that the upper has.
  */
 import { errnoText, UserError } from '../base/errno.js';
 import { display } from '../base/bytes.js';

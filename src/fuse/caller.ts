@@ -1,7 +1,7 @@
 /**
- * Who asks. The ids of a request's header are given with creations only: with FUSE_ALLOW_IDMAP the
- * kernel leaves them out elsewhere (fuse_get_req), and they never tell capabilities. What the rare
- * decision needs besides is read from /proc/PID/status; the caller waits for its answer meanwhile.
+ * Identifies the process behind a request. With FUSE_ALLOW_IDMAP the kernel puts user and group ID into the
+ * header of creations only (fuse_get_req), and it never sends capabilities. The few decisions that need more
+ * read /proc/PID/status; the caller waits for its reply meanwhile.
  */
 import type { Asker } from '../overlay/access/attr.js';
 import type { Caller } from '../overlay/change/newObject.js';

@@ -1,4 +1,4 @@
-/** READDIR and READDIRPLUS: the merged listing in cookie order. */
+/** READDIR and READDIRPLUS: encode the merged listing in the order of cookies. */
 import { COOKIE_DOT, COOKIE_DOTDOT } from '../base/hash.js';
 import { DT_DIR, DT_REG, DT_UNKNOWN, dtype } from '../base/mode.js';
 import type { DirListing } from '../overlay/listing/dirListing.js';

@@ -1,7 +1,6 @@
 /**
- * From opcode to engine, and the only place that writes replies. A handler (opcodes.ts) returns the
- * length of the body it left at REPLY, or -errno; exactly one reply leaves for each request that wants
- * one.
+ * Runs the handler of a request, and is the only place that writes replies. A handler (opcodes.ts) returns the
+ * length of the body it left at REPLY, or -errno. Each request that wants a reply gets exactly one.
  */
 import { E, errnoName, LATER, PARKED } from '../base/errno.js';
 import { opcodeName } from '../protocol/opcodes.js';

@@ -1,6 +1,6 @@
 /**
- * The attribute structs of replies, filled from a struct statx by copying words: no 64-bit value
- * becomes a JavaScript number.
+ * Encodes the attribute structs of replies. They are filled from a struct statx by copying words: no 64-bit
+ * value becomes a JavaScript number.
  */
 import { isReg } from '../base/mode.js';
 import { F_ASK } from '../overlay/inodes/record.js';

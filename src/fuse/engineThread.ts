@@ -1,7 +1,6 @@
 /**
- * An engine thread: a worker that serves mounts from one loop. It never returns to its event loop
- * while it lives; the host reaches it through its message port and the loop's eventfd
- * (messages.ts).
+ * An engine thread: a worker that serves mounts from one loop. It does not return to its event loop while it
+ * lives. The host reaches it through its message port and the loop's eventfd (messages.ts).
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { errnoName, UserError } from '../base/errno.js';

@@ -1,4 +1,4 @@
-/** INIT: what is asked of the kernel, for either data plane (docs/design.md, "Two data planes"). */
+/** INIT: negotiates with the kernel, for either data plane (docs/design.md, "Two data planes"). */
 import { E } from '../base/errno.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { isStacked } from '../overlay/plane.js';

@@ -1,7 +1,7 @@
 /**
- * What the host's main thread and an engine thread say to each other (worker_threads messages).
- * The engine thread sits in `Native.next`; whoever posts to it also calls `Native.wake` on its
- * eventfd, and it takes its messages with receiveMessageOnPort.
+ * The messages between the host's main thread and an engine thread (worker_threads). The engine thread waits
+ * in `Native.next`. So a sender also calls `Native.wake` on its eventfd, and the engine thread takes the
+ * messages with receiveMessageOnPort.
  */
 import type { OverlaySpec } from '../overlay/spec.js';
 import type { MountStats } from '../wire/stats.js';

@@ -1,4 +1,7 @@
-/** What the kernel is told to forget. It may not know the node (ENOENT): then it has nothing to forget. */
+/**
+ * Tells the kernel to forget what it has cached. ENOENT: the kernel does not know the node, so it has cached
+ * nothing.
+ */
 import { NOTIFY_INVAL_INODE } from '../protocol/flags.js';
 import { NOTIFY_INVAL_INODE_OUT, OUT_HEADER } from '../protocol/layout.js';
 import { SMALL, type Sys } from '../sys/sys.js';

@@ -1,7 +1,7 @@
 /**
- * One record for each opcode that is answered here: begin with it to add one. `dispatch` goes by it,
- * and refuses what is shorter than it says; `trace` reads the names that it tells of. Every other
- * opcode gets ENOSYS, after which the kernel does without it.
+ * One record for each opcode that is served; to add an opcode, add a record. `dispatch` refuses a request
+ * that is shorter than its record says, and `trace` prints the names that the record lists. Any other opcode
+ * is answered with ENOSYS, after which the kernel does without it.
  */
 import { E } from '../base/errno.js';
 import { Op } from '../protocol/opcodes.js';

@@ -1,6 +1,6 @@
 /**
- * OPEN, CREATE, TMPFILE and RELEASE. Only the passthrough plane has them; the cached one answers
- * ENOSYS, which the kernel takes as "never ask again" (docs/design.md, "Two data planes").
+ * OPEN, CREATE, TMPFILE and RELEASE. Only the passthrough plane serves them. The cached plane answers ENOSYS,
+ * after which the kernel never asks again (docs/design.md, "Two data planes").
  */
 import { E, PARKED } from '../base/errno.js';
 import { S_IFREG } from '../base/mode.js';

@@ -1,6 +1,6 @@
 /**
- * Requests that wait for data which the I/O pool copies (overlay/data/bulk.ts), or for pages that the kernel
- * writes (overlay/data/flushes.ts): kept, served again, or given up.
+ * Requests that wait for the I/O pool to copy data (overlay/data/bulk.ts), or for the kernel to write pages
+ * (overlay/data/flushes.ts). They are kept, served again, or given up.
  */
 import { E } from '../base/errno.js';
 import type { Overlay } from '../overlay/overlay.js';

@@ -1,4 +1,4 @@
-/** The passthrough plane's way to the kernel: ioctls and notifications of one connection. */
+/** Connects the passthrough plane with the kernel: ioctls and notifications of one connection. */
 import { display } from '../base/bytes.js';
 import { E, errnoText } from '../base/errno.js';
 import { DT_DIR, DT_REG } from '../base/mode.js';

@@ -1,4 +1,4 @@
-/** What a mount did so far, for `stratafs stats`. */
+/** Counts what a mount has done, for `stratafs stats`. */
 import { Op, opcodeName } from '../protocol/opcodes.js';
 import type { FdCache } from '../overlay/data/fdCache.js';
 import { BUCKETS, BYTES_READ, BYTES_WRITTEN, ELAPSED, HISTOGRAMS } from '../sys/tally.js';

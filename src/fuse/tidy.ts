@@ -1,6 +1,6 @@
 /**
- * What forgotten nodes leave goes back to the kernel once the mount is quiet: pages of the arena, and
- * what V8 keeps of listings that are gone, which it does not look at in a thread that allocates nothing.
+ * Gives memory of forgotten nodes back to the kernel once the mount is quiet: pages of the arena, and garbage
+ * that V8 keeps. A thread that allocates nothing never triggers a collection by itself.
  */
 import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';

@@ -1,4 +1,4 @@
-/** What --debug says of a request besides its opcode and node: its names, and the numbers that matter. */
+/** Formats what --debug prints of a request besides opcode and node: its names and its important numbers. */
 import { display } from '../base/bytes.js';
 import { namesAt, type Opcode } from './opcodes.js';
 import { nameAt, type Served } from './served.js';

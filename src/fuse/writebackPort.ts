@@ -1,4 +1,7 @@
-/** What the kernel keeps of a mount's files: modification times, and data that the files do not have yet. */
+/**
+ * Connects the engine with what the kernel caches of a mount's files: modification times, and data that the
+ * files do not have yet.
+ */
 import { words } from '../overlay/data/flushes.js';
 import type { Overlay } from '../overlay/overlay.js';
 

@@ -1,6 +1,6 @@
 /**
- * One mount on its way up: the engine looks at the layers and opens them, the mount is made, the engine
- * serves it, and last it is put in its place. What fails is undone.
+ * Brings one mount up. The engine checks the layers and opens them; the mount is made; the engine serves it;
+ * last it is put in its place. A failure undoes the steps before it.
  */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';

@@ -1,6 +1,6 @@
 /**
- * What must be true on disk before a mount is tried. Each refusal is one sentence: what, which path,
- * what to do. Rather no mount than a wrong one.
+ * Checks on disk before a mount is tried. Each refusal is one sentence: what, which path, what to do. When in
+ * doubt, the mount is refused.
  */
 import { constants, readdirSync, readFileSync } from 'node:fs';
 import { display } from '../base/bytes.js';

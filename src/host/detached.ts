@@ -1,6 +1,8 @@
 /**
- * Ending a mount that cannot be unmounted from here. One is in no place any more and still held, by an open
- * file or by another mount namespace: who wants its upper next gets it. One was mounted by the caller.
+ * Ends mounts that umount(2) cannot end from here:
+ * - a mount that is in no place any more and is still held, by an open file or another mount namespace; it
+ *   ends when somebody else wants its upper;
+ * - a mount that the caller made itself.
  */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';

@@ -1,7 +1,7 @@
 /**
- * The mount itself: /dev/fuse and mount(2), and fusermount3 where that takes privilege we lack. Where
- * the kernel lets us (5.2), the mount is made out of sight, served, and only then put in its place: so
- * it appears whole, and what fails before leaves nothing. Calls that walk a path leave the thread.
+ * Opens /dev/fuse and mounts it, with mount(2), or with fusermount3 where mount(2) needs privilege that we
+ * lack. Where the kernel allows it (5.2), the mount is made detached, served, and then moved to its place. So
+ * it appears complete, and an earlier failure leaves nothing. Calls that walk a path run on another thread.
  */
 import { readFileSync } from 'node:fs';
 import { display } from '../base/bytes.js';

@@ -1,4 +1,4 @@
-/** How an engine thread is started. Another file stands for this one in the bundled host (bundle.js). */
+/** Starts an engine thread. In the bundled host another file takes the place of this one (bundle.js). */
 import { Worker } from 'node:worker_threads';
 
 /**

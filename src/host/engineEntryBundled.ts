@@ -1,4 +1,4 @@
-/** How an engine thread of the bundled host is started: hostStart.cts runs it, and began the first. */
+/** Starts an engine thread of the bundled host. hostStart.cts runs the thread, and has started the first. */
 import type { Worker } from 'node:worker_threads';
 
 declare const module: { readonly startEngine: () => Worker };

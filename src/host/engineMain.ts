@@ -1,4 +1,4 @@
-/** What an engine thread runs: the engine, and the checks that the host has done there. */
+/** The program of an engine thread: the engine, and those checks of the host that run on its thread. */
 import { parentPort } from 'node:worker_threads';
 import { EngineThread } from '../fuse/engineThread.js';
 import { AT_FDCWD, OPEN_TREE_CLONE } from '../sys/constants.js';

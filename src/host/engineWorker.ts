@@ -1,4 +1,4 @@
-/** One engine thread as the host's main thread sees it: a worker and the mounts it serves. */
+/** An engine thread as the host's main thread sees it: a worker, and the mounts it serves. */
 import type { Worker } from 'node:worker_threads';
 import type { FromEngine, ToEngine } from '../fuse/messages.js';
 import type { Native } from '../sys/native.js';

@@ -1,9 +1,12 @@
 /**
- * Uppers and workdirs that mounts of kernel overlayfs change. The kernel's own mark of that
- * (I_OVL_INUSE) shows nowhere, so they are known by what this namespace's mount table says. An upper
- * named by a relative path is known by its last component and by the inode number of the mount's root,
- * which is its upper's (ovl_get_root); a workdir by that upper, when both paths start at one directory.
- * flock(2), by which our own mounts know each other, is `locks.ts`.
+ * Finds uppers and workdirs that mounts of kernel overlayfs use. The kernel's own mark (I_OVL_INUSE) is not
+ * visible, so this namespace's mount table tells.
+ *
+ * - An upper named by a relative path is recognized by its last component and by the inode number of the
+ *   mount's root, which is that of its upper (ovl_get_root).
+ * - A workdir is recognized by that upper, when both paths start at one directory.
+ *
+ * Our own mounts recognize each other by flock(2): locks.ts.
  */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';

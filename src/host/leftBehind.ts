@@ -1,4 +1,6 @@
-/** What hosts that have ended leave beside their successors': logs, and sockets of those that were killed. */
+/**
+ * Removes what ended hosts left beside those of their successors: logs, and sockets of hosts that were killed.
+ */
 import { existsSync } from 'node:fs';
 import { readdir, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';

@@ -1,7 +1,7 @@
 /**
- * One upper, one live mount: flock(2) on the directories themselves, held by the host for the life
- * of the mount, so that hosts of other namespaces and of other users see it too. The lock goes with
- * the process that holds it, so a crash leaves none behind.
+ * One upper, one live mount. The host holds flock(2) on the directories themselves for the life of the mount,
+ * so hosts of other namespaces and of other users see it too. The kernel drops the lock with the process, so
+ * a crash leaves none behind.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { display } from '../base/bytes.js';

@@ -1,6 +1,6 @@
 /**
- * The live mounts of this process, from request to end. Either a mount becomes live, or nothing of
- * it stays: no mount, no lock, no open layer.
+ * The live mounts of this process, from request to end. Either a mount becomes live, or nothing of it stays:
+ * no mount, no lock, no open layer.
  */
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,7 +1,6 @@
 /**
- * How deep union mounts are stacked. The kernel refuses an overlay on more than one level of
- * overlays (FILESYSTEM_MAX_STACK_DEPTH is 2); a FUSE mount counts as none there, so we count
- * ourselves.
+ * Counts how deep union mounts are stacked. The kernel refuses an overlay on more than one level of overlays
+ * (FILESYSTEM_MAX_STACK_DEPTH is 2). It does not count FUSE mounts, so we count ourselves.
  */
 import { MOUNT_TYPE } from './device.js';
 import { type MountRow, mountsOfTypes, statDevice, unescapeOctal } from '../sys/mountTable.js';

@@ -1,6 +1,6 @@
 /**
- * Whether the paths of a mount answer, and on what they lie: asked on a thread of its own, before any
- * other looks at them, as the server of a file system may have stopped.
+ * Tests whether the paths of a mount answer, and on which file systems they are. A thread of its own asks
+ * them before any other thread does, because the server of a file system may have stopped.
  */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';

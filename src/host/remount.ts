@@ -1,4 +1,4 @@
-/** `-o remount,...` of a live mount, as mount(8) hands it to its helper. */
+/** `-o remount,...` of a live mount, as mount(8) passes it to its helper. */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import { nothingSaid } from '../options/collected.js';

@@ -1,4 +1,4 @@
-/** What this process is, for those who ask: build, version, and for whom it acts. */
+/** Describes this process for those who ask: build, version, and for whom it acts. */
 import { readFileSync } from 'node:fs';
 import { mountNamespace } from '../wire/sockets.js';
 import type { HostInfo } from '../wire/control.js';

@@ -1,4 +1,4 @@
-/** The socket of a process that serves mounts: who may ask, and what is answered. */
+/** The socket of a process that serves mounts: checks who asks, and answers. */
 import { createServer, type Server, type Socket } from 'node:net';
 import { display, withoutControls } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';

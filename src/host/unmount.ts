@@ -1,4 +1,4 @@
-/** Taking mounts off. Paths are resolved mount points, latin1. */
+/** Unmounts. Paths are resolved mount points, latin1. */
 import { writeFile } from 'node:fs/promises';
 import { display } from '../base/bytes.js';
 import { E, errnoText } from '../base/errno.js';

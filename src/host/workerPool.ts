@@ -1,14 +1,12 @@
 /**
- * Which engine thread serves which mount.
+ * Chooses the engine thread that serves a mount.
  *
- * A thread that serves a mount waits for the threads that serve the mount's own layers (a layer may
- * lie on another of our mounts). These waits must never form a circle, or all in it stop for good.
- * So a mount never goes to a thread that is waited for, over any number of steps, by a thread that
- * serves one of its layers.
- *
- * Mounts of the same lowers share what a thread knows of these (overlay/listing/shared.ts), so among threads
- * with about as much to do the one that has such a mount is taken. Never a busier one: two containers
- * of one image shall be able to work at once.
+ * - A thread that serves a mount waits for the threads that serve the mount's own layers, because a layer may
+ *   lie on another of our mounts. If such waits formed a circle, all threads in it would stop for good. So a
+ *   mount never goes to a thread for which, over any number of steps, a thread of one of its layers waits.
+ * - Mounts of the same lowers share what a thread knows of them (overlay/listing/shared.ts). So among threads
+ *   with about the same load, one that has such a mount is chosen, but never a busier one: two containers of
+ *   one image shall be able to work at once.
  */
 import type { EngineWorker } from './engineWorker.js';
 

@@ -1,10 +1,10 @@
 /**
- * Which errnos say that something is not there, for each question that is asked of a layer; the only
- * place that decides this. Any other errno is a failure: it goes to the caller, and refuses a mount.
- * Each predicate takes what a native call returned (0 or more, or -errno) and is false for a success.
+ * Decides which errnos mean that something is absent, for each question asked of a layer. No other file
+ * decides this. Any other errno is a failure: it goes to the caller, and refuses a mount. Each predicate
+ * takes what a native call returned (0 or more, or -errno), and is false for a success.
  *
- * Sources are named by function: fs/namei.c, fs/xattr.c, fs/fhandle.c, fs/exportfs/expfs.c and
- * fs/overlayfs of Linux.
+ * Sources are named by function: fs/namei.c, fs/xattr.c, fs/fhandle.c, fs/exportfs/expfs.c and fs/overlayfs
+ * of Linux.
  */
 import { E } from '../base/errno.js';
 

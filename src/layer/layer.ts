@@ -1,9 +1,12 @@
 /**
- * One layer: a directory tree, held by descriptors of its root. Where the kernel lets us, a lower's
- * root is a private clone of the layer's mount (open_tree), as kernel overlayfs makes one with
- * clone_private_mount: nothing mounted inside the layer shows, reads leave no atime, and nothing can
- * be written through it. The upper is opened as it is: its objects move to and from the workdir,
- * which must be reached through the same mount.
+ * One layer: a directory tree, held by descriptors of its root.
+ *
+ * Where the kernel allows it, a lower's root is a private clone of the layer's mount (open_tree), as kernel
+ * overlayfs makes one with clone_private_mount. In the clone no mounts inside the layer are visible, reads
+ * change no atime, and nothing can be written.
+ *
+ * The upper is opened as it is: objects move between upper and workdir, which must be reached through one
+ * mount.
  */
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';

@@ -1,7 +1,7 @@
 /**
  * The `metacopy` xattr: this file has metadata only. Its value is empty, or a struct ovl_metacopy
- * (fs/overlayfs/overlayfs.h): u8 version, u8 length, u8 flags, u8 digest algorithm, the digest.
- * A digest is not checked, as kernel overlayfs does with its default `verity=off`.
+ * (fs/overlayfs/overlayfs.h): u8 version, u8 length, u8 flags, u8 digest algorithm, the digest. The digest is
+ * not checked, as in kernel overlayfs with its default `verity=off`.
  */
 import { display } from '../base/bytes.js';
 import { E } from '../base/errno.js';

@@ -1,6 +1,7 @@
 /**
- * The `origin` xattr: the file handle of the lower object an upper one was copied up from. It keeps
- * st_ino constant over copy-up and remount, under either driver (struct ovl_fb, fs/overlayfs/overlayfs.h).
+ * The `origin` xattr: the file handle of the lower object that an upper object was copied up from. With it
+ * st_ino stays the same over copy-up and remount, under either driver (struct ovl_fb,
+ * fs/overlayfs/overlayfs.h).
  */
 import { O_PATH } from '../sys/constants.js';
 import type { Stat } from '../sys/stat.js';

@@ -1,6 +1,6 @@
 /**
- * Owner, mode and type of an object in an xattr, for whoever may not or will not set the true ones:
- * the formats of fuse-overlayfs (`xattr_permissions`) and containers/storage (`force_mask`). The value
+ * Owner, mode and type of an object in an xattr, for users who may not or will not set the real ones. The
+ * formats are those of fuse-overlayfs (`xattr_permissions`) and containers/storage (`force_mask`). The value
  * is `UID:GID:MODE[:TYPE]`, the mode in octal; a device's type is `char-MAJOR-MINOR`.
  */
 import { E } from '../base/errno.js';

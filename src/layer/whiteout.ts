@@ -1,16 +1,19 @@
 /**
- * Whiteouts and opaque directories, in every format there is; the only file that names one.
+ * Whiteouts and opaque directories in every format. No other file names one.
  *
- * Read: 0:0 character devices; `overlay.opaque` = `y` in the trusted and the user namespace;
- * xwhiteouts (an empty regular file with `overlay.whiteout`, in a directory whose `overlay.opaque`
- * is `x`); in lower layers also AUFS/OCI `.wh.NAME` and `.wh..wh..opq`, which containers/storage
- * writes when a mount program is configured. Written: 0:0 devices, or xwhiteouts where the upper
- * takes no device nodes, and `opaque` = `y`.
+ * Read are:
+ * - 0:0 character devices;
+ * - `overlay.opaque` = `y`, in the trusted and in the user namespace;
+ * - xwhiteouts: an empty regular file with `overlay.whiteout`, in a directory whose `overlay.opaque` is `x`;
+ * - in lower layers also AUFS's and OCI's `.wh.NAME` and `.wh..wh..opq`, which containers/storage writes when
+ *   a mount program is configured.
  *
- * A whiteout that a client makes is an object of the union (an overlay above it has its upper here): it
- * is shown as a 0:0 device and must not hide anything on disk, so there it is a 0:1 device with the
- * mark `overlay.whiteout` as a client's xattr is stored, one level deeper. No driver has such devices,
- * none takes the pair for a whiteout, and kernel overlayfs, too, copies the mark up with the device.
+ * Written are 0:0 devices, or xwhiteouts where the upper takes no device nodes, and `opaque` = `y`.
+ *
+ * A whiteout that a client makes is an object of the union, for an overlay above that has its upper here. It
+ * is shown as a 0:0 device, but must hide nothing on disk. So on disk it is a 0:1 device with the mark
+ * `overlay.whiteout`, stored as a client's xattr, one level deeper. No driver makes such devices, none takes
+ * the pair for a whiteout, and kernel overlayfs copies the mark up with the device.
  * (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".)
  */
 import { E } from '../base/errno.js';

@@ -1,9 +1,12 @@
 /**
- * Which xattrs a client sees and which are ours. Our names (`overlay.*` in the namespace of the mount's
- * marks) are hidden; a client's own name of that form is stored one level deeper, `overlay.overlay.*`,
- * as ovl_xattr_escape_name does, so that overlays can nest. Where marks are written in the trusted
- * namespace, some are read in the user namespace, too: there only the names of marks are ours, and only
- * they (and what they are stored as) are stored deeper; any other `user.overlay.*` is a name like any.
+ * Separates a client's xattrs from ours.
+ *
+ * - Our names (`overlay.*` in the namespace of the mount's marks) are hidden from clients.
+ * - A client's own name of that form is stored one level deeper, `overlay.overlay.*`, as
+ *   ovl_xattr_escape_name does, so that overlays can nest.
+ * - A mount that writes marks in the trusted namespace also reads some in the user namespace. There only the
+ *   names of marks are ours, and only they and their escaped forms are stored deeper; any other
+ *   `user.overlay.*` is an ordinary name.
  */
 import { type Sys, XATTR_LIST, XATTR_MAX } from '../sys/sys.js';
 import { noXattr } from './absence.js';

@@ -1,4 +1,4 @@
-/** What the options of one command line say, each by itself. */
+/** Collects the options of one command line, each by itself. */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
 import { type Collected, nothingSaid } from './collected.js';

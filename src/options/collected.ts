@@ -1,4 +1,4 @@
-/** What the options of one mount say, before it is looked whether they go together (plan.ts). */
+/** The collected options of one mount, before plan.ts checks whether they go together. */
 import type { IdSpec } from '../overlay/shown/ids.js';
 import type { OverlaySpec } from '../overlay/spec.js';
 import { MS } from './mountFlags.js';

@@ -1,6 +1,6 @@
 /**
- * The command line of a mount, in every shape it comes in: ours, mount(8)'s, mount.fuse3's and the
- * engines'. Strings are latin1, one character per byte. The other commands are in src/cli.
+ * Parses the command line of a mount in each of its forms: ours, mount(8)'s, mount.fuse3's and those of
+ * container engines. Strings are latin1, one character a byte. The other commands are in src/cli.
  */
 import { parseArgs } from 'node:util';
 import { display } from '../base/bytes.js';

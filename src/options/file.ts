@@ -1,4 +1,4 @@
-/** `-o optionsfile=FILE`: options that are too many for an argument (2,000 layers with long paths). */
+/** `-o optionsfile=FILE`: options that do not fit an argument (2,000 layers with long paths). */
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';

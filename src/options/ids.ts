@@ -1,4 +1,4 @@
-/** The values of uidmapping, gidmapping and squash_to_*: user and group IDs. */
+/** Parses the values of uidmapping, gidmapping and squash_to_*: user and group IDs. */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
 import type { IdRange } from '../overlay/shown/ids.js';

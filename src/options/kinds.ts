@@ -1,6 +1,6 @@
 /**
- * The kinds of mount options: what a value looks like, and the refusal of any other. Each makes the
- * row of one option (table.ts) from its name and from what taking it changes.
+ * The kinds of mount options. A kind parses a value or refuses it, and makes the row of one option (table.ts)
+ * from the option's name and its effect.
  */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';

@@ -1,6 +1,6 @@
 /**
- * The text of the `-o` list, `key[=value],...`: where it is cut, and what its escapes stand for.
- * Strings here are latin1, one character per byte.
+ * The text of the `-o` list, `key[=value],...`: splits it and undoes its escapes. Strings are latin1, one
+ * character a byte.
  */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';

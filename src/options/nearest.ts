@@ -1,4 +1,4 @@
-/** What somebody meant who mistyped a word. */
+/** Finds the word that somebody meant who mistyped it. */
 
 /** Letters that may be wrong: one in a short word, two in a longer one. */
 const allowed = (word: string): number => (word.length < 5 ? 1 : 2);

@@ -1,4 +1,6 @@
-/** From the `-o` lists to the plan of one mount, or to the sentence that says what is wrong with them. */
+/**
+ * Makes the plan of one mount from its collected options, or the sentence that says what is wrong with them.
+ */
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
 import type { IdSpec } from '../overlay/shown/ids.js';

@@ -1,8 +1,8 @@
 /**
- * Every mount option, one row each: its name, its kind, what taking it changes, and what is said of
- * it. The rows stand in rows/, by what they concern. The parser, `stratafs --help` and the README's table
- * (a test) go by them, so an option is added there; what it changes is a field of `Collected`, and what
- * follows from that is in plan.ts.
+ * All mount options, one row each: name, kind, effect, help. The rows are in rows/, by subject. The parser,
+ * `stratafs --help` and the README's table (compared by a test) are driven by them.
+ *
+ * To add an option, add a row there. Its effect is a field of `Collected`; plan.ts decides what follows.
  */
 import * as kind from './kinds.js';
 import { access } from './rows/access.js';

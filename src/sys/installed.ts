@@ -1,6 +1,6 @@
 /**
- * Where the compiled files are: built from source beside dist/, or in the package of this
- * architecture, which npm installs as an optional dependency (packaging/).
+ * Finds the compiled files: built from source beside dist/, or in the package of this architecture, which npm
+ * installs as an optional dependency (packaging/).
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

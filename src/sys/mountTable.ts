@@ -1,4 +1,4 @@
-/** The kernel's table of mounts in this namespace, /proc/self/mountinfo (man 5 proc). */
+/** Reads the kernel's table of mounts in this namespace, /proc/self/mountinfo (man 5 proc). */
 import { readFileSync } from 'node:fs';
 
 export interface MountRow {

@@ -1,14 +1,13 @@
 /**
- * The addon's whole surface, as one interface; the only file that loads the .node file.
+ * The addon's whole surface, as one interface. No other file loads the .node file.
  *
  * Conventions, for every function unless it says otherwise:
  * - It returns a number >= 0, or -errno. It never throws for an expected failure.
- * - Names and paths are latin1 strings, one character per byte, so that any file name survives
- *   (a name never holds NUL or "/"). They never contain more than one component where the
- *   parameter is called `name`.
- * - 64-bit file offsets and lengths are passed as two unsigned 32-bit halves (`lo`, `hi`): a size
- *   can exceed 2^53.
- * - `at` is a byte offset into `memory`, the thread's shared memory; results land there.
+ * - Names and paths are latin1 strings, one character a byte, so that any file name survives (a name never
+ *   holds NUL or "/"). A parameter called `name` has one component.
+ * - 64-bit file offsets and lengths are passed as two unsigned 32-bit halves (`lo`, `hi`), because a size can
+ *   exceed 2^53.
+ * - `at` is a byte offset into `memory`, the thread's shared memory; results are left there.
  */
 import { openSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -1,4 +1,4 @@
-/** Questions about paths, asked by name. Paths are latin1, one character per byte. */
+/** Answers questions about paths by name. Paths are latin1, one character a byte. */
 import { accessSync, realpathSync, statSync } from 'node:fs';
 import { display } from '../base/bytes.js';
 import { E, errnoText, UserError } from '../base/errno.js';

@@ -1,10 +1,10 @@
 /**
- * Views of struct statx. A system call fills one, whoever asked for it reads it, and nothing is
- * allocated for a request: each thread has the eleven of `Stats`, which lie in its scratch memory.
+ * Views of struct statx. A system call fills one, and the function that asked reads it. Each thread has eleven
+ * of them (`Stats`) in its scratch memory, so a request allocates none.
  *
- * A function never leaves a result in a view of its own choice: the caller passes the view, or the
- * result names it (`Hit.stat`, `Source.stat`). A view that a function uses for itself is one that its
- * callers may not hold; `spoil` proves it in the tests.
+ * A function never leaves a result in a view that it chose itself: the caller passes the view, or the result
+ * names it (`Hit.stat`, `Source.stat`). A caller must not hold a view that the function uses for itself; in
+ * the tests `spoil` overwrites these views.
  */
 import { STATX } from '../protocol/layout.js';
 import { SCRATCH } from './memory.js';

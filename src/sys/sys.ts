@@ -1,6 +1,6 @@
 /**
- * The port to the kernel: one per engine thread. It adds to the addon's functions the views over
- * the thread's shared memory and the fixed places in it where results land.
+ * The port to the kernel: one for each engine thread. It adds to the addon's functions the views of the
+ * thread's shared memory, and the fixed places in it for results.
  */
 import '../base/bytes.js';
 import { E } from '../base/errno.js';

@@ -1,4 +1,4 @@
-/** The numbers behind `Native.counters`; the same as native/tally.h (a test compares them). */
+/** The indexes of `Native.counters`, the same as in native/tally.h (a test compares them). */
 
 /** Bytes read and written by the session itself; below and between: requests by opcode. */
 export const BYTES_READ = 0;

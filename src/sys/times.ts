@@ -1,4 +1,4 @@
-/** Access and modification time of an object, set from a statx. */
+/** Sets access and modification time of an object from a statx. */
 import type { Stat } from './stat.js';
 import type { Sys } from './sys.js';
 

@@ -1,6 +1,6 @@
 /**
- * What goes over the host's socket: one JSON line to the host, one back. Strings that hold paths or
- * arguments are latin1, one character per byte; `stdout` and `stderr` are text.
+ * The protocol of the host's socket: one JSON line to the host, one back. Strings with paths or arguments are
+ * latin1, one character a byte; `stdout` and `stderr` are text.
  */
 
 export type Request =

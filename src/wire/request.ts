@@ -1,4 +1,4 @@
-/** Asking a process that serves mounts, over its socket. */
+/** Sends a request to a process that serves mounts, over its socket. */
 import { createConnection } from 'node:net';
 import { UserError } from '../base/errno.js';
 import type { Request } from './control.js';

@@ -1,8 +1,10 @@
 /**
- * Where the processes that serve mounts listen: DIRECTORY/PREFIX-*.sock. native/launcher_place.cc
- * computes the same directory and prefix; a test compares them. The prefix tells user, user namespace
- * and mount namespace; the rest of a host's name is a hash of what the launcher may do and of its
- * build, which only the launcher computes. DIRECTORY/unit.sock is that of a host which systemd runs.
+ * Finds the sockets of the processes that serve mounts: DIRECTORY/PREFIX-*.sock. native/launcher_place.cc
+ * computes the same directory and prefix (a test compares them).
+ *
+ * The prefix encodes user, user namespace and mount namespace. The rest of the name is a hash of the
+ * launcher's rights and its build, which only the launcher computes. DIRECTORY/unit.sock belongs to a host
+ * that systemd runs.
  */
 import { lstatSync, mkdirSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { E, UserError } from '../base/errno.js';

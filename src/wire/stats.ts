@@ -1,4 +1,4 @@
-/** What `stratafs stats` tells of a live mount. */
+/** The shape of what `stratafs stats` reports of a live mount. */
 
 export interface MountStats {
   /** The FUSE protocol that the kernel and the engine agreed on: `7.45`. */
