@@ -119,8 +119,8 @@ int serveBehind(const std::vector<std::string>& args);
 // Sends one request line and waits for the answer: to the host that systemd runs, where it may
 // serve this process, else to the host of its own, which is started when there is none.
 Answer ask(const Place& place, const std::string& line);
-// Sends a line to every host of `place` that runs, and waits at most `timeoutMs` for their answers,
-// or for one that begins with `enough`: some host may be stopped.
+// Sends a line to every host of `place` that runs, and waits at most `timeoutMs` for their answers;
+// after one that begins with `enough` only for a moment more: some host may be stopped.
 void askAll(const Place& place, const std::string& line, const std::string& enough, int timeoutMs);
 // A connection, or none with `error` set.
 Fd connectTo(const std::string& path, int& error);

@@ -30,8 +30,9 @@ const SPARE_AFTER_MS = 100;
 const PENDING_MS = 5000;
 const STOP_MS = 1000;
 const SOON_MS = 200;
-/** How many mounts that have ended are remembered, for who asks after unmounting one. */
+/** How many mounts that have ended are remembered, and for how long, for who asks after unmounting one. */
 const OVER_MOST = 64;
+const OVER_MS = 5000;
 const STATS_MS = 5000;
 /** As long as the writing of pages of another mount may take. */
 const FLUSH_MS = 60_000;
@@ -50,8 +51,8 @@ export class Mounts {
   readonly #queries = new Map<number, PendingQuery>();
   readonly #onEnd: () => void;
   readonly #log: (line: string) => void;
-  /** Devices of the mounts that ended last; another file system may have one by now. */
-  readonly #over: string[] = [];
+  /** When the mounts that ended last did so, by device; another file system may have one by now. */
+  readonly #over = new Map<string, number>();
   #counter = 0;
   #spare: NodeJS.Timeout | undefined;
   #stopping = false;
@@ -155,7 +156,8 @@ export class Mounts {
   async ended(device: string): Promise<boolean> {
     const mount = this.#byDevice(device);
     if (mount && placesOf(device).length === 0) await mount.ended;
-    return mount !== undefined || this.#over.includes(device);
+    const over = this.#over.get(device) ?? -Infinity;
+    return mount !== undefined || performance.now() - over < OVER_MS;
   }
 
   /**
@@ -321,7 +323,7 @@ export class Mounts {
   #drop(mount: LiveMount): void {
     if (!this.#all.delete(mount.number)) return;
     this.#pool.remove(mount.number);
-    if (mount.device !== '' && this.#over.push(mount.device) > OVER_MOST) this.#over.shift();
+    this.#remember(mount.device);
     for (const lock of mount.locks) lock.release();
     for (const [query, { mount: number, resolve }] of this.#queries) {
       if (number !== mount.number) continue;
@@ -330,6 +332,14 @@ export class Mounts {
     }
     mount.end();
     this.#onEnd();
+  }
+
+  #remember(device: string): void {
+    if (device === '') return;
+    this.#over.delete(device);
+    this.#over.set(device, performance.now());
+    const [oldest] = this.#over.keys();
+    if (this.#over.size > OVER_MOST) this.#over.delete(oldest);
   }
 
   // --- the threads ---------------------------------------------------------------------------

@@ -35,7 +35,7 @@ function describe(is: Shown, content: string, xattrs: string): string {
   return [...words, xattrs].join(' ');
 }
 
-const digest = (data: Uint8Array): string =>
+export const digest = (data: Uint8Array): string =>
   data.length <= 32
     ? JSON.stringify(Buffer.from(data).toString('latin1'))
     : createHash('sha1').update(data).digest('hex').slice(0, 12);
