@@ -160,6 +160,12 @@ export class Mounts {
     return mount !== undefined || performance.now() - over < OVER_MS;
   }
 
+  /** Resolves when the mount has ended; at once when there is none of ours. */
+  async gone(device: string): Promise<'unmounted'> {
+    await this.#byDevice(device)?.ended;
+    return 'unmounted';
+  }
+
   /**
    * Unmounts everything, the newest first (a newer one may have its layers on an older one): what
    * is busy is synced and detached, and ends when this process does. Resolves when all is done.

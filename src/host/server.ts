@@ -139,6 +139,7 @@ export class MountServer {
     if ('ended' in request) {
       return { ended: await this.#mounts.ended(request.ended) };
     }
+    if ('watch' in request) return { ended: await this.#mounts.gone(request.watch) };
     if ('host' in request) return this.#told(request);
     switch (request.query) {
       case 'host':
