@@ -17,7 +17,7 @@ const rings = {
   fuse: [...leaves, 'sys', 'layer', 'overlay', 'wire'],
   options: [...leaves, 'sys', 'overlay', 'wire'],
   host: [...leaves, 'sys', 'layer', 'overlay', 'wire', 'diff', 'fuse', 'options'],
-  client: [...leaves, 'sys', 'wire', 'options'],
+  client: [...leaves, 'sys', 'wire', 'options', 'diff'],
   store: [...leaves, 'sys', 'layer', 'archive', 'wire', 'client'],
   driver: [...leaves, 'sys', 'layer', 'archive', 'wire', 'client', 'store'],
 };

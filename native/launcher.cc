@@ -122,7 +122,7 @@ int execNode(const std::string& script, const std::vector<std::string>& args, ch
 
 namespace {
 
-enum class Mode { mount, unmount, serve, text, behind, commandLine };
+enum class Mode { mount, unmount, serve, start, text, behind, commandLine };
 
 struct Scan {
   bool options = false;    // -o was given: this asks for a mount
@@ -201,7 +201,9 @@ Mode classify(int argc, char** argv) {
     const std::string_view word = argv[1];
     if (word == "unmount" || word == "umount")
       return asksForHelp(argc, argv) ? Mode::commandLine : Mode::unmount;
-    if (word == "host" && argc == 3 && std::string_view(argv[2]) == "serve") return Mode::serve;
+    const std::string_view next = argc == 3 ? argv[2] : "";
+    if (word == "host" && next == "serve") return Mode::serve;
+    if (word == "host" && next == "start") return Mode::start;
   }
   return Mode::commandLine;
 }
@@ -282,6 +284,10 @@ int run(int argc, char** argv) {
     }
     case Mode::serve:
       serveUnit();
+    case Mode::start:
+      // A mount without a mount point: whoever refuses it is there.
+      ask(findPlace(), "{\"argv\":[],\"cwd\":\"/\"");
+      return 0;
     case Mode::text:
       if (printFile(textFile(argc, argv))) return 0;
       break;

@@ -122,16 +122,17 @@ function checkReferences(stage) {
     if (!/\.[cm]?js$/.test(file) || file.startsWith('node_modules/')) continue;
     const text = readFileSync(join(dist, file), 'utf8');
     const from = dirname(join(dist, file));
-    const paths = [...text.matchAll(/new URL\('([^']+)', import\.meta\.url\)/g)].map(
-      ([, name]) => name,
-    );
-    for (const name of [...importsOf(text), ...paths]) {
+    for (const name of [...importsOf(text), ...filesNamed(text)]) {
       const target = name.startsWith('.') ? join(from, name) : join(dist, 'node_modules', name);
       if (name.startsWith('node:') || OPTIONAL.includes(name) || existsSync(target)) continue;
       fail(`dist/${file} names ${name}, which is not in the package: see packaging/stage.js`);
     }
   }
 }
+
+/** The files beside it that a module names: a thread's, a picture. */
+const filesNamed = (text) =>
+  [...text.matchAll(/new URL\('([^']+)', import\.meta\.url\)/g)].map(([, name]) => name);
 
 /** What a module imports, statically or when it comes to it. */
 function importsOf(text) {
@@ -268,7 +269,8 @@ function reachable(modules, from) {
     if (files.has(file)) continue;
     files.add(file);
     const text = readFileSync(join(modules, file), 'utf8');
-    for (const name of importsOf(text)) {
+    const threads = filesNamed(text).filter((name) => /^\.\/.*\.js$/.test(name));
+    for (const name of [...importsOf(text), ...threads]) {
       if (name.startsWith('.')) waiting.push(resolveImport(modules, file, name));
       else packages.add(/^(@[^/]+\/)?[^/]+/.exec(name)[0]);
     }

@@ -3,7 +3,7 @@
  * launcher prints without starting Node; the manual; the completions. `node packaging/texts.js [ROOT]`,
  * after tsc.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -26,7 +26,12 @@ async function texts(root) {
   };
 }
 
+/** The library's entry for `require`, which tsc does not make from a module. */
+const CJS = ['index.cjs', 'index.d.cts'];
+
 export async function writeTexts(root) {
+  for (const name of CJS)
+    copyFileSync(join(SOURCE, 'packaging/cjs', name), join(root, 'dist', name));
   for (const [name, text] of Object.entries(await texts(root))) {
     const file = join(root, 'dist', name);
     mkdirSync(dirname(file), { recursive: true });

@@ -5,6 +5,7 @@ import { errnoText, UsageError, UserError } from '../base/errno.js';
 import { liveMounts, type Served } from '../client/ask.js';
 import { findTarget } from '../client/find.js';
 import { type Change, diffUpper } from '../diff/diff.js';
+import { changeJson } from '../diff/json.js';
 import { absolute, splitLayers } from '../options/list.js';
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../sys/constants.js';
 import { loadNative } from '../sys/native.js';
@@ -12,17 +13,6 @@ import { look } from '../sys/paths.js';
 import { workingDirectory } from '../wire/sockets.js';
 import { command } from './frame/command.js';
 import { printBytes, say, shownPath } from './frame/output.js';
-
-/** One changed path, as --json prints it. */
-interface ChangeJson {
-  readonly kind: 'A' | 'C' | 'D';
-  /** UTF-8; where the name is not valid UTF-8 its other bytes are written \xNN. */
-  readonly path: string;
-  /** The exact bytes, only where `path` is not them. */
-  readonly pathBase64?: string;
-  /** With --stat: bytes of a regular file that is there now. */
-  readonly size?: number;
-}
 
 /** Pages still dirty in the kernel count: they are written to the upper first. */
 function sync({ mountpoint }: Served): void {
@@ -94,17 +84,8 @@ function directory(role: string, path: string): string {
   return found.id;
 }
 
-function toJson({ kind, path, size }: Change, sizes: boolean): ChangeJson {
-  const bytes = Buffer.from(path, 'latin1');
-  const text = display(path);
-  const more = sizes && size !== undefined ? { size } : {};
-  return Buffer.from(text, 'utf8').equals(bytes)
-    ? { kind, path: text, ...more }
-    : { kind, path: text, pathBase64: bytes.toString('base64'), ...more };
-}
-
 function jsonOf(changes: readonly Change[], sizes: boolean): string {
-  const lines = changes.map((change) => JSON.stringify(toJson(change, sizes)));
+  const lines = changes.map((change) => JSON.stringify(changeJson(change, sizes)));
   const text = lines.length === 0 ? '[]\n' : `[\n${lines.join(',\n')}\n]\n`;
   return Buffer.from(text, 'utf8').toString('latin1');
 }

@@ -5,6 +5,7 @@ import { type Found, findHosts, tellHost } from '../client/hosts.js';
 import { command, type Group } from './frame/command.js';
 import type { Flags } from './frame/flags.js';
 import { print, say } from './frame/output.js';
+import { launch } from './mount.js';
 
 interface Options {
   readonly what: 'status' | 'restart' | 'stop';
@@ -63,6 +64,17 @@ export const host: Group = {
           plain: true,
           run: ({ values }) =>
             runHost({ what: 'status', json: values.json, force: false, all: values.all }),
+        }),
+      ),
+    start: () =>
+      Promise.resolve(
+        command({
+          usage: 'host start',
+          about: 'Have a host run, so that the first mount need not start it',
+          flags: {},
+          args: [0, 0],
+          plain: true,
+          run: () => Promise.resolve(launch(['host', 'start'])),
         }),
       ),
     restart: () =>

@@ -1,5 +1,6 @@
 /** `stratafs -o OPTIONS MNT`. The launcher hands most mounts to the host; these are the others. */
 import { spawnSync } from 'node:child_process';
+import { UserError } from '../base/errno.js';
 import { serveForeground } from '../host/foreground.js';
 import { parseMount } from '../options/commandLine.js';
 import { planMount } from '../options/plan.js';
@@ -7,10 +8,19 @@ import { nativeFile } from '../sys/installed.js';
 import { euid, workingDirectory } from '../wire/sockets.js';
 import { command } from './frame/command.js';
 
+/** Set for a launcher that is run from here: one that leaves the same to us again would go on for ever. */
+const LAUNCHED = 'STRATAFS_LAUNCHED';
+
 /** What the launcher does by itself, for those who run main.js directly. */
 export function launch(args: readonly string[]): number {
   const texts = args.map((arg) => Buffer.from(arg, 'latin1').toString('utf8'));
-  return spawnSync(nativeFile('stratafs'), texts, { stdio: 'inherit' }).status ?? 1;
+  if (process.env[LAUNCHED] !== undefined) {
+    throw new UserError(
+      `the launcher is of another version than ${import.meta.filename}: rebuild it`,
+    );
+  }
+  const env = { ...process.env, [LAUNCHED]: '1' };
+  return spawnSync(nativeFile('stratafs'), texts, { stdio: 'inherit', env }).status ?? 1;
 }
 
 /** Mounts what the command line says; resolves with the exit status. Throws UserError. */

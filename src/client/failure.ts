@@ -19,6 +19,7 @@ export type FailureCode =
 
 /** A failure with one sentence as its message, and a code for programs. */
 export class StratafsError extends UserError {
+  override readonly name = 'StratafsError';
   readonly code: FailureCode;
 
   constructor(code: FailureCode, message: string, options?: ErrorOptions) {

@@ -2,110 +2,67 @@
  * Mounts for programs: the library, the drivers and the store. The resident host serves these mounts, never
  * the calling process, so a program may use its own mount with any file system function.
  */
-import { execFile } from 'node:child_process';
-import { resolve as resolvePath } from 'node:path';
-import { promisify } from 'node:util';
-import { toLatin1 } from '../base/bytes.js';
-import { UserError } from '../base/errno.js';
-import { nativeFile } from '../sys/installed.js';
+import { EventEmitter } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { display } from '../base/bytes.js';
+import { E, errnoText } from '../base/errno.js';
+import type { ChangeJson } from '../diff/json.js';
+import { loadNative } from '../sys/native.js';
 import { realpath } from '../sys/paths.js';
 import type { MountStats } from '../wire/stats.js';
 import { liveMounts, mountStats, type Served } from './ask.js';
-
-const run = promisify(execFile);
-/** A diff of a few million changes. */
-const MAX_OUTPUT = 1 << 30;
+import { coded, StratafsError } from './failure.js';
+import { mountByHost } from './hostLink.js';
+import { type MountSettings, optionList, type Path, pathOf } from './options.js';
+import { unmountAt } from './unmounting.js';
+import { type End, watch } from './watch.js';
 
 /** What to mount, and where. Relative paths start at the current directory. */
-export interface MountOptions {
+export interface MountOptions extends MountSettings {
   /** Lower layers, topmost first; at least one. They must not change while mounted. */
-  readonly lower: readonly string[];
+  readonly lower: readonly Path[];
   /**
    * Data-only layers, which are not merged: an absolute redirect of a metadata-only copy in `lower`
    * leads to its data there, in the first of them that has it. Default: none.
    */
-  readonly dataOnly?: readonly string[];
+  readonly dataOnly?: readonly Path[];
   /** Where changes go. Without it the mount is read-only. */
-  readonly upper?: string;
+  readonly upper?: Path;
   /** An empty directory on the file system of `upper`; required with it. */
-  readonly work?: string;
+  readonly work?: Path;
   /** An existing directory. */
-  readonly mountpoint: string;
-  /** No change reaches `upper`. Default: false with an upper. */
-  readonly readOnly?: boolean;
-  /**
-   * `sync` (default): fsync reaches the disk, copy-ups are synced. `fsync=0`: nothing is synced.
-   * `volatile`: the same, and the workdir is marked so that no later mount trusts the upper.
-   */
-  readonly durability?: 'sync' | 'fsync=0' | 'volatile';
-  /** The kernel collects writes (default true); false is faster for reading many small files. */
-  readonly writeback?: boolean;
-  /** Who moves the data: `cached` (default), `passthrough` or `auto`; see README.md. */
-  readonly data?: 'cached' | 'passthrough' | 'auto';
-  /** Further mount options, each as `-o` takes it: `uidmapping=0:100000:65536`. */
-  readonly options?: readonly string[];
+  readonly mountpoint: Path;
+  /** When it fires, `mount` rejects with its reason, and nothing is mounted. */
+  readonly signal?: AbortSignal;
 }
 
-/** One path that differs from the lower layers. */
-export interface Change {
-  /** Added, changed or deleted. */
-  readonly kind: 'A' | 'C' | 'D';
-  /** From the root of the mount; bytes that are not UTF-8 are written \xNN. */
-  readonly path: string;
-  /** The exact bytes, only where `path` is not them. */
-  readonly pathBase64?: string;
-}
-
-/** A live mount. */
+/** A live mount. Every promise rejects with a StratafsError, which has a `code`. */
 export interface Mount {
-  /** Absolute and without symlinks. */
+  /** Absolute and without symlinks; bytes that are not UTF-8 are written \\xNN. */
   readonly mountpoint: string;
-  /** Counters since the mount began. Rejects when it has ended. */
+  /** Counters since the mount began. Rejects with ERR_ENDED when it has ended. */
   stats(): Promise<MountStats>;
   /** What the upper changes; pages still dirty in the kernel are written first. */
-  diff(): Promise<Change[]>;
-  /** Unmounts; `lazy` detaches a mount that is in use. Rejects with one sentence when it is busy. */
+  diff(): Promise<ChangeJson[]>;
+  /** Unmounts; `lazy` detaches a mount that is in use. Rejects with ERR_BUSY when it is. */
   unmount(options?: { readonly lazy?: boolean }): Promise<void>;
-}
-
-const escape = (path: string): string => resolvePath(path).replace(/[\\,:]/g, '\\$&');
-
-function optionList(options: MountOptions): string {
-  const dataOnly = (options.dataOnly ?? []).map((path) => `::${escape(path)}`);
-  const words = [`lowerdir=${options.lower.map(escape).join(':')}${dataOnly.join('')}`];
-  if (options.upper !== undefined) words.push(`upperdir=${escape(options.upper)}`);
-  if (options.work !== undefined) words.push(`workdir=${escape(options.work)}`);
-  if (options.readOnly === true) words.push('ro');
-  if (options.durability !== undefined && options.durability !== 'sync') {
-    words.push(options.durability);
-  }
-  if (options.data !== undefined) words.push(`data=${options.data}`);
-  if (options.writeback !== undefined) words.push(`writeback=${options.writeback ? 1 : 0}`);
-  return [...words, ...(options.options ?? [])].join(',');
-}
-
-/** Runs the launcher; rejects with the sentence it prints. */
-async function stratafs(args: readonly string[]): Promise<string> {
-  try {
-    return (await run(nativeFile('stratafs'), args, { maxBuffer: MAX_OUTPUT })).stdout;
-  } catch (error) {
-    const said = error instanceof Error && 'stderr' in error ? String(error.stderr) : '';
-    const message = said.trim().replace(/^stratafs: /, '');
-    throw message === '' ? error : new UserError(message, { cause: error });
-  }
-}
-
-/** Unmounts what is mounted at `mountpoint`; `lazy` detaches it. Rejects with one sentence. */
-export async function unmount(
-  mountpoint: string,
-  options: { readonly lazy?: boolean } = {},
-): Promise<void> {
-  await stratafs(['unmount', ...(options.lazy === true ? ['--lazy'] : []), mountpoint]);
+  /** Unmounts; a mount that is in use is detached. For `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+  /** `end` comes once: when the mount was unmounted by anybody, or when its host has died. */
+  on(event: 'end', listener: (how: End) => void): this;
+  off(event: 'end', listener: (how: End) => void): this;
 }
 
 /** As `mount`, for who needs no `Mount`: with many mounts, listing them takes longer than one more. */
 export async function mountOnly(options: MountOptions): Promise<void> {
-  await stratafs(['-o', optionList(options), resolvePath(options.mountpoint)]);
+  const list = optionList(options);
+  const { signal, mountpoint } = options;
+  const target = pathOf(mountpoint, 'mountpoint');
+  signal?.throwIfAborted();
+  await coded('ERR_HOST', () => mountByHost(['-o', list, target]));
+  if (signal?.aborted !== true) return;
+  await unmountAt(target, true);
+  signal.throwIfAborted();
 }
 
 /**
@@ -113,34 +70,115 @@ export async function mountOnly(options: MountOptions): Promise<void> {
  * that fails.
  */
 export async function mount(options: MountOptions): Promise<Mount> {
-  const target = resolvePath(options.mountpoint);
   await mountOnly(options);
-  const resolved = realpath(toLatin1(target));
-  const served = (await liveMounts()).findLast(({ mountpoint }) => mountpoint === resolved);
-  if (!served) throw new Error(`${target} was unmounted at once`);
-  return new HostMount(served);
+  return attach(options.mountpoint);
 }
 
-class HostMount implements Mount {
+/** The live mount on `mountpoint`, whoever has mounted it. Rejects with ERR_NOT_MOUNTED. */
+export async function attach(mountpoint: Path): Promise<Mount> {
+  const path = pathOf(mountpoint, 'mountpoint');
+  const resolved = realpath(path);
+  const mounts = await coded('ERR_HOST', liveMounts);
+  const served = mounts.findLast((each) => each.mountpoint === resolved);
+  if (served) return new HostMount(served);
+  throw new StratafsError('ERR_NOT_MOUNTED', `no union is mounted on ${display(path)}`);
+}
+
+/** Unmounts the union on `mountpoint`; `lazy` detaches it when it is in use. */
+export async function unmount(
+  mountpoint: Path,
+  options: { readonly lazy?: boolean } = {},
+): Promise<void> {
+  await unmountAt(pathOf(mountpoint, 'mountpoint'), options.lazy === true);
+}
+
+interface Layers {
+  readonly upper: string;
+  readonly lowers: readonly string[];
+  readonly dataLayers?: readonly string[];
+}
+
+/** The changes, read by a thread of their own: a large upper takes a while. */
+async function changesOf(layers: Layers): Promise<ChangeJson[]> {
+  const worker = new Worker(new URL('./diffWorker.js', import.meta.url), { workerData: layers });
+  return new Promise((resolve, reject) => {
+    worker.on('message', (answer: ChangeJson[] | { readonly sentence: string }) => {
+      if (Array.isArray(answer)) resolve(answer);
+      else reject(new StratafsError('ERR_FILE', answer.sentence));
+    });
+    worker.on('error', reject);
+  });
+}
+
+/** What a directory changes against these layers, topmost first: as `diff` of a mount. */
+export function diff(upper: Path, lowers: readonly Path[]): Promise<ChangeJson[]> {
+  if (!Array.isArray(lowers)) {
+    throw new StratafsError('ERR_ARGUMENT', 'lowers is to be an array of paths');
+  }
+  return changesOf({
+    upper: pathOf(upper, 'upper'),
+    lowers: lowers.map((path: Path, i) => pathOf(path, `lowers[${i}]`)),
+  });
+}
+
+export class HostMount implements Mount {
   readonly mountpoint: string;
   readonly #served: Served;
+  readonly #events = new EventEmitter();
+  #stopWatching: (() => void) | undefined;
 
   constructor(served: Served) {
-    this.mountpoint = Buffer.from(served.mountpoint, 'latin1').toString('utf8');
+    this.mountpoint = display(served.mountpoint);
     this.#served = served;
   }
 
   async stats(): Promise<MountStats> {
-    const stats = await mountStats(this.#served);
-    if (!stats) throw new Error(`the mount on ${this.mountpoint} has ended`);
-    return stats;
+    const stats = await coded('ERR_HOST', () => mountStats(this.#served));
+    return stats ?? this.#hasEnded();
   }
 
-  async diff(): Promise<Change[]> {
-    return JSON.parse(await stratafs(['diff', '--json', this.mountpoint])) as Change[];
+  async diff(): Promise<ChangeJson[]> {
+    const { mountpoint, device, upper } = this.#served;
+    const mounts = await coded('ERR_HOST', liveMounts);
+    if (!mounts.some((each) => each.device === device)) this.#hasEnded();
+    const synced = await loadNative().syncPath(mountpoint);
+    if (synced === -E.ENOTCONN) this.#hasEnded();
+    if (synced < 0) {
+      const why = `cannot write what ${this.mountpoint} holds to its upper: ${errnoText(synced)}`;
+      throw new StratafsError('ERR_FILE', why);
+    }
+    return upper === undefined ? [] : changesOf({ ...this.#served, upper });
   }
 
   async unmount(options: { readonly lazy?: boolean } = {}): Promise<void> {
-    await unmount(this.mountpoint, options);
+    await unmountAt(this.#served.mountpoint, options.lazy === true);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.unmount({ lazy: true });
+    } catch (error) {
+      // Somebody else was faster.
+      if (!(error instanceof StratafsError) || error.code !== 'ERR_NOT_MOUNTED') throw error;
+    }
+  }
+
+  on(event: 'end', listener: (how: End) => void): this {
+    this.#stopWatching ??= watch(this.#served, (how) => this.#events.emit('end', how));
+    this.#events.once(event, listener);
+    return this;
+  }
+
+  off(event: 'end', listener: (how: End) => void): this {
+    this.#events.off(event, listener);
+    if (this.#events.listenerCount(event) === 0) {
+      this.#stopWatching?.();
+      this.#stopWatching = undefined;
+    }
+    return this;
+  }
+
+  #hasEnded(): never {
+    throw new StratafsError('ERR_ENDED', `the mount on ${this.mountpoint} has ended`);
   }
 }

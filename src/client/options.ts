@@ -124,7 +124,12 @@ const choice =
   (words: Readonly<Record<string, readonly string[]>>): Row =>
   (value, name) => {
     if (typeof value === 'string' && Object.hasOwn(words, value)) return words[value];
-    throw wrong(name, Object.keys(words).map((each) => `'${each}'`).join(' or '));
+    throw wrong(
+      name,
+      Object.keys(words)
+        .map((each) => `'${each}'`)
+        .join(' or '),
+    );
   };
 
 /** `option=VALUE`, of these values. */
@@ -255,10 +260,14 @@ export function optionList(given: unknown): string {
   const lower = pathsOf(fields['lower'], 'lower');
   if (lower.length === 0) throw wrong('lower', 'an array of at least one path');
   const data = fields['dataOnly'] === undefined ? [] : pathsOf(fields['dataOnly'], 'dataOnly');
-  const layers = [lower.map(escapeOption).join(':'), ...data.map((path) => `::${escapeOption(path)}`)];
+  const layers = [
+    lower.map(escapeOption).join(':'),
+    ...data.map((path) => `::${escapeOption(path)}`),
+  ];
   const words = [`lowerdir=${layers.join('')}`];
   for (const name of ['upper', 'work'] as const) {
-    if (fields[name] !== undefined) words.push(`${name}dir=${escapeOption(pathOf(fields[name], name))}`);
+    if (fields[name] !== undefined)
+      words.push(`${name}dir=${escapeOption(pathOf(fields[name], name))}`);
   }
   for (const [name, row] of Object.entries(SETTINGS)) {
     if (fields[name] !== undefined) words.push(...row(fields[name], name));

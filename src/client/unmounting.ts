@@ -39,7 +39,10 @@ async function detach(target: string, lazy: boolean): Promise<void> {
   const [code, said] = await native.programUnmount(target, lazy);
   if (code >= 0) return;
   const why = said.trim();
-  throw new StratafsError(/busy/i.test(why) ? 'ERR_BUSY' : 'ERR_FILE', why || `cannot unmount ${shown}`);
+  throw new StratafsError(
+    /busy/i.test(why) ? 'ERR_BUSY' : 'ERR_FILE',
+    why || `cannot unmount ${shown}`,
+  );
 }
 
 /** Waits until whoever served it has let go of upper and workdir, so that they can be used again. */

@@ -160,10 +160,10 @@ export class Mounts {
     return mount !== undefined || performance.now() - over < OVER_MS;
   }
 
-  /** Resolves when the mount has ended; at once when there is none of ours. */
-  async gone(device: string): Promise<'unmounted'> {
+  /** Resolves when the mount has ended, with how; at once when there is none of ours. */
+  async gone(device: string): Promise<'unmounted' | 'died'> {
     await this.#byDevice(device)?.ended;
-    return 'unmounted';
+    return placesOf(device).length === 0 ? 'unmounted' : 'died';
   }
 
   /**

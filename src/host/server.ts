@@ -139,7 +139,7 @@ export class MountServer {
     if ('ended' in request) {
       return { ended: await this.#mounts.ended(request.ended) };
     }
-    if ('watch' in request) return { ended: await this.#mounts.gone(request.watch) };
+    if ('watch' in request) return { ended: await this.#mounts.gone(String(request.watch)) };
     if ('host' in request) return this.#told(request);
     switch (request.query) {
       case 'host':

@@ -1,11 +1,20 @@
 /** `import { mount } from 'stratafs'`: a program that uses its own mount. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { has } from '../support/needs.js';
 import type * as Library from '../../src/index.js';
 import { mountsBelow } from '../support/staleMounts.js';
-import { scratch } from '../support/run.js';
+import { run, scratch } from '../support/run.js';
 import { build, dir, type Entry, file } from '../support/tree.js';
 
 describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the library', () => {
@@ -43,7 +52,102 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the library',
     }
     expect(mountsBelow(mountpoint)).toEqual([]);
     await expect(union.stats()).rejects.toThrow('has ended');
-    await expect(union.diff()).rejects.toThrow('is not a mount point of stratafs');
+    await expect(union.diff()).rejects.toMatchObject({ code: 'ERR_ENDED' });
+    await expect(union.unmount()).rejects.toMatchObject({ code: 'ERR_NOT_MOUNTED' });
+  });
+
+  it('mounts for a while, in directories of its own, and tells when it ends', async () => {
+    const union = await library.mountTemp({ lower: [Buffer.from(join(base, 'low,er'))] });
+    const attached = await library.attach(union.mountpoint);
+    const ends: string[] = [];
+    attached.on('end', (how) => ends.push(how));
+    writeFileSync(join(union.mountpoint, 'new'), 'x');
+    expect((await library.mounts()).map(({ mountpoint }) => mountpoint)).toContain(
+      union.mountpoint,
+    );
+    expect(await attached.diff()).toEqual([{ kind: 'A', path: '/new' }]);
+    await union[Symbol.asyncDispose]();
+    expect(existsSync(join(union.mountpoint, '..'))).toBe(false);
+    await expect.poll(() => ends).toEqual(['unmounted']);
+    await expect(library.attach(union.mountpoint)).rejects.toMatchObject({
+      code: 'ERR_NOT_MOUNTED',
+    });
+  });
+
+  it('says that a mount is busy, and detaches it', async () => {
+    const union = await library.mountTemp({ lower: [join(base, 'low,er')] });
+    const file = openSync(join(union.mountpoint, 'hello'), 'r');
+    try {
+      await expect(union.unmount()).rejects.toMatchObject({
+        code: 'ERR_BUSY',
+        name: 'StratafsError',
+      });
+      await union.unmount({ lazy: true });
+    } finally {
+      closeSync(file);
+    }
+    expect(mountsBelow(union.mountpoint)).toEqual([]);
+  });
+
+  it('tells the death of a host', async () => {
+    const from = join(base, 'apart');
+    mkdirSync(from);
+    const script = `import { mount } from '${join(import.meta.dirname, '../../dist/index.js')}';
+      import { readFileSync } from 'node:fs';
+      const union = await mount({ lower: ['${join(base, 'low,er')}'], mountpoint: '${from}' });
+      const end = new Promise((resolve) => union.on('end', resolve));
+      const { mounts } = await import('${join(import.meta.dirname, '../../dist/index.js')}');
+      const { pid } = (await mounts()).find(({ mountpoint }) => mountpoint === union.mountpoint);
+      process.kill(pid, 'SIGKILL');
+      const timer = setTimeout(() => process.exit(3), 20000);
+      console.log(await end);
+      clearTimeout(timer);
+      await union[Symbol.asyncDispose]();`;
+    // In a namespace of its own: nobody else's mounts are on that host.
+    const args = [
+      '-m',
+      '--propagation',
+      'private',
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      script,
+    ];
+    const ran = await run('unshare', args);
+    expect(ran).toMatchObject({ code: 0, stdout: 'died\n' });
+  });
+
+  const wrong: readonly (readonly [given: unknown, says: string])[] = [
+    [undefined, 'an object'],
+    [{ mountpoint: '/m' }, 'lower is to be an array of paths'],
+    [{ lower: [], mountpoint: '/m' }, 'at least one path'],
+    [{ lower: ['/a', 7], mountpoint: '/m' }, 'lower[1] is to be a path'],
+    [{ lower: ['/a'], mountpoint: '/m', uper: '/u' }, 'did you mean upper?'],
+    [{ lower: ['/a'], mountpoint: '/m', data: 'fast' }, "data is to be 'cached'"],
+    [{ lower: ['/a'], mountpoint: '/m', readOnly: 'yes' }, 'readOnly is to be true or false'],
+    [{ lower: ['/a\0b'], mountpoint: '/m' }, 'without a NUL byte'],
+    [{ lower: ['/a'] }, 'mountpoint is to be a path'],
+  ];
+  it.each(wrong)('names what is wrong with %j', async (given, says) => {
+    await expect(library.mount(given as Library.MountOptions)).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining(says) as string,
+    });
+  });
+
+  it('mounts nothing for a signal that has fired', async () => {
+    const mountpoint = join(base, 'mnt');
+    const signal = AbortSignal.abort(new Error('changed my mind'));
+    const asked = library.mount({ lower: [join(base, 'low,er')], mountpoint, signal });
+    await expect(asked).rejects.toThrow('changed my mind');
+    const controller = new AbortController();
+    const later = library.mount({
+      lower: [join(base, 'low,er')],
+      ...{ mountpoint, signal: controller.signal },
+    });
+    controller.abort();
+    await expect(later).rejects.toMatchObject({ name: 'AbortError' });
+    expect(mountsBelow(mountpoint)).toEqual([]);
   });
 
   it('shows the data of metadata-only copies from data-only layers, the first that has it', async () => {

@@ -9,7 +9,7 @@ const CONTENT = 'what a lower has\n';
 
 interface Places {
   readonly base: string;
-  readonly options: MountOptions;
+  readonly options: MountOptions & { readonly mountpoint: string };
 }
 
 function places(directory: string): Places {

@@ -33,7 +33,7 @@ export function unionOf(
   home: Home,
   snapshot: Pick<Snapshot, 'id' | 'kind' | 'labels'>,
   parents: readonly Snapshot[],
-): MountOptions {
+): MountOptions & { readonly mountpoint: string } {
   const { id } = snapshot;
   const common = {
     lower: lowersOf(home, parents),
