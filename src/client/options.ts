@@ -232,7 +232,7 @@ export const SETTINGS: Readonly<Record<keyof MountSettings, Row>> = {
   options: (value, name) => {
     const strings = Array.isArray(value) && value.every((each) => typeof each === 'string');
     if (!strings) throw wrong(name, 'an array of strings');
-    return (value).map(toLatin1);
+    return value.map(toLatin1);
   },
 };
 
