@@ -1,4 +1,4 @@
-// The table of functions (src/sys/native.ts documents each) and what a JavaScript thread owns.
+// The table of functions (src/sys/native.ts documents each), and what a JavaScript thread owns.
 #include "arena.h"
 #include "budget.h"
 #include "layout.h"

@@ -1,6 +1,6 @@
-// Calls that can take long or hang, each on a thread of its own, with a promise for JavaScript: a
-// path may lie on a file system whose server has stopped. A pool of few threads would be used up by
-// a few such paths.
+// Runs calls that can take long or hang, each on a thread of its own, with a promise for
+// JavaScript. A path may lie on a file system whose server has stopped; a few such paths would use
+// up a pool.
 #pragma once
 
 #include "napi_headers.h"

@@ -1,6 +1,6 @@
 // Turns a plain C++ function `int32_t f(Thread&, int32_t, const Name&, uint32_t ...)` into a
-// JavaScript function. Raw N-API: these run several times per request, and the wrapper classes
-// would cost more than most of the system calls.
+// JavaScript function. It uses raw N-API: these functions run several times for each request, and
+// the wrapper classes would cost more than most of the system calls.
 #pragma once
 
 #include "napi_headers.h"

@@ -1,6 +1,5 @@
-// One budget of descriptors for the process: how many all threads keep open for later, and the call
-// for them when a thread gets no more. What a thread keeps it alone closes, so the others are
-// woken.
+// The process's budget of descriptors that threads keep open for later. A thread that gets no
+// descriptor calls the others: each closes its own, because no thread may close another's.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Whether any object of a layer has an xattr that a client would see.
+// Tests whether any object of a layer has an xattr that a client would see.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// The copy of a file's data, by the cheapest way that works.
+// Copies a file's data in the cheapest way that works.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,6 @@
-// The FUSE wire up to protocol 7.45, on top of whatever <linux/fuse.h> the build machine has
-// (Debian 12 ships 7.38). Own names in an own namespace, so that a newer header does not clash.
-// Values: include/uapi/linux/fuse.h of Linux 6.18.
+// The FUSE wire up to protocol 7.45, on top of any <linux/fuse.h> (Debian 12 has 7.38). Its names
+// are in a namespace of their own, so that a newer header does not clash. Values:
+// include/uapi/linux/fuse.h of Linux 6.18.
 #pragma once
 
 #include <linux/fuse.h>

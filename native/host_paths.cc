@@ -1,4 +1,4 @@
-// What the host's main thread does with paths and mounts: off that thread where it can take long
+// Work on paths and mounts for the host's main thread, on another thread where it can take long
 // (apart.h). src/sys/native.ts documents each function.
 #include <fcntl.h>
 #include <sys/file.h>

@@ -1,6 +1,6 @@
-// What a process may do and what it can see, as one text: two processes with equal texts could do
-// each other's work. A host acts only for peers whose text is that of the launcher which started
-// it. Used by the launcher (of itself) and by the addon (of peers).
+// What a process may do and see, as one text. Two processes with equal texts could do each other's
+// work. A host acts only for peers whose text is that of the launcher which started it. The
+// launcher asks for its own text, the addon for that of peers.
 #pragma once
 
 #include <string>

@@ -1,6 +1,7 @@
-// The launcher: the `stratafs` executable on PATH. It has no policy of its own: it hands a mount to
-// the resident host (starting the host when there is none), unmounts by itself because engines do
-// both for every container, and leaves everything else to the Node command line.
+// The launcher: the `stratafs` executable on PATH. It has no policy of its own:
+// - it hands a mount to the resident host, and starts the host when there is none;
+// - it unmounts by itself, because engines mount and unmount for every container;
+// - it leaves everything else to the Node command line.
 #pragma once
 
 #include <sys/types.h>

@@ -1,5 +1,5 @@
-// A mount over an open /dev/fuse of the caller without -f, as mount.fuse3's drop_privileges asks
-// for it: no host has the descriptor, so a process of its own serves it.
+// Serves a mount over an open /dev/fuse of the caller without -f, as mount.fuse3's drop_privileges
+// asks for it. No host has the descriptor, so a process of its own serves the mount.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// Where hosts listen, and what a host is found by.
+// Computes where hosts listen and the name of a host.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

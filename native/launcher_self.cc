@@ -1,5 +1,5 @@
-// What a host would inherit of the process that happens to mount first, and is put back: it serves
-// others too. What cannot be put back is told by `leftovers`, which is part of the host's name.
+// Resets what a host would inherit of the process that happens to mount first, because the host
+// serves others too. `leftovers` tells what cannot be reset; it is part of the host's name.
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-// Starting the host: a process that is nobody's child and has nothing of its caller.
+// Starts the host: a process without a parent that inherits nothing of its caller.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
-// The user namespace of an ordinary user, in which the store's commands are root: it may chown,
-// make device nodes of whiteouts and mount there. One namespace (and one mount namespace) for all
-// commands of a user, kept by a small process that only sleeps, so that what one command mounts the
-// next one sees. Its PID and start time are in DIRECTORY/userns.pid.
+// The user namespace of an ordinary user, in which the store's commands are root: they may chown,
+// make device nodes of whiteouts and mount. All commands of a user share one user namespace and
+// one mount namespace, so that the next command sees what this one mounts. A small process that
+// only sleeps keeps them; its PID and start time are in DIRECTORY/userns.pid.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-// The wire as this compiler lays it out, for the tests of src/protocol.
+// The structs of the wire as this compiler lays them out, for the tests of src/protocol.
 #include "layout.h"
 
 #include <dirent.h>

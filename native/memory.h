@@ -1,4 +1,4 @@
-// The regions of a thread's shared memory; the same numbers as src/sys/memory.ts (a unit test
+// The regions of a thread's shared memory, with the numbers of src/sys/memory.ts (a unit test
 // compares them through `layout()`).
 #pragma once
 

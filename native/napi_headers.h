@@ -1,4 +1,4 @@
-// <napi.h> without its own warnings (it is not ours to mend).
+// <napi.h> without its own warnings, which are not ours to fix.
 #pragma once
 
 #pragma GCC diagnostic push

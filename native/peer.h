@@ -1,5 +1,5 @@
-// What only the host's main thread needs: who is at the other end of its socket, the calls on
-// mounts that may take long, and the way out.
+// Functions for the host's main thread only: the identity of a peer on its socket, calls on mounts
+// that may take long, and the way out.
 #pragma once
 
 #include "napi_headers.h"

@@ -1,14 +1,14 @@
-// Where the loop's thread runs. A client that asks one small thing after the other is answered
-// soonest by a server on its own core that counts as idle: no other core has to be woken, and the
-// reply is delivered by a plain switch. So while one client asks, the loop's thread is bound to
-// that client's core and scheduled as SCHED_IDLE ("following"). Such a thread starves when others
-// want that core; a guard looks every millisecond and ends it then. Only with STRATAFS_FOLLOW=1:
-// README.md has the figures.
+// Chooses the core of the loop's thread. A client that sends one small request after the other
+// gets the soonest replies from a server on its own core, if that core counts as idle: no other
+// core has to be woken, and a plain switch delivers the reply. So while one client asks, the
+// loop's thread is bound to that client's core and scheduled as SCHED_IDLE ("following"). Such a
+// thread starves when others want that core; a guard looks every millisecond and then ends it.
+// Only with STRATAFS_FOLLOW=1: README.md has the figures.
 //
-// Where the client is, only /proc tells, and reading it can wait for the client: since 6.18 it
-// takes exec_update_lock (do_task_stat), which an execve holds while it closes files, and that asks
-// *us* to write back what is dirty. So the loop never looks itself; a third thread, the asker,
-// does.
+// Only /proc tells the core of a client, and reading it can wait for the client. Since 6.18 the
+// read takes exec_update_lock (do_task_stat), which an execve holds while it closes files; that
+// close asks *us* to write dirty pages back. So the loop never looks itself; a third thread, the
+// asker, does.
 #pragma once
 
 #include <pthread.h>

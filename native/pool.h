@@ -1,4 +1,4 @@
-// The I/O pool: a few threads for what may take long. A job works on descriptors alone and knows
+// The I/O pool: a few threads for work that may take long. A job works on descriptors and knows
 // nothing of nodes. README.md, "The I/O pool", has the rules.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The parts of requests that the loop and the pool's threads have in common.
+// Parts of requests that both the loop and the pool's threads use.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The loop of one thread: requests of any number of /dev/fuse devices, one at a time.
-// Used by one thread only, except wake(). README.md has the rules.
+// The loop of one thread: it serves requests of any number of /dev/fuse devices, one at a time.
+// Only one thread uses it, except wake(). README.md has the rules.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Replies, and the requests that the session answers itself.
+// Writes replies, and serves the requests that the session answers itself.
 #include <sys/uio.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-// What the session hands to its pool, and what comes back.
+// Hands jobs to the session's pool and takes their results.
 #include <fcntl.h>
 #include <unistd.h>
 

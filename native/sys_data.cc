@@ -1,4 +1,4 @@
-// System calls on the bytes of open files.
+// System calls on the data of open files.
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>

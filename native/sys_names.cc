@@ -1,4 +1,4 @@
-// System calls on names: fd-relative, one component at a time, returning -errno.
+// System calls on names: relative to a descriptor, one component at a time, -errno on failure.
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>

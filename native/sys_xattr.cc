@@ -1,9 +1,9 @@
 // Extended attributes of a name beneath a descriptor, never through a symlink.
 //
-// A name goes to the *xattrat calls of Linux 6.13, on older kernels to /proc/self/fd/N/name with
-// the l*xattr calls (one component, so nothing but the descriptor is trusted). A descriptor goes
-// to the f*xattr calls, which refuse O_PATH with EBADF, and then to its magic link, which lands
-// on the object itself, also on a symlink (proc(5)).
+// - A name: the *xattrat calls of Linux 6.13; on older kernels the l*xattr calls on
+//   /proc/self/fd/N/name. The name is one component, so only the descriptor is trusted.
+// - A descriptor: the f*xattr calls. They refuse O_PATH with EBADF; then its magic link, which
+//   leads to the object itself, also to a symlink (proc(5)).
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/syscall.h>

@@ -1,5 +1,5 @@
-// What a mount did: an array of doubles that JavaScript reads live. src/sys/native.ts has the
-// layout too, and a test compares them.
+// Counters of a mount: an array of doubles that JavaScript reads live. src/sys/native.ts has the
+// same layout (a test compares them).
 #pragma once
 
 #include <time.h>

@@ -1,8 +1,8 @@
-// Modification times where the kernel keeps them (FUSE_WRITEBACK_CACHE): what it shows of a file is
-// its own, which begins as what it was told when it met the file and which it sends with SETATTR,
-// before or after the pages (fuse_write_inode), and not at all when a write comes within the tick
-// of the clock that the file has already. So no change of a file's data may change the time on
-// disk.
+// Modification times that the kernel keeps (FUSE_WRITEBACK_CACHE). The kernel shows its own time
+// of a file. That time begins as the one it was told when it first saw the file, and comes back
+// with SETATTR, before or after the pages (fuse_write_inode). It never comes back when a write
+// falls into the clock tick of the file's present time. So no change of a file's data may change
+// the time on disk.
 #pragma once
 
 #include <time.h>

@@ -1,6 +1,6 @@
-// Removing a file whose blocks take long to free: the name goes at once, the blocks on a thread of
-// their own. Whoever closes the last descriptor of an unlinked file frees its blocks (iput), so one
-// is kept until the caller has closed its own.
+// Removes a file whose blocks take long to free. The name goes at once; a thread of its own frees
+// the blocks. The last close of an unlinked file frees them (iput), so that thread keeps a
+// descriptor until the caller has closed its own.
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>

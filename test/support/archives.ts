@@ -1,4 +1,4 @@
-/** Trees for archives: everything a layer can hold, and what the kinds of archives keep of it. */
+/** Trees for archives: everything that a layer can hold, and what each kind of archive keeps of it. */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from 'vitest';

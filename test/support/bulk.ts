@@ -1,4 +1,7 @@
-/** Files too large to be copied at once, and mounts over them; on a disk, as /tmp may be memory. */
+/**
+ * Files that are too large to be copied at once, and mounts over them. They lie on a disk, as /tmp may be
+ * memory.
+ */
 import {
   closeSync,
   mkdirSync,

@@ -1,8 +1,7 @@
 /**
- * The test client (test/support/client/*.c): file operations in a process of their own, which is
- * neither the server of the mount nor the test runner. Names and data are latin1 strings, one
- * character a byte. A call that is not answered in time ends the client and rejects, so that a
- * hanging mount fails one test instead of the run.
+ * The test client (test/support/client/*.c): file operations in a process of their own, which neither serves
+ * the mount nor runs the tests. Names and data are latin1 strings, one character a byte. A call without an
+ * answer in time ends the client and rejects, so that a hanging mount fails one test and not the run.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';

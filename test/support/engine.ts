@@ -1,6 +1,6 @@
 /**
- * An engine without a mount: an overlay over real temporary layers, driven by requests in the
- * bytes the kernel would send, answered by `dispatch` in the bytes it would get.
+ * An engine without a mount: an overlay over real temporary layers. Tests send requests in the bytes of the
+ * kernel, and `dispatch` answers in bytes.
  */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

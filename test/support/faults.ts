@@ -1,6 +1,6 @@
 /**
- * One native call that fails, once. A sweep runs something again and again, each time with the next of
- * its calls failing, so that each failure it can meet is met.
+ * Makes one native call fail, once. A sweep repeats a piece of work, and each time the next of its calls
+ * fails, until each failure has been met.
  */
 import type { Native } from '../../src/sys/native.js';
 import { loadNative } from '../../src/sys/native.js';

@@ -1,6 +1,6 @@
 /**
- * Holds system calls of a process: whoever makes one stays in it until it is let go. So a test can say what
- * happens while a copy or a sync is under way, and no load or slow disk changes the answer.
+ * Holds system calls of a process: a thread that makes one stays in it until it is let go. So a test controls
+ * what happens while a copy or a sync is under way, and neither load nor a slow disk changes the result.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,6 +1,6 @@
 /**
- * Shell scripts about the resident host. Each runs in a mount namespace of its own, and so with hosts of
- * its own, which the end of the namespace takes with it.
+ * Shell scripts about the resident host. Each runs in a mount namespace of its own, and so with hosts of its
+ * own, which end with the namespace.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

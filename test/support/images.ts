@@ -1,4 +1,4 @@
-/** File systems of their own in image files, for a test that needs several. */
+/** File systems in image files, for a test that needs several. */
 import { copyFileSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mustRun, run, scratch } from './run.js';

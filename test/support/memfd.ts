@@ -1,4 +1,4 @@
-/** The memory files of arenas, found among this process's descriptors. */
+/** Finds the memory files of arenas among this process's descriptors. */
 import { readdirSync, readlinkSync } from 'node:fs';
 
 function link(fd: string): string {

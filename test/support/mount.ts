@@ -1,5 +1,5 @@
 /**
- * Mounts of the drivers that tests compare. Every mount has deadlines; one that hangs is aborted
+ * Mounts by each of the drivers that tests compare. Every mount has deadlines. One that hangs is aborted
  * through /sys/fs/fuse/connections, and `unmount` leaves nothing behind even then.
  */
 import process from 'node:process';

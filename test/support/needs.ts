@@ -1,6 +1,6 @@
 /**
- * What a test needs of the machine. On a developer's machine a missing part skips the test and
- * says why; with CI=true it is an error, so that nothing is ever skipped silently.
+ * What a test needs of the machine. On a developer's machine a test that lacks something is skipped, with the
+ * reason. With CI=true that is an error, so that nothing is skipped silently.
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
  * Where the processes of a test run: here, or as root in the user namespace of an ordinary user
- * (`enterUserNamespace`). One place for each test file, which vitest runs in a worker of its own.
+ * (`enterUserNamespace`). Each test file has one place, as vitest runs it in a worker of its own.
  */
 import { spawn } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** Random layers full of whiteouts and opaque directories, and what their union is by the rules alone. */
+/** Random layers full of whiteouts and opaque directories, and their union computed from the rules alone. */
 import type { Random } from '../differential/random.js';
 import { dir, type Entry, file, symlink, whFile, whiteout, whOpaque } from './tree.js';
 

@@ -1,4 +1,4 @@
-/** The repository, wherever this module runs from: tests run the sources, `npm run fuzz` a build. */
+/** Finds the repository from wherever this module runs: tests run the sources, `npm run fuzz` runs a build. */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 

@@ -1,4 +1,4 @@
-/** Programs run by tests, never without a deadline. */
+/** Runs programs for tests, never without a deadline. */
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Images made by hand, as a docker-archive or the pieces of one, so that they can be wrong in every way. */
+/** Images made by hand, as a docker-archive or in pieces, so that each part of them can be wrong. */
 import { createHash } from 'node:crypto';
 import { openStore, type Store } from '../../src/store/state/store.js';
 import { scratch } from './run.js';

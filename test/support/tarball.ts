@@ -1,4 +1,4 @@
-/** Tar archives made by hand, so that they can be wrong in every way. Written apart from src/archive. */
+/** Tar archives made by hand, so that each part of them can be wrong. Uses no code of src/archive. */
 
 export interface Member {
   readonly name: string;

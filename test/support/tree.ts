@@ -1,6 +1,6 @@
 /**
- * Layer fixtures, described as data and built exactly (bytes of names, modes, owners, xattrs,
- * nanoseconds), and manifests: everything about every name of a tree that a user can see.
+ * Layer fixtures, described as data and built exactly (bytes of names, modes, owners, xattrs, nanoseconds),
+ * and manifests: everything that a user can see of every name in a tree.
  */
 import { Client, type Word, decodeWord } from './client.js';
 

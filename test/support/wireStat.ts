@@ -1,4 +1,4 @@
-/** What lstat tells of a real object, as the kernel's structs would carry it. */
+/** The lstat of a real object, as the kernel's structs would carry it. */
 import { lstatSync } from 'node:fs';
 import { u32, u64, wire } from './engine.js';
 
