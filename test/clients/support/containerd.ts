@@ -28,7 +28,22 @@ export interface ContainerdOptions {
   readonly config?: string;
   /** False: without the diff plug-in. */
   readonly diff?: boolean;
+  /** Kubernetes' interface, with this image for the sandboxes; names are in the namespace k8s.io. */
+  readonly sandboxImage?: string;
 }
+
+/** CRI on this kind of machine: no CNI, no right to raise limits. */
+const criConfig = (dir: string, image: string): string => `
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "${image}"
+  restrict_oom_score_adj = true
+  tolerate_missing_hugetlb_controller = true
+  disable_apparmor = true
+  stream_server_address = "127.0.0.1"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "${dir}/cni"
+    conf_dir = "${dir}/cni"
+`;
 
 export class Containerd {
   readonly dir: string;
@@ -51,11 +66,12 @@ export class Containerd {
       socket: engine.snapshotterSocket,
       root: engine.root,
       diff: engine.diffs,
+      cri: options.sandboxImage !== undefined,
     });
     const own = `version = 2
 root = "${dir}/data"
 state = "${dir}/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
+${options.sandboxImage === undefined ? 'disabled_plugins = ["io.containerd.grpc.v1.cri"]' : ''}
 [grpc]
   address = "${engine.socket}"
 [ttrpc]
@@ -63,7 +79,10 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 `;
     writeFileSync(
       `${dir}/config.toml`,
-      own + text.replace(/^version.*\n/m, '') + (options.config ?? ''),
+      own +
+        text.replace(/^version.*\n/m, '') +
+        (options.sandboxImage === undefined ? '' : criConfig(dir, options.sandboxImage)) +
+        (options.config ?? ''),
     );
     await engine.startSnapshotter();
     await engine.startDaemon();
@@ -80,7 +99,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 
   /** Not `default`: runc's directory is the machine's, and another run may be going on. */
   get namespace(): string {
-    return `stratafs-${process.pid}`;
+    return this.#options.sandboxImage === undefined ? `stratafs-${process.pid}` : 'k8s.io';
   }
 
   /** The snapshotter's directory. */

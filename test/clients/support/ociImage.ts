@@ -57,6 +57,7 @@ export async function writeImage(
   file: string,
   name: string,
   layers: readonly PackSource[],
+  command: readonly string[] = ['/bin/sh'],
 ): Promise<void> {
   const dir = `${file}.layout`;
   const layout = new Layout(dir);
@@ -65,7 +66,7 @@ export async function writeImage(
   const config = layout.json(CONFIG, {
     architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
     os: 'linux',
-    config: { Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'], Cmd: ['/bin/sh'] },
+    config: { Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'], Cmd: command },
     rootfs: { type: 'layers', diff_ids: made.map(({ diffId }) => diffId) },
   });
   const manifest = layout.json(MANIFEST, {
