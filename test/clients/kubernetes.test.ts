@@ -1,5 +1,5 @@
 /** Kubernetes' interface to containerd (CRI) on our snapshotter: what a kubelet asks for a pod. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -39,6 +39,8 @@ describe.skipIf(!has({ ...MOUNTS, programs: PROGRAMS }))('a pod on the snapshott
     const layers = [{ kind: 'tree', root: `${dir}/busybox` }] as const;
     await writeImage(`${dir}/pause.tar`, PAUSE, layers, ['/bin/sleep', '1000']);
     await writeImage(`${dir}/small.tar`, SMALL, layers);
+    writeFileSync(`${dir}/busybox/etc/opt/earlier`, 'earlier\n');
+    await writeImage(`${dir}/earlier.tar`, 'docker.io/library/earlier:1', layers);
     engine = await Containerd.start(`${dir}/engine`, { sandboxImage: PAUSE });
     for (const name of ['pause', 'small']) {
       await engine.with('stratafs')(['images', 'import', `${dir}/${name}.tar`]);
@@ -84,6 +86,14 @@ describe.skipIf(!has({ ...MOUNTS, programs: PROGRAMS }))('a pod on the snapshott
     // A new one begins with the image.
     const again = await own.container('again', SMALL);
     expect(await own.exec(again, 'cat /etc/opt/f1')).toBe('1\n');
+  });
+
+  it('has images that were pulled before there was the snapshotter', async () => {
+    const name = 'docker.io/library/earlier:1';
+    await engine.with('overlayfs')(['images', 'import', `${dir}/earlier.tar`]);
+    const own = await pod('earlier');
+    const container = await own.container('earlier', name);
+    expect(await own.exec(container, 'cat /etc/opt/earlier')).toBe('earlier\n');
   });
 
   it('has a container whose root is read-only', async () => {

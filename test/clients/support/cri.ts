@@ -24,9 +24,7 @@ export class Cri {
   }
 
   call<T = Message>(name: string, request: Message = {}): Promise<T> {
-    const method = SERVICES.map((each) => each[name]).find((each) =>
-      Object.hasOwn(each ?? {}, 'path'),
-    );
+    const method = SERVICES.find((each) => Object.hasOwn(each, name))?.[name];
     if (!method) throw new Error(`cri.proto has no ${name}`);
     return new Promise((resolve, reject) => {
       this.#client.makeUnaryRequest(
