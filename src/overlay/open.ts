@@ -3,6 +3,7 @@ import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';
 import { S_IFDIR } from '../base/mode.js';
 import { noName } from '../layer/absence.js';
+import { isIdmapped } from '../layer/idmapped.js';
 import { closeLayer, type Layer, openLayer } from '../layer/layer.js';
 import { type DirMarks, dirMarks } from '../layer/whiteout.js';
 import { unknownMark } from '../layer/xattrs.js';
@@ -31,6 +32,8 @@ interface Opened {
   links: LinkIndex | undefined;
   /** The index of a read-only mount, as one more lower. */
   index: Layer | undefined;
+  /** Ids of lowers whose mounts map IDs by themselves. */
+  readonly idmapped: Set<number>;
 }
 
 /** Throws a UserError with one sentence. */
@@ -48,14 +51,15 @@ export function openOverlay(
     work: undefined,
     links: undefined,
     index: undefined,
+    idmapped: new Set(),
   };
   const { layers, dataLayers } = opened;
   let overlay: Overlay | undefined;
   try {
     openParts(sys, spec, opened);
-    const { upper, work, links, index } = opened;
+    const { upper, work, links, index, idmapped } = opened;
     overlay = new Overlay({
-      ...{ sys, spec, layers, dataLayers, upper, work, fds, links, listings },
+      ...{ sys, spec, layers, dataLayers, upper, work, fds, links, listings, idmapped },
       ...(index ? { frozen: { index, upper: layers[0] } } : {}),
     });
     overlay.nameMax = longestName(sys, layers);
@@ -98,7 +102,11 @@ function openParts(sys: Sys, spec: OverlaySpec, opened: Opened): void {
     layers.push(top);
     if (!spec.readOnly) opened.upper = top;
   }
-  for (const path of spec.lowers) layers.push(openLayer(sys, path, id++, false));
+  for (const path of spec.lowers) {
+    // The clone that is opened is in no table.
+    if (spec.ids && isIdmapped(sys, path)) opened.idmapped.add(id);
+    layers.push(openLayer(sys, path, id++, false));
+  }
   for (const path of spec.dataLayers ?? []) dataLayers.push(openLayer(sys, path, id++, false));
   const { upper } = opened;
   if (upper) {

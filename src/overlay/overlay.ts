@@ -182,7 +182,18 @@ export class Overlay extends MountState {
       const code = showNested(this.sys, dir, name, stat);
       if (code < 0) return code;
     }
+    this.#unmap(layer, stat);
     return this.overrides ? this.overrides.show(layer, dir, name, stat) : 0;
+  }
+
+  /**
+   * podman 4 gives a container in a user namespace its lowers through ID-mapped mounts and the mapping,
+   * too: such a lower shows the owners that clients are to see. Here they are those of a disk again.
+   */
+  #unmap(layer: number, stat: Stat): void {
+    if (!this.ids || !this.idmapped.has(layer)) return;
+    stat.uid = this.ids.diskUid(stat.uid);
+    stat.gid = this.ids.diskGid(stat.gid);
   }
 
   realName(node: number): string {
@@ -203,18 +214,22 @@ export class Overlay extends MountState {
     if (isDir(this.table.mode(node))) {
       const dir = this.realDirOf(node);
       const found = dir < 0 ? dir : sys.statFd(dir, stat, mask);
-      if (found < 0 || !this.overrides) return found;
-      return this.overrides.show(this.objectLayer(node), dir, '.', stat);
+      return found < 0 ? found : this.#showDir(node, dir, stat);
     }
     const dir = this.realDir(node);
     if (dir < 0) return dir;
     const name = this.realName(node);
     let code = sys.statName(dir, name, stat, mask);
-    if (code >= 0 && (this.overrides || isChr(stat.mode))) {
+    if (code >= 0 && (this.overrides || this.idmapped.size > 0 || isChr(stat.mode))) {
       code = this.show(this.objectLayer(node), dir, name, stat);
     }
     if (this.live && code >= 0) code = this.#same(node, stat);
     return code < 0 ? code : this.complete(node, stat);
+  }
+
+  #showDir(node: number, dir: number, stat: Stat): number {
+    if (!this.overrides && this.idmapped.size === 0) return 0;
+    return this.show(this.objectLayer(node), dir, '.', stat);
   }
 
   /** Makes `stat`, of a node's real object, that of the node: 0 or -errno. */

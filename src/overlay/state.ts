@@ -50,6 +50,8 @@ interface OverlayParts {
   readonly fds: FdCache;
   /** What the mounts of this thread share. */
   readonly listings: Listings;
+  /** Ids of lowers whose mounts show the IDs that `spec.ids` would make of those on disk. */
+  readonly idmapped: ReadonlySet<number>;
   /** Absent: hard links of a lower part at copy-up. */
   readonly links: LinkIndex | undefined;
   /** Of a read-only mount with an index: it, as one more lower, and the upper that lies on top. */
@@ -140,6 +142,7 @@ export abstract class MountState {
   readonly gid = process.getegid?.() ?? 0;
   /** Undefined when every ID is shown as it is on disk. */
   readonly ids: IdMap | undefined;
+  readonly idmapped: ReadonlySet<number>;
   /** Undefined when owner and mode are the disk's. */
   readonly overrides: Overrides | undefined;
   /** Undefined where every ID has a meaning. */
@@ -175,6 +178,7 @@ export abstract class MountState {
     this.lowers = new LowerTable(this.table.arena);
     this.bulk = new BulkCopies(this.sys, () => this.workDir());
     this.ids = parts.spec.ids && new IdMap(parts.spec.ids);
+    this.idmapped = parts.idmapped;
     const forced = this.work ? !this.work.trusted : this.overflow !== undefined;
     this.userxattr = parts.spec.userxattr ?? forced;
     this.fds = parts.fds;

@@ -50,7 +50,7 @@ function read(ov: Overlay, node: number, key: string, at: number, size: number):
   if (stored === -E.EINVAL) return stored;
   if (typeof stored === 'number') return -E.ENODATA;
   const length = ov.sys.native.getxattr(dir, objectName(ov, node), stored, at, size);
-  if (!ov.ids || length <= 0 || size === 0) return length;
+  if (!ov.ids || length <= 0 || size === 0 || ov.idmapped.has(ov.objectLayer(node))) return length;
   const shown = ov.ids.shownXattr(ov.sys, key, at, length);
   return shown < 0 ? shown : length;
 }

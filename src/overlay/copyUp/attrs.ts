@@ -74,11 +74,18 @@ function copyXattrs(ov: Overlay, node: number, from: Source, work: number, temp:
     const size = native.getxattr(from.dir, from.name, key, XATTR, XATTR_MAX);
     if (noXattr(size)) continue; // listed, but not ours to read (security modules)
     if (key === CAPABILITY && size === -E.EINVAL) continue; // gives none (ovl_no_fscap)
-    const code = size < 0 ? size : native.setxattr(work, temp, copied, XATTR, size, 0);
+    let code = size < 0 ? size : toUpperIds(ov, node, key, size);
+    if (code >= 0) code = native.setxattr(work, temp, copied, XATTR, size, 0);
     if (code >= 0 || (code === -E.EOPNOTSUPP && !mustCopy(key))) continue;
     return code;
   }
   return 0;
+}
+
+/** The value at XATTR is as the upper is to have it: 0, or -errno where that has no such ID. */
+function toUpperIds(ov: Overlay, node: number, key: string, size: number): number {
+  const mapped = ov.ids && ov.idmapped.has(ov.objectLayer(node));
+  return mapped ? ov.ids.diskXattr(ov.sys, key, XATTR, size) : 0;
 }
 
 /** What a lower's xattr is called in the upper; undefined for one that stays below. */
