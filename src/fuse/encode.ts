@@ -2,11 +2,11 @@
  * Encodes the attribute structs of replies. They are filled from a struct statx by copying words: no 64-bit
  * value becomes a JavaScript number.
  */
-import { isReg } from '../base/mode.js';
+import { isDir, isReg, S_ISGID, S_ISUID } from '../base/mode.js';
 import { F_ASK } from '../overlay/inodes/record.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { shownNlink } from '../overlay/access/attr.js';
-import { isForeign } from '../overlay/lookup/foreign.js';
+import { adopts, isForeign } from '../overlay/lookup/foreign.js';
 import { NO_ID } from '../overlay/shown/ids.js';
 import { ATTR, ATTR_OUT, ENTRY_OUT, STATX, STATX_OUT } from '../protocol/layout.js';
 import type { Stat } from '../sys/stat.js';
@@ -56,6 +56,7 @@ function encodeAttr(ov: Overlay, node: number, stat: Stat, out: number): number 
     const told = translateOwner(ov, node, stat, o + ATTR.uid / 4, o + ATTR.gid / 4);
     if (told < 0 && !ov.changed) return told;
     if (told < 0) ov.uncertain = true;
+    if (told > 0) u32[o + ATTR.mode / 4] &= ~(S_ISUID | S_ISGID);
   }
   u32[o + ATTR.rdev / 4] = encodeDev(stat.rdevMajor, stat.rdevMinor);
   u32[o + ATTR.blksize / 4] = stat.blksize;
@@ -74,20 +75,25 @@ function neverNoBlocks(ov: Overlay, node: number, at: number): void {
   if (isReg(ov.table.mode(node))) u32[at] = 1;
 }
 
-/** Replaces the IDs on disk, at two words of a reply, by those a client sees. Returns 0 or -errno. */
+/**
+ * Replaces the IDs on disk, at two words of a reply, by those a client sees. Returns 0, 1 when
+ * the object has no set-ID bits for a client, or -errno.
+ */
 function translateOwner(ov: Overlay, node: number, stat: Stat, uid: number, gid: number): number {
   const { ids, overflow, sys } = ov;
   const { u32 } = sys;
   const foreign = overflow ? isForeign(ov, node, stat) : 0;
   if (foreign < 0) return foreign;
-  if (overflow && foreign > 0) {
+  const adopted = foreign > 0 && adopts(ov);
+  if (overflow && foreign > 0 && !adopted) {
     if (u32[uid] === overflow.uid) u32[uid] = NO_ID;
     if (u32[gid] === overflow.gid) u32[gid] = NO_ID;
   }
-  if (!ids) return 0;
-  u32[uid] = ids.shownUid(u32[uid]);
-  u32[gid] = ids.shownGid(u32[gid]);
-  return 0;
+  if (ids) {
+    u32[uid] = ids.shownUid(u32[uid]);
+    u32[gid] = ids.shownGid(u32[gid]);
+  }
+  return adopted && !isDir(stat.mode) ? 1 : 0;
 }
 
 function copyTime(u32: Uint32Array, from: number, sec: number, nsec: number): void {
@@ -147,7 +153,7 @@ function fillValidity(u32: Uint32Array, o: number, entry: number, attr: number):
 
 /** fuse_statx_out at `out` (its size, or -errno): fuse_statx is struct statx up to dev_minor, the rest is spare. */
 export function encodeStatxOut(ov: Overlay, node: number, stat: Stat, out: number): number {
-  const { u32, u8 } = ov.sys;
+  const { u32, u16, u8 } = ov.sys;
   u32.fill(0, out >> 2, (out + STATX_OUT.size) >> 2);
   u32[out >> 2] = attrValidity(ov, node);
   const body = out + STATX_OUT.stat;
@@ -162,5 +168,6 @@ export function encodeStatxOut(ov: Overlay, node: number, stat: Stat, out: numbe
   const told = ov.translates
     ? translateOwner(ov, node, stat, o + STATX.uid / 4, o + STATX.gid / 4)
     : 0;
+  if (told > 0) u16[(body + STATX.mode) >> 1] &= ~(S_ISUID | S_ISGID);
   return told < 0 ? told : STATX_OUT.size;
 }

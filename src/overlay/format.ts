@@ -8,11 +8,20 @@ import type { Sys } from '../sys/sys.js';
 import type { OverlaySpec } from './spec.js';
 
 /** The spec with what its format means for the other options. */
-export function withFormat(sys: Sys, spec: OverlaySpec): OverlaySpec {
-  const format = spec.format ?? (inStore(sys, spec.upper ?? '') ? 'plain' : 'overlay');
+export function withFormat(sys: Sys, asked: OverlaySpec): OverlaySpec {
+  const upper = asked.upper ?? '';
+  const stored = inStore(sys, upper);
+  const spec = stored || OF_VOLUME.test(upper) ? { ...asked, ownerless: 'nobody' as const } : asked;
+  const format = spec.format ?? (stored ? 'plain' : 'overlay');
   if (format === 'overlay') return { ...spec, format };
   return { ...spec, format, redirectDir: 'follow', metacopy: false, index: 'off' };
 }
+
+/**
+ * The upper of `-v DIR:/x:O` and `--rootfs DIR:O` of podman and buildah (common/pkg/overlay): DIR may be the
+ * machine's, and a container of an ordinary user is to change its view of it.
+ */
+const OF_VOLUME = /\/overlay-containers\/[^/]+\/(userdata\/overlay\/[^/]+|rootfs)\/upper$/;
 
 /**
  * `STORE/ID/diff` with `STORE/ID/link` beside it and `STORE/l`: how containers/storage and Docker lay out

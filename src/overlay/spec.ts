@@ -34,6 +34,12 @@ export interface OverlaySpec {
    */
   readonly format?: 'plain' | 'overlay' | undefined;
   /**
+   * Who the objects belong to whose owners have no ID in this user namespace. `nobody`: to the overflow user,
+   * without set-ID bits, as fuse-overlayfs has it. Absent: to none, and nothing about them changes, as in
+   * overlayfs; or where the upper lies decides (format.ts).
+   */
+  readonly ownerless?: 'nobody' | undefined;
+  /**
    * The `redirect` xattr: `on` writes it, so that a directory that has lowers can be renamed (else
    * EXDEV); `follow` only reads it; with `nofollow` what carries one is refused with EPERM, and none is written.
    */

@@ -70,7 +70,7 @@ function copyXattrs(ov: Overlay, node: number, from: Source, work: number, temp:
     const stays = isPrivate(key, ov.markPrefix) || isFuseOverlayfsMark(key);
     const copied = stays ? undefined : nameOfCopy(ov, node, key);
     // A truncation takes the capabilities away (file_remove_privs).
-    if (copied === undefined || (from.cuts && key === CAPABILITY)) continue;
+    if (copied === undefined || ((from.cuts || from.adopted) && key === CAPABILITY)) continue;
     const size = native.getxattr(from.dir, from.name, key, XATTR, XATTR_MAX);
     if (noXattr(size)) continue; // listed, but not ours to read (security modules)
     if (key === CAPABILITY && size === -E.EINVAL) continue; // gives none (ovl_no_fscap)

@@ -1,8 +1,8 @@
 /** Plans a copy-up: what is copied, and from where. */
 import { E } from '../../base/errno.js';
-import { isDir, isReg } from '../../base/mode.js';
+import { isDir, isReg, S_ISGID, S_ISUID } from '../../base/mode.js';
 import type { Stat } from '../../sys/stat.js';
-import { isForeign } from '../lookup/foreign.js';
+import { adopts, isForeign } from '../lookup/foreign.js';
 import { F_LINKED } from '../inodes/record.js';
 import type { Overlay } from '../overlay.js';
 
@@ -19,6 +19,8 @@ export interface Source {
   readonly dir: number;
   readonly name: string;
   readonly mode: number;
+  /** It gets another owner than it had, so no capabilities. */
+  readonly adopted: boolean;
   /** A file of several names parts from the others: it gets no origin, and its own inode number. */
   readonly parts: boolean;
   /** A file of several names stays with the others: its name in the index, where it goes; else "". */
@@ -35,11 +37,14 @@ export function planSource(ov: Overlay, node: number, limit: number): Source | n
   const code = ov.stat(node, stat);
   if (code < 0) return code;
   const foreign = isForeign(ov, node, stat);
-  if (foreign !== 0) return foreign < 0 ? foreign : -E.EOVERFLOW;
+  if (foreign < 0) return foreign;
+  const adopted = foreign > 0;
+  if (adopted && !adopts(ov)) return -E.EOVERFLOW;
+  if (adopted && !isDir(stat.mode)) stat.mode &= ~(S_ISUID | S_ISGID);
   const { mode } = stat;
   if (isDir(mode)) {
     const whole = { parts: false, entry: '', limit: ALL, cuts: false };
-    return { stat, dir: ov.realDirOf(node), name: '.', mode, ...whole };
+    return { stat, dir: ov.realDirOf(node), name: '.', mode, adopted, ...whole };
   }
   const [dir, name] = [ov.realDir(node), ov.realName(node)];
   const linked = stat.nlink > 1;
@@ -47,7 +52,17 @@ export function planSource(ov: Overlay, node: number, limit: number): Source | n
   if (typeof entry === 'number') return entry;
   const wanted = limit === METADATA && (!isReg(mode) || stat.size === 0) ? ALL : limit;
   const cuts = isReg(mode) && cutsTo(limit, stat.size);
-  return { stat, dir, name, mode, parts: linked && entry === '', entry, limit: wanted, cuts };
+  return {
+    stat,
+    dir,
+    name,
+    mode,
+    adopted,
+    parts: linked && entry === '',
+    entry,
+    limit: wanted,
+    cuts,
+  };
 }
 
 /** A copy of `limit` bytes makes a file of `size` exactly so short. */

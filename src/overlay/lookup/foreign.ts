@@ -3,8 +3,8 @@
  * namespace may also have as a real user. The test is a capability: root in the namespace has its
  * capabilities only over objects whose owner and group both have an ID (capable_wrt_inode_uidgid).
  *
- * Such an object is shown with NO_ID and is not copied up (EOVERFLOW of ovl_copy_up_one): the copy would
- * belong to somebody else, with its set-user-ID bit (CVE-2023-0386).
+ * Unless the mount adopts it, such an object is shown with NO_ID and is not copied up (EOVERFLOW of
+ * ovl_copy_up_one): the copy would belong to somebody else, with its set-user-ID bit (CVE-2023-0386).
  */
 import { isDir, isLnk, isReg } from '../../base/mode.js';
 import { denied } from '../../layer/absence.js';
@@ -37,6 +37,13 @@ export function isForeign(ov: Overlay, node: number, stat: Stat): number {
   if (!isLnk(mode)) return lacksCapabilities(ov, ov.realDir(node), ov.realName(node), mode);
   return inForeignDirectory(ov, ov.realDir(node));
 }
+
+/**
+ * Such an object is the overflow user's, who is somebody here: what is copied up gets that owner, and no
+ * set-ID bit or capability, so nobody gains more than that user's rights over a copy.
+ */
+export const adopts = ({ spec, overflow }: Overlay): boolean =>
+  spec.ownerless === 'nobody' && overflow?.uidUsed === true && overflow.gidUsed;
 
 /** 1 when the owner is one that an xattr tells, so the number means what it says; 0, or -errno. */
 function isTold(ov: Overlay, node: number): number {

@@ -25,7 +25,7 @@ export async function engineIn(dir: string, options: EngineOptions = {}): Promis
   const { storageConf } = options;
   await mkdir(dir, { recursive: true });
   const conf = `${dir}/containers.conf`;
-  await writeFile(conf, configuration(await limits()));
+  await writeFile(conf, await containersConf());
   const env = {
     CONTAINERS_CONF: conf,
     PODMAN_IGNORE_CGROUPSV1_WARNING: '1',
@@ -89,6 +89,9 @@ tar -C ${root} --numeric-owner -cf ${dir}/busybox.tar .; rm -r ${root}`,
   );
   return `${dir}/busybox.tar`;
 }
+
+/** A containers.conf that works on this machine. */
+export const containersConf = async (): Promise<string> => configuration(await limits());
 
 function configuration({ nofile, nproc }: Limits): string {
   return `[containers]
