@@ -82,10 +82,11 @@ mount --bind ${dir}/subuid /etc/subgid`;
   };
   const remove = async (): Promise<void> => {
     // The last: the keeper of podman's user namespace.
-    await script(
+    const ended = await script(
       'user',
-      'P unshare rm -rf $STORE; kill $(cat $XDG_RUNTIME_DIR/libpod/tmp/pause.pid)',
+      'P unshare rm -rf $STORE || true; kill $(cat $RUNROOT/t/pause.pid)',
     );
+    if (ended.code !== 0) throw new Error(`podman's pause process stays: ${ended.stderr}`);
     await rm(runtime, { recursive: true, force: true });
     await rm(dir, { recursive: true, force: true });
   };
