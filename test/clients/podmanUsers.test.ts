@@ -176,7 +176,7 @@ tree $HOME/k > $HOME/kernels; umount $HOME/k'`,
       // It counts the names that a file of the lower has left; kernel overlayfs, as stratafs, those on disk.
       const uncounted = (text = ''): string[] => text.replace(/ links=\d+/g, '').split('\n');
       expect(uncounted(theirs)).toEqual(uncounted(ours));
-      expect(kernels?.split('\n')).toEqual(ours?.split('\n'));
+      expect(kernels.split('\n')).toEqual(ours.split('\n'));
     },
   );
 });
