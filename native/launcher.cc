@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -174,6 +175,24 @@ std::string_view storeWord(int argc, char** argv) {
   return {};
 }
 
+// "diff", "logs" or "stats" about containers, and not about mounts: the same rule as in
+// src/cli/containers/named.ts.
+bool namesContainer(int argc, char** argv) {
+  const std::string_view word = argc > 1 ? argv[1] : "";
+  if (word != "diff" && word != "logs" && word != "stats") return false;
+  int names = 0;
+  for (int i = 2; i < argc; i++) {
+    const std::string_view arg = argv[i];
+    if (word != "logs" && (arg.starts_with("--upper") || arg.starts_with("--lower"))) return false;
+    if (arg.starts_with('-')) continue;
+    names++;
+    struct stat found {};
+    const bool directory = stat(argv[i], &found) == 0 && S_ISDIR(found.st_mode);
+    if (word != "logs" && (directory || arg.find('/') != std::string_view::npos)) return false;
+  }
+  return names > 0 || word == "stats";
+}
+
 // The file that answers --help or --version, which the build has made (packaging/texts.js).
 std::string textFile(int argc, char** argv) {
   if (argc != 2) return {};
@@ -297,7 +316,7 @@ int run(int argc, char** argv) {
       break;
   }
   const std::string_view word = storeWord(argc, argv);
-  if (!word.empty() && !isService(word)) enterUserNamespace();
+  if ((!word.empty() && !isService(word)) || namesContainer(argc, argv)) enterUserNamespace();
   const int error = execNode("dist/cli/main.js", args, environ);
   fail("cannot start node (" + errorText(error) + "): install Node 20 or set STRATAFS_NODE");
 }

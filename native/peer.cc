@@ -107,6 +107,32 @@ Napi::Value sendDatagram(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), -error);
 }
 
+// A connection to the SOCK_SEQPACKET socket at a path, which Node's net knows nothing of.
+Napi::Value connectPackets(const Napi::CallbackInfo& info) {
+  const std::string path = latin1(info.Env(), info[0]);
+  struct sockaddr_un to {};
+  int fd = -EINVAL;
+  if (!path.empty() && path.size() < sizeof to.sun_path) {
+    to.sun_family = AF_UNIX;
+    memcpy(to.sun_path, path.data(), path.size());
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+      fd = -errno;
+    } else if (connect(fd, reinterpret_cast<const struct sockaddr*>(&to), sizeof to) != 0) {
+      const int error = errno;
+      close(fd);
+      fd = -error;
+    }
+  }
+  return Napi::Number::New(info.Env(), fd);
+}
+
+Napi::Value shutdownSocket(const Napi::CallbackInfo& info) {
+  const int fd = info[0].ToNumber().Int32Value();
+  const int result = shutdown(fd, info[1].ToNumber().Int32Value());
+  return Napi::Number::New(info.Env(), result == 0 ? 0 : -errno);
+}
+
 Napi::Value timeOfDay(const Napi::CallbackInfo& info) {
   struct timespec now {};
   clock_gettime(CLOCK_REALTIME, &now);
@@ -122,9 +148,13 @@ void exitNow(const Napi::CallbackInfo& info) {
 
 void defineHost(napi_env env, napi_value exports) {
   const napi_property_descriptor table[] = {
-      wrapped<peerUid>("peerUid"),           wrapped<peerIdentity>("peerIdentity"),
-      wrapped<sendDatagram>("sendDatagram"), wrapped<timeOfDay>("timeOfDay"),
+      wrapped<peerUid>("peerUid"),
+      wrapped<peerIdentity>("peerIdentity"),
+      wrapped<sendDatagram>("sendDatagram"),
+      wrapped<timeOfDay>("timeOfDay"),
       wrapped<exitNow>("exitNow"),
+      wrapped<connectPackets>("connectPackets"),
+      wrapped<shutdownSocket>("shutdownSocket"),
   };
   napi_define_properties(env, exports, std::size(table), table);
 }

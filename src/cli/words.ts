@@ -7,6 +7,7 @@ import { UsageError } from '../base/errno.js';
 import { nearest } from '../options/nearest.js';
 import { type Command, dispatch, type Group, takeGlobals, type Words } from './frame/command.js';
 import { print } from './frame/output.js';
+import { namesContainer } from './containers/named.js';
 import { installCommand, type Target, uninstallCommand } from './install/target.js';
 
 const build = async () => (await import('./builds/build.js')).default;
@@ -19,6 +20,66 @@ const history = async () => (await import('./images/history.js')).default;
 const images = async () => (await import('./images/ls.js')).default;
 const importImage = async () => (await import('./images/import.js')).default;
 const removeImages = async () => (await import('./images/rm.js')).default;
+
+const containerWords: Words = {
+  attach: async () => (await import('./containers/attach.js')).default,
+  cp: async () => (await import('./containers/cp.js')).default,
+  create: async () => (await import('./containers/create.js')).default,
+  exec: async () => (await import('./containers/exec.js')).default,
+  export: async () => (await import('./containers/export.js')).default,
+  kill: async () => (await import('./containers/kill.js')).default,
+  pause: async () => (await import('./containers/pause.js')).default,
+  port: async () => (await import('./containers/port.js')).default,
+  ps: async () => (await import('./containers/ps.js')).default,
+  rename: async () => (await import('./containers/rename.js')).default,
+  restart: async () => (await import('./containers/restart.js')).default,
+  rm: async () => (await import('./containers/rm.js')).default,
+  run: async () => (await import('./containers/run.js')).default,
+  start: async () => (await import('./containers/start.js')).default,
+  stop: async () => (await import('./containers/stop.js')).default,
+  top: async () => (await import('./containers/top.js')).default,
+  unpause: async () => (await import('./containers/unpause.js')).default,
+  update: async () => (await import('./containers/update.js')).default,
+  wait: async () => (await import('./containers/wait.js')).default,
+};
+
+const containerDiff = async () => (await import('./containers/diff.js')).default;
+const containerLogs = async () => (await import('./containers/logs.js')).default;
+const containerStats = async () => (await import('./containers/stats.js')).default;
+
+const container: Group = {
+  about: 'Manage containers',
+  words: {
+    ...containerWords,
+    cleanup: async () => (await import('./containers/cleanup.js')).default,
+    diff: containerDiff,
+    inspect: async () => (await import('./containers/inspect.js')).default,
+    list: async () => (await import('./containers/ps.js')).default,
+    logs: containerLogs,
+    ls: async () => (await import('./containers/ps.js')).default,
+    prune: async () => (await import('./containers/prune.js')).default,
+    remove: async () => (await import('./containers/rm.js')).default,
+    stats: containerStats,
+  },
+};
+
+/** What these words mean when a container is named; else they are about mounts and hosts. */
+const BOTH: Words = { diff: containerDiff, logs: containerLogs, stats: containerStats };
+
+const volume: Group = {
+  about: 'Manage volumes',
+  words: {
+    create: async () => (await import('./volumes/create.js')).default,
+    export: async () => (await import('./volumes/export.js')).default,
+    import: async () => (await import('./volumes/import.js')).default,
+    inspect: async () => (await import('./volumes/inspect.js')).default,
+    list: async () => (await import('./volumes/ls.js')).default,
+    ls: async () => (await import('./volumes/ls.js')).default,
+    prune: async () => (await import('./volumes/prune.js')).default,
+    remove: async () => (await import('./volumes/rm.js')).default,
+    rm: async () => (await import('./volumes/rm.js')).default,
+  },
+};
 
 const image: Group = {
   about: 'Manage images',
@@ -86,6 +147,8 @@ const uninstall: Group = {
 export const WORDS: Words = {
   build,
   builder: () => Promise.resolve(builder),
+  ...containerWords,
+  container: () => Promise.resolve(container),
   explore: async () => (await import('./explore/explore.js')).default,
   fsck: async () => (await import('./fsck.js')).default,
   gc: async () => (await import('./gc.js')).default,
@@ -93,6 +156,7 @@ export const WORDS: Words = {
   image: () => Promise.resolve(image),
   images,
   import: importImage,
+  inspect: async () => (await import('./containers/inspectAny.js')).default,
   install: () => Promise.resolve(install),
   layer: () => Promise.resolve(layer),
   load,
@@ -103,6 +167,7 @@ export const WORDS: Words = {
   snapshotter: async () => (await import('./snapshotter.js')).snapshotter,
   tag,
   uninstall: () => Promise.resolve(uninstall),
+  volume: () => Promise.resolve(volume),
   'volume-plugin': async () => (await import('./volumePlugin.js')).volumePlugin,
 };
 
@@ -155,6 +220,7 @@ export function commandOf(args: readonly string[]): (() => Promise<number>) | un
   const word = rest.at(0) ?? '';
   const run = (words: Words) => () => dispatch(words, rest, globals);
   if (Object.hasOwn(WORDS, word)) return run(WORDS);
+  if (Object.hasOwn(BOTH, word) && namesContainer(rest)) return run(BOTH);
   if (isMount(rest)) return undefined;
   if (Object.hasOwn(PLAIN, word)) return run(PLAIN);
   if (word === '-h' || word === '--help') return () => dispatch(PLAIN, ['help'], globals);

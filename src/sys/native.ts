@@ -161,6 +161,10 @@ export interface Native {
   peerIdentity(fd: number): string | number;
   /** Sends `text` to the datagram socket at `path` (`@NAME`: an abstract one); 0 or -errno. */
   sendDatagram(path: string, text: string): number;
+  /** Connects to the SOCK_SEQPACKET socket at `path`: a descriptor whose reads are packets, or -errno. */
+  connectPackets(path: string): number;
+  /** shutdown(2). */
+  shutdownSocket(fd: number, how: number): number;
   /** clock_gettime(2), CLOCK_REALTIME, in nanoseconds; Date.now() has milliseconds. */
   timeOfDay(): bigint;
   /** _exit(2): ends the process without waiting for threads that sit in a system call. */

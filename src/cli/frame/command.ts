@@ -7,7 +7,7 @@ import { print, sayError } from './output.js';
 import { inColumns, wrap } from './wrap.js';
 
 /** Flags that stand before the command, or after it: they concern the store. */
-interface Globals {
+export interface Globals {
   readonly root?: string;
   readonly sync?: boolean;
 }

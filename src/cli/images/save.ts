@@ -1,51 +1,11 @@
 /** `save`. */
-import { open, rename, unlink } from 'node:fs/promises';
-import { writeSync } from 'node:fs';
 import { UserError } from '../../base/errno.js';
 import { openStore, type Store } from '../../store/state/store.js';
-import {
-  type SaveFormat,
-  saveDirectory,
-  saveImages,
-  type Write,
-} from '../../store/transfer/save.js';
-import { bytes } from '../../sys/paths.js';
+import { type SaveFormat, saveDirectory, saveImages } from '../../store/transfer/save.js';
+import { toFile, toStandardOutput } from '../frame/archive.js';
 import { command } from '../frame/command.js';
 
 const FORMATS = ['docker-archive', 'oci-archive', 'oci-dir'];
-
-/** Writes beside the file and renames: no half archive ever has its name. */
-async function toFile(path: string, save: (write: Write) => Promise<void>): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
-  const file = await open(bytes(temporary), 'wx', 0o600);
-  try {
-    await save(async (chunk) => {
-      for (let done = 0; done < chunk.length; ) {
-        done += (await file.write(chunk, done, chunk.length - done)).bytesWritten;
-      }
-    });
-    await file.close();
-    await rename(bytes(temporary), bytes(path));
-  } catch (error) {
-    await file.close();
-    await unlink(bytes(temporary));
-    throw error;
-  }
-}
-
-/** A reader that leaves early is an error here: the archive is not whole. */
-function toStandardOutput(chunk: Uint8Array): Promise<void> {
-  for (let done = 0; done < chunk.length; ) {
-    try {
-      done += writeSync(1, chunk, done);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === 'EPIPE') throw new UserError('the reader of the archive has left');
-      if (code !== 'EAGAIN') throw error;
-    }
-  }
-  return Promise.resolve();
-}
 
 async function save(
   store: Store,

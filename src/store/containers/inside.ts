@@ -16,23 +16,23 @@ import { loadNative } from '../../sys/native.js';
 
 const HOW = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
 
-/** Runs `act` with a descriptor of what `path` is inside `root`; with -errno when it cannot be opened. UTF-8. */
-export function withInside<T>(
-  root: string,
-  path: string,
-  flags: number,
-  act: (fd: number) => T,
-): T {
+/** Opens what `path` is inside `root` (UTF-8); the descriptor, which is the caller's to close, or -errno. */
+export function openInside(root: string, path: string, flags: number): number {
   const directory = openSync(root, O_PATH | O_DIRECTORY);
   try {
-    const fd = loadNative().openat2(directory, toLatin1(path === '' ? '.' : path), flags, 0, HOW);
-    try {
-      return act(fd);
-    } finally {
-      if (fd >= 0) closeSync(fd);
-    }
+    return loadNative().openat2(directory, toLatin1(path === '' ? '.' : path), flags, 0, HOW);
   } finally {
     closeSync(directory);
+  }
+}
+
+/** Runs `act` with a descriptor of what `path` is inside `root`; with -errno when it cannot be opened. */
+function withInside<T>(root: string, path: string, flags: number, act: (fd: number) => T): T {
+  const fd = openInside(root, path, flags);
+  try {
+    return act(fd);
+  } finally {
+    if (fd >= 0) closeSync(fd);
   }
 }
 

@@ -116,6 +116,12 @@ export class Store implements Durability {
     return takeLock(`${this.root}/locks/${kind}-${key}`, patienceMs);
   }
 
+  /** Removes the lock of an object that is gone for good; call it with the lock. */
+  dropLock(kind: Kind, key: string): void {
+    checkKey(kind, key);
+    removeFile(`${this.root}/locks/${kind}-${key}`, { sync: false });
+  }
+
   /** Begins to add something: see lease.ts. Release it in `finally`. */
   lease(): Promise<Lease> {
     return this.locked(() => new Lease(this.root));
