@@ -20,12 +20,12 @@
         'native/requests.cc',
         'native/session_io.cc',
         'native/session_pool.cc',
+        'native/space.cc',
         'native/sync_tree.cc',
         'native/sys_data.cc',
         'native/sys_names.cc',
         'native/sys_xattr.cc',
         'native/times.cc',
-        'native/unlink_apart.cc',
       ],
       # The last: a thread terminated while it loads the addon must not abort the process.
       'defines': ['NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS',

@@ -4,6 +4,7 @@
 #include "layout.h"
 #include "napi_headers.h"
 #include "peer.h"
+#include "space.h"
 #include "sync_tree.h"
 #include "sys.h"
 #include "thread.h"
@@ -111,6 +112,33 @@ int32_t poolCensus(Thread& thread, int32_t slot, int32_t root, const std::string
   return thread.session->poolCensus(slot, root, marks);
 }
 
+int32_t poolTruncate(Thread& thread, int32_t slot, int64_t nodeid, int32_t fd, uint32_t lo,
+                     uint32_t hi, bool keepTime) {
+  return thread.session->poolTruncate(slot, nodeid, fd, join(lo, hi), keepTime);
+}
+
+int32_t poolRoom(Thread& thread, int32_t slot) {
+  return thread.session->poolRoom(slot);
+}
+
+int32_t poolAllocate(Thread& thread, int32_t slot, int64_t nodeid, int32_t fd, int32_t mode,
+                     uint32_t lo, uint32_t hi, uint32_t sizeLo, uint32_t sizeHi) {
+  return thread.session->poolAllocate(slot, nodeid, fd, mode, join(lo, hi), join(sizeLo, sizeHi));
+}
+
+int32_t poolStatfs(Thread& thread, int32_t slot, int32_t fd) {
+  return thread.session->poolStatfs(slot, fd);
+}
+
+int32_t unlinkApart(Thread& thread, int32_t slot, int32_t dirfd, const Name& name) {
+  return thread.session->unlink(slot, dirfd, name.c_str());
+}
+
+// 1 while blocks of removed files are on their way back to their file system.
+int32_t freesPending(Thread&) {
+  return space::pending() ? 1 : 0;
+}
+
 int32_t poolCancel(Thread& thread, int32_t job) {
   thread.session->poolCancel(job);
   return 0;
@@ -211,7 +239,6 @@ void defineSystemCalls(napi_env env, napi_value exports, Thread* t) {
       method<sys::renameat2>("renameat2", t),
       method<sys::faccessat>("faccessat", t),
       method<sys::unlinkat>("unlinkat", t),
-      method<sys::unlinkApart>("unlinkApart", t),
       method<sys::fchownat>("fchownat", t),
       method<sys::fchmodat>("fchmodat", t),
       method<sys::utimensat>("utimensat", t),
@@ -263,6 +290,12 @@ void defineSession(napi_env env, napi_value exports, Thread* t) {
       method<poolCopy>("poolCopy", t),
       method<poolFlush>("poolFlush", t),
       method<poolCensus>("poolCensus", t),
+      method<poolTruncate>("poolTruncate", t),
+      method<poolRoom>("poolRoom", t),
+      method<poolAllocate>("poolAllocate", t),
+      method<poolStatfs>("poolStatfs", t),
+      method<unlinkApart>("unlinkApart", t),
+      method<freesPending>("freesPending", t),
       method<poolCancel>("poolCancel", t),
       method<poolDone>("poolDone", t),
       method<lastSendError>("lastSendError", t),

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +19,7 @@
 #include "fuse_abi.h"
 #include "memory.h"
 #include "requests.h"
+#include "space.h"
 #include "tally.h"
 
 namespace stratafs {
@@ -25,7 +28,16 @@ namespace {
 
 // So that reads and writes, and syncs behind copies, always find a thread.
 constexpr uint32_t kMostCopies = 2;
-constexpr uint32_t kMostSlow = 3;
+constexpr uint32_t kMostExtents = 2;
+constexpr uint32_t kMostSlow = 5;
+// They are bound to the file system's journal, so two gain nothing.
+constexpr uint32_t kMostFrees = 1;
+// Each has a descriptor. With more, whoever removes files waits for what the disk can do.
+constexpr size_t kMostWaitingFrees = 64;
+// As long as the blocks of a badly fragmented file may take; whoever has no room waits for it.
+constexpr uint32_t kRoomMs = 60'000;
+// For FORGETs that are under way: with them files go that were removed.
+constexpr useconds_t kForgetsUs = 20'000;
 // A flush waits for WRITEs, which may wait for copies.
 constexpr uint32_t kMostFlushes = 1;
 // Then the loop does the work itself, which slows its clients down to what the disk can do.
@@ -107,11 +119,89 @@ int32_t flush(const Job& job) {
   return done == -ENOENT ? 0 : done;
 }
 
-// Returns the result of what reports one.
-int32_t perform(Job& job, Buffer& buffer, Finished& finished) {
+bool noRoom(int64_t result) {
+  return result == -ENOSPC || result == -EDQUOT;
+}
+
+int32_t truncate(const Job& job) {
+  return TEMP_FAILURE_RETRY(::ftruncate(job.out, job.size)) < 0 ? -errno : 0;
+}
+
+int32_t allocate(const Job& job) {
+  return TEMP_FAILURE_RETRY(::fallocate(job.out, job.mode, job.outAt, job.size)) < 0 ? -errno : 0;
+}
+
+// What struct kstatfs of the protocol wants, with the blocks that are on their way.
+void replyStatfs(const Job& job, Finished& finished) {
+  struct statfs info {};
+  struct stat where {};
+  if (::fstatfs(job.in, &info) < 0 || ::fstat(job.in, &where) < 0) {
+    finished.sendError = postCode(job.device, job.unique, errno);
+    return;
+  }
+  const uint64_t unit = static_cast<uint64_t>(info.f_bsize > 0 ? info.f_bsize : 512);
+  const uint64_t more = space::pendingSectors(where.st_dev) * 512 / unit;
+  struct {
+    fuse_out_header head;
+    fuse_statfs_out body;
+  } reply = {};
+  fuse_kstatfs& st = reply.body.st;
+  st.blocks = info.f_blocks;
+  st.bfree = std::min<uint64_t>(info.f_bfree + more, info.f_blocks);
+  st.bavail = std::min<uint64_t>(info.f_bavail + more, st.bfree);
+  st.files = info.f_files;
+  st.ffree = info.f_ffree;
+  st.bsize = static_cast<uint32_t>(info.f_bsize);
+  st.namelen = static_cast<uint32_t>(info.f_namelen);
+  st.frsize = static_cast<uint32_t>(info.f_frsize);
+  finished.sendError =
+      postReply(job.device, reinterpret_cast<uint8_t*>(&reply), sizeof reply, job.unique);
+}
+
+bool isSlow(const Job& job) {
+  return Job::reports(job.kind) || job.kind == Job::Kind::kSync || job.kind == Job::Kind::kAllocate;
+}
+
+bool isExtent(const Job& job) {
+  return job.kind == Job::Kind::kTruncate || job.kind == Job::Kind::kAllocate;
+}
+
+}  // namespace
+
+// Returns the result of a job that reports.
+int32_t Pool::perform(Job& job, Buffer& buffer, Finished& finished) {
+  const auto withRoom = [this](auto&& act) {
+    const auto result = act();
+    return noRoom(result) && makeRoom() ? act() : result;
+  };
   switch (job.kind) {
-    case Job::Kind::kCopy:
-      return copy(job);
+    case Job::Kind::kCopy: {
+      const int32_t done = withRoom([&] { return copy(job); });
+      // Whoever removes it is the loop.
+      if (done < 0 && !job.keepSize) static_cast<void>(!::ftruncate(job.out, 0));
+      return done;
+    }
+    case Job::Kind::kTruncate: {
+      const int32_t done = withRoom([&] { return truncate(job); });
+      keepTime(job);
+      return done;
+    }
+    case Job::Kind::kRoom:
+      if (!makeRoom()) usleep(kForgetsUs);
+      return 0;
+    case Job::Kind::kFree:
+      ::close(std::exchange(job.in, -1));
+      space::end(job.fileSystem, job.sectors);
+      break;
+    case Job::Kind::kAllocate: {
+      const int32_t done = withRoom([&] { return allocate(job); });
+      keepTime(job);
+      finished.sendError = postCode(job.device, job.unique, -done);
+      break;
+    }
+    case Job::Kind::kStatfs:
+      replyStatfs(job, finished);
+      break;
     case Job::Kind::kFlush:
       return flush(job);
     case Job::Kind::kCensus:
@@ -124,7 +214,7 @@ int32_t perform(Job& job, Buffer& buffer, Finished& finished) {
       break;
     }
     case Job::Kind::kRange: {
-      const int64_t done = copyRange(job);
+      const int64_t done = withRoom([&] { return copyRange(job); });
       keepTime(job);
       replyCount(job, done, finished);
       finished.bytesRead = finished.bytesWritten;
@@ -135,7 +225,8 @@ int32_t perform(Job& job, Buffer& buffer, Finished& finished) {
       break;
     case Job::Kind::kWrite: {
       const uint32_t size = static_cast<uint32_t>(job.size);
-      const int64_t put = writeAll(job.out, job.data.get(), size, job.outAt, job.cached);
+      const int64_t put =
+          withRoom([&] { return writeAll(job.out, job.data.get(), size, job.outAt, job.cached); });
       keepTime(job);
       replyCount(job, put, finished);
       break;
@@ -143,12 +234,6 @@ int32_t perform(Job& job, Buffer& buffer, Finished& finished) {
   }
   return 0;
 }
-
-bool isSlow(const Job& job) {
-  return Job::reports(job.kind) || job.kind == Job::Kind::kSync;
-}
-
-}  // namespace
 
 void Job::closeFiles() {
   if (kind == Kind::kCopy) return;
@@ -172,20 +257,22 @@ Pool::~Pool() {
 bool Pool::submit(std::unique_ptr<Job>& job) {
   const std::lock_guard lock(mutex_);
   const bool slow = isSlow(*job);
-  if (!slow && quick_.size() >= kMostQuick) return false;
-  if (idle_ <= slow_.size() + quick_.size() && started_ < kThreads && !startThread() &&
-      started_ == 0) {
+  const bool frees = job->kind == Job::Kind::kFree;
+  if (frees ? frees_.size() >= kMostWaitingFrees : !slow && quick_.size() >= kMostQuick)
     return false;
+  const size_t waiting = slow_.size() + quick_.size() + frees_.size();
+  if (idle_ <= waiting && started_ < kThreads && !startThread() && started_ == 0) return false;
+  if (job->slot >= 0) {
+    const size_t slot = static_cast<size_t>(job->slot);
+    if (slot >= busy_.size()) {
+      busy_.resize(slot + 1);
+      closing_.resize(slot + 1);
+    }
+    busy_[slot]++;
+    closing_[slot] = false;
   }
-  const size_t slot = static_cast<size_t>(job->slot);
-  if (slot >= busy_.size()) {
-    busy_.resize(slot + 1);
-    closing_.resize(slot + 1);
-  }
-  busy_[slot]++;
-  closing_[slot] = false;
   if (Job::ends(job->kind)) early_.push_back(job.get());
-  (slow ? slow_ : quick_).push_back(std::move(job));
+  (frees ? frees_ : slow ? slow_ : quick_).push_back(std::move(job));
   ready_.notify_one();
   return true;
 }
@@ -297,28 +384,60 @@ std::unique_ptr<Job> Pool::take() {
   const auto allowed = std::find_if(slow_.begin(), slow_.end(), [this](const auto& job) {
     return slowRunning_ < kMostSlow &&
            (job->kind != Job::Kind::kCopy || copiesRunning_ < kMostCopies) &&
-           (job->kind != Job::Kind::kFlush || flushesRunning_ < kMostFlushes);
+           (job->kind != Job::Kind::kFlush || flushesRunning_ < kMostFlushes) &&
+           (!isExtent(*job) || extentsRunning_ < kMostExtents);
   });
   // One thread for the slow ones at least, however many of the others there are.
   if (allowed != slow_.end() && (slowRunning_ == 0 || quick_.empty())) {
     slowRunning_++;
     if ((*allowed)->kind == Job::Kind::kCopy) copiesRunning_++;
     if ((*allowed)->kind == Job::Kind::kFlush) flushesRunning_++;
+    if (isExtent(**allowed)) extentsRunning_++;
     return first(slow_, allowed);
   }
-  return quick_.empty() ? nullptr : first(quick_, quick_.begin());
+  if (!quick_.empty()) return first(quick_, quick_.begin());
+  return freesRunning_ < kMostFrees ? takeFree() : nullptr;
+}
+
+std::unique_ptr<Job> Pool::takeFree() {
+  if (frees_.empty()) return nullptr;
+  std::unique_ptr<Job> job = std::move(frees_.front());
+  frees_.pop_front();
+  freesRunning_++;
+  return job;
+}
+
+// The thread does what waits here itself: there may be no other one.
+bool Pool::makeRoom() {
+  if (!space::pending()) return false;
+  Buffer none;
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    const std::unique_ptr<Job> job = takeFree();
+    if (!job) break;
+    lock.unlock();
+    Finished finished;
+    const int32_t result = perform(*job, none, finished);
+    lock.lock();
+    settle(*job, finished, result);
+  }
+  space::await(kRoomMs);
+  return true;
 }
 
 void Pool::settle(const Job& job, const Finished& finished, int32_t result) {
   if (isSlow(job)) slowRunning_--;
+  if (isExtent(job)) extentsRunning_--;
   if (job.kind == Job::Kind::kFlush) flushesRunning_--;
+  if (job.kind == Job::Kind::kFree) freesRunning_--;
   if (job.kind == Job::Kind::kCopy) copiesRunning_--;
   if (Job::ends(job.kind)) std::erase(early_, &job);
   if (Job::reports(job.kind)) {
     done_.push_back({job.number, result});
-  } else {
+  } else if (job.kind != Job::Kind::kFree) {
     finished_.push_back(finished);
   }
+  if (job.slot < 0) return;
   const size_t slot = static_cast<size_t>(job.slot);
   if (--busy_[slot] == 0) settled_.notify_all();
   if (Job::reports(job.kind) || (closing_[slot] && busy_[slot] == 0)) wake();

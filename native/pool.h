@@ -19,16 +19,29 @@
 namespace stratafs {
 
 struct Job {
-  // A copy-up's data, a flush and a census report to the engine; the others answer their request by
+  // The first five report to the engine; a free tells nobody; the others answer their request by
   // themselves.
-  enum class Kind : uint8_t { kCopy, kFlush, kCensus, kSync, kRange, kRead, kWrite };
-  static bool reports(Kind kind) { return kind <= Kind::kCensus; }
+  enum class Kind : uint8_t {
+    kCopy,      // The data of a copy-up.
+    kFlush,     // The kernel writes its pages of a node.
+    kCensus,    // See census().
+    kTruncate,  // `out`, to `size`.
+    kRoom,      // Waits for blocks that are on their way (space.h).
+    kFree,      // Closes `in`, the last descriptor of a removed file.
+    kSync,
+    kRange,
+    kAllocate,  // fallocate(2) of `out`.
+    kStatfs,    // Of `in`.
+    kRead,
+    kWrite,
+  };
+  static bool reports(Kind kind) { return kind <= Kind::kRoom; }
   // Ends early when nobody waits for it.
   static bool ends(Kind kind) { return kind == Kind::kCopy || kind == Kind::kCensus; }
 
   Kind kind = Kind::kCopy;
-  int32_t slot = -1;
-  int device = -1;  // The slot's; it outlives the job.
+  int32_t slot = -1;  // -1: a free for no mount yet.
+  int device = -1;    // The slot's; it outlives the job.
   uint64_t unique = 0;
   uint32_t opcode = 0;
   int64_t begun = 0;  // When the request was read (CLOCK_MONOTONIC, ns).
@@ -37,12 +50,15 @@ struct Job {
   int64_t inAt = 0;
   int64_t outAt = 0;
   int64_t size = 0;
-  uint64_t node = 0;               // kFlush: whose pages.
+  uint64_t node = 0;     // kFlush: whose pages.
+  int32_t mode = 0;      // kAllocate: FALLOC_FL_*.
+  dev_t fileSystem = 0;  // kFree, and what it gives back, in sectors.
+  uint64_t sectors = 0;
   bool sync = false;               // kCopy: fsync `out` at the end.
   bool keepSize = false;           // kCopy: `out` has its size already.
   bool dataOnly = false;           // kSync: fdatasync.
   bool cached = false;             // kWrite: FUSE_WRITE_CACHE.
-  std::shared_ptr<HeldTime> held;  // kWrite, kRange: the time that `out` must keep.
+  std::shared_ptr<HeldTime> held;  // The time that `out` must keep.
   std::unique_ptr<uint8_t[]> data;
   std::string marks;  // kCensus: how the names of the overlay's own xattrs begin.
   int32_t number = 0;
@@ -88,6 +104,8 @@ class Pool {
   void drain(int32_t slot);
   // What was answered since the last call.
   std::vector<Finished> takeFinished();
+  // On a thread of the pool, after ENOSPC or EDQUOT: true when there may be more room by now.
+  bool makeRoom();
 
  private:
   static void* run(void* self);
@@ -95,18 +113,21 @@ class Pool {
   bool startThread();
   // The next job that may run now, or null. All below with mutex_ held.
   std::unique_ptr<Job> take();
+  std::unique_ptr<Job> takeFree();
+  int32_t perform(Job& job, std::unique_ptr<uint8_t[]>& buffer, Finished& finished);
   void settle(const Job& job, const Finished& finished, int32_t result);
   void wake() const;
 
-  static constexpr uint32_t kThreads = 4;
+  static constexpr uint32_t kThreads = 7;
 
   const int wakeFd_;
   std::mutex mutex_;
   std::condition_variable ready_;
   std::condition_variable settled_;
-  std::deque<std::unique_ptr<Job>> slow_;   // Copies, flushes and syncs.
-  std::deque<std::unique_ptr<Job>> quick_;  // Reads, writes, ranges.
-  std::vector<Job*> early_;                 // Those that can end early, queued or running.
+  std::deque<std::unique_ptr<Job>> slow_;   // Copies, flushes, syncs, changes of a file's extent.
+  std::deque<std::unique_ptr<Job>> quick_;  // Reads, writes, ranges, statfs.
+  std::deque<std::unique_ptr<Job>> frees_;
+  std::vector<Job*> early_;  // Those that can end early, queued or running.
   struct Done {
     int32_t number;
     int32_t result;
@@ -121,6 +142,8 @@ class Pool {
   uint32_t slowRunning_ = 0;
   uint32_t copiesRunning_ = 0;
   uint32_t flushesRunning_ = 0;
+  uint32_t extentsRunning_ = 0;
+  uint32_t freesRunning_ = 0;
   bool ending_ = false;
 };
 

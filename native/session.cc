@@ -66,6 +66,7 @@ Session::Session(uint8_t* memory, int loopFd) : memory_(memory) {
 }
 
 Session::~Session() {
+  handFrees();
   pool_.reset();  // Its jobs use the descriptors below.
   budget::leave(wake_);
   for (const Slot& slot : slots_) {
@@ -115,6 +116,7 @@ int32_t Session::detach(int32_t slot) {
     epoll_ctl(epoll_, EPOLL_CTL_DEL, s->fd, nullptr);
   }
   // Only a slot that is given up while it is served can still have jobs.
+  handFrees();
   if (pool_) pool_->drain(slot);
   if (s->draining) draining_--;
   const int closed = ::close(s->fd);
@@ -226,6 +228,7 @@ int32_t Session::next(int32_t slot, uint32_t length, Alive alive, void* context)
     if (s != nullptr && !s->ended) reply(*s, length);
   }
   settle();
+  handFrees();
   for (uint32_t served = 0;; served++) {
     // A client that reads without a pause must not keep a terminated thread here.
     if (served % 1024 == 1023 && !alive(context)) return kNextWake;

@@ -61,6 +61,16 @@ class Session {
   int32_t poolFlush(int32_t slot, int64_t nodeid, int64_t offset, int64_t size);
   // The same, for census(): what it returned is the result.
   int32_t poolCensus(int32_t slot, int32_t root, const std::string& marks);
+  // The same: ftruncate(2) of `fd`, the node's file, whose time stays with `keepTime`.
+  int32_t poolTruncate(int32_t slot, int64_t nodeid, int32_t fd, int64_t size, bool keepTime);
+  // The same: waits for room (space.h).
+  int32_t poolRoom(int32_t slot);
+  // They answer the request in IN; 0, or -errno when they cannot.
+  int32_t poolAllocate(int32_t slot, int64_t nodeid, int32_t fd, int32_t mode, int64_t offset,
+                       int64_t size);
+  int32_t poolStatfs(int32_t slot, int32_t fd);
+  // unlinkat(2); the pool gives the blocks of a large file back. `slot` may be -1.
+  int32_t unlink(int32_t slot, int32_t dirfd, const char* name);
   void poolCancel(int32_t number);
   bool poolDone(int32_t& number, int32_t& result);
   // The request in IN is answered later, by send(): when it was read, for resumed().
@@ -113,12 +123,14 @@ class Session {
   bool serveWrite(int32_t slot, const Backing& node);
 
   // session_pool.cc
+  std::unique_ptr<Job> numberedJob(Job::Kind kind, int32_t slot);
   std::unique_ptr<Job> requestJob(Job::Kind kind, int32_t slot) const;
   bool submit(std::unique_ptr<Job> job);
   bool holdFor(Job& job, uint64_t node);
   bool poolRead(int32_t slot, int fd, uint32_t size, int64_t offset);
   bool poolWrite(int32_t slot, int fd, const uint8_t* data, uint32_t size, int64_t offset,
                  bool cached);
+  void handFrees();
   void foldFinished();
   int32_t drained();
 
@@ -145,6 +157,8 @@ class Session {
   std::unique_ptr<Pool> pool_;
   int64_t slowUntil_ = 0;  // Until then large WRITEs go to the pool.
   int32_t nextJob_ = 0;
+  // Removed files, of which the engine may have descriptors until the request at hand is over.
+  std::vector<std::unique_ptr<Job>> frees_;
   timespec heldTime_ = {};  // holdTime to putHeldTime.
   uint32_t draining_ = 0;   // Slots that are.
   int32_t sendError_ = 0;

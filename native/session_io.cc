@@ -163,6 +163,8 @@ bool Session::serveWrite(int32_t index, const Backing& node) {
     clock_ = monotonicNs();
     if (clock_ - begun_ >= kSlowWriteNs) slowUntil_ = clock_ + kWriteApartNs;
   }
+  // Blocks may be on their way that it has to wait for (space.h), which only the engine can do.
+  if (put == -ENOSPC || put == -EDQUOT) return false;
   if (put < 0) {
     replyError(slot, header->unique, static_cast<int>(-put));
     return true;

@@ -1,5 +1,6 @@
 // Hands jobs to the session's pool and takes their results.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -8,10 +9,17 @@
 #include "fuse_abi.h"
 #include "memory.h"
 #include "session.h"
+#include "space.h"
 
 namespace stratafs {
 
 namespace {
+
+// Files with fewer sectors are at most some dozens of pieces: given back in a few milliseconds.
+constexpr blkcnt_t kManySectors = (256 << 10) / 512;
+
+// What one request removes, as a rule; emptying the workdir removes more.
+constexpr size_t kMostHeldFrees = 16;
 
 // The job's own descriptor: the engine may close its own at any time. -1 when there is none left.
 int duplicate(int fd) {
@@ -37,7 +45,7 @@ std::unique_ptr<Job> Session::requestJob(Job::Kind kind, int32_t slot) const {
 bool Session::submit(std::unique_ptr<Job> job) {
   if (!pool_) pool_ = std::make_unique<Pool>(wake_);
   foldFinished();
-  const bool answers = !Job::reports(job->kind);
+  const bool answers = !Job::reports(job->kind) && job->kind != Job::Kind::kFree;
   if (!pool_->submit(job)) return false;
   if (answers) at_ = -1;  // The pool times it.
   return true;
@@ -96,46 +104,120 @@ int32_t Session::poolRange(int32_t slot, int32_t in, int64_t inAt, int64_t nodei
   return submit(std::move(job)) ? 0 : -EAGAIN;
 }
 
+// A job that reports, with the next number; null when the slot has ended.
+std::unique_ptr<Job> Session::numberedJob(Job::Kind kind, int32_t slot) {
+  const Slot* const s = at(slot);
+  if (s == nullptr || s->ended) return nullptr;
+  auto job = std::make_unique<Job>();
+  job->kind = kind;
+  job->slot = slot;
+  job->device = s->fd;
+  job->number = nextJob_ = nextJob_ == INT32_MAX ? 1 : nextJob_ + 1;
+  return job;
+}
+
 int32_t Session::poolCopy(int32_t slot, int32_t in, int32_t out, int64_t size, bool sync,
                           bool keepSize) {
-  const Slot* const s = at(slot);
-  if (s == nullptr || s->ended) return -ENOTCONN;
-  auto job = std::make_unique<Job>();
-  job->slot = slot;
+  auto job = numberedJob(Job::Kind::kCopy, slot);
+  if (!job) return -ENOTCONN;
   job->in = in;
   job->out = out;
   job->size = size;
   job->sync = sync;
   job->keepSize = keepSize;
-  job->number = nextJob_ = nextJob_ == INT32_MAX ? 1 : nextJob_ + 1;
   return submit(std::move(job)) ? nextJob_ : -EAGAIN;
 }
 
 int32_t Session::poolFlush(int32_t slot, int64_t nodeid, int64_t offset, int64_t size) {
-  const Slot* const s = at(slot);
-  if (s == nullptr || s->ended) return -ENOTCONN;
-  auto job = std::make_unique<Job>();
-  job->kind = Job::Kind::kFlush;
-  job->slot = slot;
-  job->device = s->fd;
+  auto job = numberedJob(Job::Kind::kFlush, slot);
+  if (!job) return -ENOTCONN;
   job->node = static_cast<uint64_t>(nodeid);
   job->inAt = offset;
   job->size = size;
-  job->number = nextJob_ = nextJob_ == INT32_MAX ? 1 : nextJob_ + 1;
   return submit(std::move(job)) ? nextJob_ : -EAGAIN;
 }
 
 int32_t Session::poolCensus(int32_t slot, int32_t root, const std::string& marks) {
-  const Slot* const s = at(slot);
-  if (s == nullptr || s->ended) return -ENOTCONN;
-  auto job = std::make_unique<Job>();
-  job->kind = Job::Kind::kCensus;
-  job->slot = slot;
+  auto job = numberedJob(Job::Kind::kCensus, slot);
+  if (!job) return -ENOTCONN;
   job->in = duplicate(root);
   if (job->in < 0) return -EAGAIN;
   job->marks = marks;
-  job->number = nextJob_ = nextJob_ == INT32_MAX ? 1 : nextJob_ + 1;
   return submit(std::move(job)) ? nextJob_ : -EAGAIN;
+}
+
+int32_t Session::poolTruncate(int32_t slot, int64_t nodeid, int32_t fd, int64_t size,
+                              bool keepTime) {
+  auto job = numberedJob(Job::Kind::kTruncate, slot);
+  if (!job) return -ENOTCONN;
+  job->out = duplicate(fd);
+  job->size = size;
+  if (job->out < 0 || (keepTime && !holdFor(*job, static_cast<uint64_t>(nodeid)))) return -EAGAIN;
+  return submit(std::move(job)) ? nextJob_ : -EAGAIN;
+}
+
+int32_t Session::poolRoom(int32_t slot) {
+  auto job = numberedJob(Job::Kind::kRoom, slot);
+  if (!job) return -ENOTCONN;
+  return submit(std::move(job)) ? nextJob_ : -EAGAIN;
+}
+
+int32_t Session::poolAllocate(int32_t slot, int64_t nodeid, int32_t fd, int32_t mode,
+                              int64_t offset, int64_t size) {
+  const Slot* const s = at(slot);
+  if (s == nullptr || s->ended) return -EBADF;
+  auto job = requestJob(Job::Kind::kAllocate, slot);
+  job->out = duplicate(fd);
+  job->mode = mode;
+  job->outAt = offset;
+  job->size = size;
+  if (job->out < 0 || !holdFor(*job, static_cast<uint64_t>(nodeid))) return -EAGAIN;
+  return submit(std::move(job)) ? 0 : -EAGAIN;
+}
+
+int32_t Session::poolStatfs(int32_t slot, int32_t fd) {
+  const Slot* const s = at(slot);
+  if (s == nullptr || s->ended) return -EBADF;
+  auto job = requestJob(Job::Kind::kStatfs, slot);
+  job->in = duplicate(fd);
+  return job->in >= 0 && submit(std::move(job)) ? 0 : -EAGAIN;
+}
+
+// Whoever closes the last descriptor of a removed file gives its blocks back (iput), which takes as
+// long as there are pieces of it, so one is kept for the pool, until the engine has closed its own.
+int32_t Session::unlink(int32_t slot, int32_t dirfd, const char* name) {
+  struct stat info {};
+  const bool large = ::fstatat(dirfd, name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+                     S_ISREG(info.st_mode) && info.st_nlink == 1 && info.st_blocks >= kManySectors;
+  const int fd = large ? ::openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+  if (::unlinkat(dirfd, name, 0) < 0) {
+    const int error = errno;
+    if (fd >= 0) ::close(fd);
+    return -error;
+  }
+  if (fd < 0) return 0;
+  auto job = std::make_unique<Job>();
+  job->kind = Job::Kind::kFree;
+  job->slot = slot;
+  job->in = fd;
+  job->fileSystem = info.st_dev;
+  job->sectors = static_cast<uint64_t>(info.st_blocks);
+  space::begin(job->fileSystem, job->sectors);
+  frees_.push_back(std::move(job));
+  if (frees_.size() >= kMostHeldFrees) handFrees();
+  return 0;
+}
+
+// With too many of them, or without a thread, the blocks go here and now.
+void Session::handFrees() {
+  for (std::unique_ptr<Job>& job : frees_) {
+    const Slot* const s = at(job->slot);
+    if (s == nullptr || s->ended) job->slot = -1;
+    const dev_t fileSystem = job->fileSystem;
+    const uint64_t sectors = job->sectors;
+    if (!submit(std::move(job))) space::end(fileSystem, sectors);
+  }
+  frees_.clear();
 }
 
 void Session::poolCancel(int32_t number) {

@@ -23,7 +23,6 @@ int32_t renameat2(Thread&, int32_t olddirfd, const Name& oldname, int32_t newdir
                   const Name& newname, uint32_t flags);
 int32_t faccessat(Thread&, int32_t dirfd, const Name& name, int32_t mode);
 int32_t unlinkat(Thread&, int32_t dirfd, const Name& name, int32_t flags);
-int32_t unlinkApart(Thread&, int32_t dirfd, const Name& name);  // unlink_apart.cc
 int32_t fchownat(Thread&, int32_t dirfd, const Name& name, uint32_t uid, uint32_t gid,
                  int32_t flags);
 int32_t fchmodat(Thread&, int32_t dirfd, const Name& name, uint32_t mode);

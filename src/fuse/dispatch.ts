@@ -24,6 +24,7 @@ export function dispatch(s: Served): number {
   let result = opcode ? admit(s, opcode, node) : -E.ENOSYS;
   const more = described !== '' && opcode && result >= 0 ? trace(s, opcode) : '';
   if (opcode && result >= 0) result = run(s, opcode, code, node);
+  if (isFull(result) && s.ov.room.wait(s.ov.sys.native)) result = PARKED;
   if (described !== '') writeLine(`stratafs: ${described}${more} -> ${outcome(result)}`);
   if (opcode?.replies === false || result === LATER) return 0;
   if (result === PARKED) {
@@ -38,6 +39,8 @@ export function dispatch(s: Served): number {
   u32[o + 3] = uniqueHi;
   return length;
 }
+
+const isFull = (result: number): boolean => result === -E.ENOSPC || result === -E.EDQUOT;
 
 function outcome(code: number): string | number {
   if (code === PARKED) return 'waits';

@@ -148,7 +148,9 @@ export class EngineThread {
           served !== undefined &&
           (served.ov.bulk.done(job, result) ||
             served.ov.flushes.done(job, result) ||
-            served.ov.bare.done(job, result)),
+            served.ov.bare.done(job, result) ||
+            served.ov.truncations.done(job, result) ||
+            served.ov.room.done(job)),
       );
       this.#fds.flush();
     }

@@ -1,6 +1,7 @@
 /**
- * Requests that wait for the I/O pool to copy data (overlay/data/bulk.ts), or for the kernel to write pages
- * (overlay/data/flushes.ts). They are kept, served again, or given up.
+ * Requests that wait for the I/O pool to copy data (overlay/data/bulk.ts), for the kernel to write pages
+ * (overlay/data/flushes.ts), or for a truncation or room (overlay/data/extent.ts). They are kept, served again,
+ * or given up.
  */
 import { E } from '../base/errno.js';
 import type { Overlay } from '../overlay/overlay.js';
@@ -20,7 +21,14 @@ export function connectPool(ov: Overlay, slot: number): void {
   const root = ov.upper?.root ?? -1;
   // Syncing is nothing there; handing it over would be all of the work.
   const inMemory = root >= 0 && native.fstatfs(root, SMALL) >= 0 && u32[SMALL >> 2] === TMPFS;
+  if (ov.work) ov.work.slot = slot;
+  ov.truncations.port = (node, fd, lo, hi, keepTime) =>
+    native.poolTruncate(slot, node, fd, lo, hi, keepTime);
+  if (ov.upper) ov.room.port = () => native.poolRoom(slot);
   ov.bulk.pool = {
+    allocate: (node, fd, mode, [lo, hi], [sizeLo, sizeHi]) =>
+      native.poolAllocate(slot, node, fd, mode, lo, hi, sizeLo, sizeHi) >= 0,
+    statfs: (fd) => native.poolStatfs(slot, fd) >= 0,
     copy: (fdIn, fdOut, [lo, hi], sync, keepSize) =>
       native.poolCopy(slot, fdIn, fdOut, lo, hi, sync, keepSize),
     cancel: (job) => {
@@ -53,7 +61,9 @@ export function park(s: Served, opcode: number, serve: (s: Served) => number): v
     native.send(slot, OUT, length);
     native.resumed(slot, opcode, begun);
   };
-  const leave = ov.flushes.park(resume) ?? ov.bulk.park(resume);
+  const leave = ov.truncations.park(resume)
+    ? undefined
+    : (ov.room.park(resume) ?? ov.flushes.park(resume) ?? ov.bulk.park(resume));
   const pid = u32[(IN + IN_HEADER.pid) >> 2];
   s.parked.set(key, { opcode, begun, pid, leave });
 }
@@ -77,9 +87,12 @@ export function releaseKilled(s: Served): void {
   if (s.interrupted.size === 0) return;
   for (const key of s.interrupted) {
     const parked = s.parked.get(key);
-    if (parked && !isKilled(s.ov.sys, parked.pid)) continue;
+    const leave = parked?.leave;
+    if (parked && (!leave || !isKilled(s.ov.sys, parked.pid))) continue;
     s.interrupted.delete(key);
-    if (parked) release(s, key, parked);
+    if (!parked || !leave) continue;
+    leave();
+    release(s, key, parked);
   }
   // EMFILE, ENOMEM: no timer to be had; who is killed later then waits for the copy, as without it.
   if (s.interrupted.size > 0) s.ov.sys.native.wakeAfter(LOOK_MS);
@@ -87,7 +100,6 @@ export function releaseKilled(s: Served): void {
 
 function release(s: Served, key: number, parked: Parked): void {
   s.parked.delete(key);
-  parked.leave();
   const { native, u32 } = s.ov.sys;
   const o = OUT >> 2;
   u32[o] = OUT_HEADER.size;

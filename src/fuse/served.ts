@@ -40,8 +40,8 @@ export interface Parked {
   readonly opcode: number;
   readonly begun: number;
   readonly pid: number;
-  /** Waits no longer. */
-  readonly leave: () => void;
+  /** Waits no longer. Absent: it has to wait, as a truncation does that is under way. */
+  readonly leave: (() => void) | undefined;
 }
 
 /** Where a request's own struct begins, and where a reply's body goes. */

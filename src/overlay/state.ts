@@ -11,6 +11,7 @@ import { Remembered } from './remembered.js';
 import type { Backings } from './data/backings.js';
 import { BareNodes } from './data/bare.js';
 import { BulkCopies } from './data/bulk.js';
+import { Room, Truncations } from './data/extent.js';
 import { Flushes } from './data/flushes.js';
 import { DataLayers } from './data/dataLayers.js';
 import { type Overflow, overflowIds } from '../sys/userns.js';
@@ -99,6 +100,8 @@ export abstract class MountState {
   readonly bare = new BareNodes();
   /** Pages that the kernel holds. */
   readonly flushes = new Flushes();
+  readonly truncations = new Truncations();
+  readonly room = new Room();
   readonly hit: Hit;
   /** A file whose beginning the last request has read; 0: none. */
   readFromStart = 0;

@@ -50,8 +50,13 @@ export interface Native {
     flags: number,
   ): number;
   unlinkat(dirfd: number, name: string, flags: number): number;
-  /** unlinkat(2) of what is no directory; the blocks of a large file are freed on a thread of their own. */
-  unlinkApart(dirfd: number, name: string): number;
+  /**
+   * unlinkat(2) of what is no directory; the pool gives the blocks of a large file back, as the slot's work
+   * (-1: nobody's), unless there is too much of it.
+   */
+  unlinkApart(slot: number, dirfd: number, name: string): number;
+  /** 1 while blocks of removed files are on their way back to their file system, in any thread; 0. */
+  freesPending(): number;
   /** faccessat2(2) with the effective ids, following no symlink; `mode` is R_OK | W_OK | X_OK. */
   faccessat(dirfd: number, name: string, mode: number): number;
   /** `uid`/`gid` of -1 leave that id alone. */
@@ -292,10 +297,37 @@ export interface Native {
    * `next`: there is none. The array is read as long as the slot is attached, or until the next one.
    */
   shareBare(slot: number, bits: Uint8Array): void;
+  /**
+   * ftruncate(2) of `fd`, the file of `node`, which keeps its modification time with `keepTime` (as between
+   * holdTime and putHeldTime). The descriptor may be closed at once. Returns as poolCopy.
+   */
+  poolTruncate(
+    slot: number,
+    node: number,
+    fd: number,
+    lo: number,
+    hi: number,
+    keepTime: boolean,
+  ): number;
+  /** Waits for the blocks that are on their way; a moment, when there are none. Returns as poolCopy. */
+  poolRoom(slot: number): number;
+  /** Answers the request in IN with fallocate(2) of `fd`, the file of `node`. 0, or -errno: do it here. */
+  poolAllocate(
+    slot: number,
+    node: number,
+    fd: number,
+    mode: number,
+    lo: number,
+    hi: number,
+    sizeLo: number,
+    sizeHi: number,
+  ): number;
+  /** Answers the request in IN with fstatfs(2) of `fd`. 0, or -errno: do it here. */
+  poolStatfs(slot: number, fd: number): number;
   /** Lets a copy end early, with -ECANCELED, unless it is done already. */
   poolCancel(job: number): number;
   /**
-   * The number of a copy, flush or census that is done, its result (i32) at `at`; 0: none. `next` returns
+   * The number of a job with a number that is done, its result (i32) at `at`; 0: none. `next` returns
    * NEXT_WAKE when there is one; look also after NEXT_ENDED, which comes after all jobs of its slot.
    */
   poolDone(at: number): number;

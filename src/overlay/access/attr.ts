@@ -11,6 +11,7 @@ import { XATTR } from '../../sys/sys.js';
 import { beforeChange, remember } from '../answer.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
 import { CUT } from '../copyUp/source.js';
+import { EXTENT_LEAST } from '../data/extent.js';
 import { dataFile, hidesCapability } from './files.js';
 import { F_INDEXED, F_ORPHAN, F_UNLINKED, F_UPPER } from '../inodes/record.js';
 import { unionLinks } from '../lookup/hardLinks.js';
@@ -100,6 +101,8 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
     if (back <= 0) return back;
   }
   if (!ov.upper) return -E.EROFS;
+  const truncated = (valid & Fattr.SIZE) === 0 ? undefined : ov.truncations.take(node);
+  if (truncated !== undefined) return afterTruncation(ov, node, change, truncated);
   const guarded = refused(ov, node, guardsAgainst(valid));
   if (guarded < 0) return guarded;
   const truncates = (valid & Fattr.SIZE) !== 0;
@@ -125,6 +128,16 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   }
   if (steps > 1) revert(ov, node, target);
   return code;
+}
+
+/** The pool has truncated the file, and nothing but the times was asked for besides. */
+function afterTruncation(ov: Overlay, node: number, change: AttrChange, result: number): number {
+  if (result < 0) return result;
+  const target = targetOf(ov, node);
+  let code = Math.min(target.dir, 0);
+  if (code >= 0 && (change.valid & TIMES) !== 0) code = setTimes(ov, node, target, change);
+  if (code < 0) log(`a file was truncated, but its times were not set: ${errnoName(code)}`);
+  return 0;
 }
 
 const TIMES = Fattr.ATIME | Fattr.MTIME;
@@ -290,10 +303,34 @@ function truncate(ov: Overlay, node: number, change: AttrChange): number {
   if (fd < 0) return fd;
   // truncate(2) to the size that the file has changes no time, and sends none (fuse_do_setattr).
   const times = (change.valid & Fattr.MTIME) === 0 ? ov.times : undefined;
+  // A change of owner or mode, which was made before it, is not to be made twice.
+  const alone = (change.valid & (Fattr.UID | Fattr.GID | Fattr.MODE)) === 0;
+  if (alone && !hasSetIds(ov, node)) {
+    const later = truncateLater(ov, node, fd, change, times !== undefined);
+    if (later !== undefined) return later;
+  }
   times?.hold(node, fd);
   code = ov.sys.native.ftruncate(fd, change.sizeLo, change.sizeHi);
   times?.put(fd);
   return code;
+}
+
+/** PARKED when many blocks go, which takes long; undefined: it is to be done here. -errno. */
+export function truncateLater(
+  ov: Overlay,
+  node: number,
+  fd: number,
+  to: Pick<AttrChange, 'sizeLo' | 'sizeHi'>,
+  keepTime: boolean,
+): number | undefined {
+  if (!ov.truncations.port) return undefined;
+  const { probe } = ov.sys.stats;
+  const code = ov.sys.statFd(fd, probe);
+  if (code < 0) return code;
+  const size = to.sizeLo + to.sizeHi * 0x1_0000_0000;
+  const goes = Math.min(probe.size - size, probe.blocks * 512);
+  if (goes < EXTENT_LEAST) return undefined;
+  return ov.truncations.start(node, fd, to.sizeLo, to.sizeHi, keepTime);
 }
 
 /** Before the data of an upper file change: its capabilities go, where the change does not take them itself. */

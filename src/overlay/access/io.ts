@@ -18,6 +18,7 @@ import {
 import { log } from '../../sys/log.js';
 import { SMALL, XATTR } from '../../sys/sys.js';
 import { BULK_LEAST } from '../data/bulk.js';
+import { EXTENT_LEAST } from '../data/extent.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
 import { dataFile } from './files.js';
 import { appended, onlyAppends } from './appendOnly.js';
@@ -119,6 +120,8 @@ export function fallocate(
   if (fd < 0) return fd;
   const killed = killSetIdsFor(ov, node, caller);
   if (killed < 0) return killed;
+  const large = length[1] > 0 || length[0] >= EXTENT_LEAST;
+  if (large && ov.bulk.pool?.allocate(node, fd, mode, off, length) === true) return LATER;
   ov.times?.hold(node, fd);
   const code = ov.sys.native.fallocate(fd, mode, off[0], off[1], length[0], length[1]);
   ov.times?.put(fd);
@@ -292,8 +295,9 @@ function withDir(ov: Overlay, node: number, use: (fd: number) => number): number
   }
 }
 
-/** statfs of the upper, or of the topmost lower: struct statfs lands at `at`. */
+/** statfs of the upper, or of the topmost lower: struct statfs lands at `at`, unless LATER. */
 export function statfs(ov: Overlay, at: number): number {
   const [layer] = ov.upper ? [ov.upper] : ov.layers;
+  if (ov.bulk.pool?.statfs(layer.root) === true) return LATER;
   return ov.sys.native.fstatfs(layer.root, at);
 }

@@ -20,7 +20,7 @@ import {
   O_WRONLY,
   STATX_SIZE,
 } from '../../sys/constants.js';
-import { type Asker, hasSetIds, keepNoCapability, killSetIds } from './attr.js';
+import { type Asker, hasSetIds, keepNoCapability, killSetIds, truncateLater } from './attr.js';
 import { type Backings, KEPT, ONCE, STALE } from '../data/backings.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
 import { CUT } from '../copyUp/source.js';
@@ -149,8 +149,12 @@ function isEmpty(ov: Overlay, fd: number): number {
 
 /** Deciding: nothing after it fails the open. */
 function truncate(ov: Overlay, node: number): number {
+  const done = ov.truncations.take(node);
+  if (done !== undefined) return done;
   const fd = dataFile(ov, node);
-  return fd < 0 ? fd : ov.sys.native.ftruncate(fd, 0, 0);
+  if (fd < 0) return fd;
+  const later = truncateLater(ov, node, fd, { sizeLo: 0, sizeHi: 0 }, false);
+  return later ?? ov.sys.native.ftruncate(fd, 0, 0);
 }
 
 /** A shared mapping that is written through needs both. */

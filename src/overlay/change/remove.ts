@@ -100,4 +100,5 @@ export function forgetName(ov: Overlay, node: number, parent: number, name: stri
   }
   table.detachName(node);
   table.set(node, F_ORPHAN);
+  ov.room.orphaned++;
 }

@@ -38,6 +38,15 @@ interface Pool {
   /** Answers the request that is being served; false: it must be done here. */
   sync(fd: number, dataOnly: boolean): boolean;
   range(copy: RangeCopy): boolean;
+  /** fallocate(2) of a node's file; statfs(2): as `sync`. */
+  allocate(
+    node: number,
+    fd: number,
+    mode: number,
+    at: readonly [number, number],
+    size: readonly [number, number],
+  ): boolean;
+  statfs(fd: number): boolean;
 }
 
 /** Smaller data is copied at once: handing it over and back would take about as long. */

@@ -179,6 +179,7 @@ function endEntry(ov: Overlay, node: number, entry: string): number {
   table.detachName(node);
   table.clear(node, F_INDEXED | F_COVERED);
   table.set(node, F_ORPHAN);
+  ov.room.orphaned++;
   return 0;
 }
 

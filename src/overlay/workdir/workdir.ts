@@ -42,6 +42,8 @@ export class Workdir {
   /** Whiteouts are files with an xattr: device nodes cannot be made here. */
   readonly xwhiteouts: boolean;
   readonly #sys: Sys;
+  /** The session's; -1 before there is one. */
+  slot = -1;
   #temps = 0;
 
   /** Takes the descriptors over. Throws a UserError, and then does not. */
@@ -180,7 +182,7 @@ export class Workdir {
   removeOrphan(name: string, dir: boolean): void {
     const code = dir
       ? removeTree(this.#sys, this.dir, name)
-      : this.#sys.native.unlinkApart(this.dir, name);
+      : this.#sys.native.unlinkApart(this.slot, this.dir, name);
     leave(code, name);
   }
 
@@ -315,7 +317,7 @@ export function removeTree(sys: Sys, dirfd: number, name: string): number {
 
 /** A file or an empty directory; -ENOTEMPTY for another. */
 function removeSimple(sys: Sys, dirfd: number, name: string): number {
-  const asFile = sys.native.unlinkApart(dirfd, name);
+  const asFile = sys.native.unlinkApart(-1, dirfd, name);
   if (asFile !== -E.EISDIR && asFile !== -E.EPERM) return asFile;
   const asEmpty = sys.native.unlinkat(dirfd, name, AT_REMOVEDIR);
   // Some file systems say so instead (rmdir(2)).
