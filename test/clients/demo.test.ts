@@ -29,7 +29,9 @@ async function temporaries(): Promise<string[]> {
   return (await readdir(tmpdir())).filter((name) => name.startsWith('stratafs-demo-'));
 }
 
-describe.skipIf(!has({ ...MOUNTS, programs: ['unshare', 'ldd', 'busybox'] }))('npm start', () => {
+describe.skipIf(
+  !has({ ...MOUNTS, programs: ['unshare', 'ldd', 'busybox'], mountNamespaces: true }),
+)('npm start', () => {
   afterEach(async () => {
     for (const name of await temporaries()) await expectNothingLeft(join(tmpdir(), name));
     expect(await temporaries()).toEqual([]);

@@ -64,7 +64,13 @@ const use = (
 ): Promise<Finished> => alone(scratch, who, ['sh', '-euc', USE, 'sh', command, where]);
 
 describe.skipIf(
-  !has({ root: true, fuse: true, stratafs: true, programs: ['setpriv', 'fusermount3', 'g++'] }),
+  !has({
+    root: true,
+    fuse: true,
+    stratafs: true,
+    programs: ['setpriv', 'fusermount3', 'g++'],
+    mountNamespaces: true,
+  }),
 )('the npm packages', () => {
   let packages: string;
   let tarballs: string[];

@@ -46,77 +46,80 @@ exec setpriv --reuid ${USER} --regid ${USER} --clear-groups sh -ec "$0"`;
   });
 }
 
-describe.skipIf(!has({ ...MOUNTS, programs: PROGRAMS }))('the store of an ordinary user', () => {
-  let store: TestStore;
+describe.skipIf(!has({ ...MOUNTS, programs: PROGRAMS, namespaces: true }))(
+  'the store of an ordinary user',
+  () => {
+    let store: TestStore;
 
-  beforeAll(async () => {
-    store = await testStore();
-    await makeImages(store.dir);
-    await chmod(store.dir, 0o755);
-    await mkdir(`${store.dir}/home`, { mode: 0o700 });
-    // Short: it holds sockets.
-    runtime = await mkdtemp('/tmp/sfs-');
-    for (const path of [runtime, `${store.dir}/home`]) await chown(path, USER, USER);
-  }, 300_000);
+    beforeAll(async () => {
+      store = await testStore();
+      await makeImages(store.dir);
+      await chmod(store.dir, 0o755);
+      await mkdir(`${store.dir}/home`, { mode: 0o700 });
+      // Short: it holds sockets.
+      runtime = await mkdtemp('/tmp/sfs-');
+      for (const path of [runtime, `${store.dir}/home`]) await chown(path, USER, USER);
+    }, 300_000);
 
-  afterAll(async () => {
-    await rm(runtime, { recursive: true, force: true });
-    await store.remove();
-  });
+    afterAll(async () => {
+      await rm(runtime, { recursive: true, force: true });
+      await store.remove();
+    });
 
-  it('loads, verifies, saves and removes, in a user namespace of the user’s', async () => {
-    const said = await asUser(
-      store,
-      `$S load -q -i ${store.dir}/app.tar; $S images --no-trunc -q; $S layer verify; $S fsck --deep
+    it('loads, verifies, saves and removes, in a user namespace of the user’s', async () => {
+      const said = await asUser(
+        store,
+        `$S load -q -i ${store.dir}/app.tar; $S images --no-trunc -q; $S layer verify; $S fsck --deep
 $S save -o $HOME/out.tar localhost/app:1; $S image inspect -f '{{.GraphDriver.Data.UpperDir}}' localhost/app:1`,
-    );
-    expect(said.code, said.stderr).toBe(0);
-    const [loaded, id, ...rest] = said.stdout.trim().split('\n');
-    expect(loaded).toBe('Loaded image: localhost/app:1');
-    expect(rest.slice(0, -1)).toEqual([
-      expect.stringMatching(/: ok$/),
-      expect.stringMatching(/: ok$/),
-      'the store is clean',
-    ]);
-    // Only what the kernel forbids is left out, and it is said: a device node.
-    expect(said.stderr).toMatch(/device/);
-    expect(said.stderr.trim().split('\n').length).toBe(1);
-    await store.ok('load', '-q', '-i', `${store.dir}/home/out.tar`);
-    expect(await store.ok('images', '--no-trunc', '-q')).toBe(id);
-    // What belongs to 1000 inside belongs to the user's range outside.
-    const top = rest.at(-1) ?? '';
-    const owned = await stat(`${top}/t/owned`);
-    expect([owned.uid, owned.gid]).toEqual([FIRST + 999, FIRST + 1000]);
-    expect((await stat(`${top}/t/h1`)).uid).toBe(USER);
-  });
+      );
+      expect(said.code, said.stderr).toBe(0);
+      const [loaded, id, ...rest] = said.stdout.trim().split('\n');
+      expect(loaded).toBe('Loaded image: localhost/app:1');
+      expect(rest.slice(0, -1)).toEqual([
+        expect.stringMatching(/: ok$/),
+        expect.stringMatching(/: ok$/),
+        'the store is clean',
+      ]);
+      // Only what the kernel forbids is left out, and it is said: a device node.
+      expect(said.stderr).toMatch(/device/);
+      expect(said.stderr.trim().split('\n').length).toBe(1);
+      await store.ok('load', '-q', '-i', `${store.dir}/home/out.tar`);
+      expect(await store.ok('images', '--no-trunc', '-q')).toBe(id);
+      // What belongs to 1000 inside belongs to the user's range outside.
+      const top = rest.at(-1) ?? '';
+      const owned = await stat(`${top}/t/owned`);
+      expect([owned.uid, owned.gid]).toEqual([FIRST + 999, FIRST + 1000]);
+      expect((await stat(`${top}/t/h1`)).uid).toBe(USER);
+    });
 
-  it('all commands share one namespace, which a killed keeper gives back', async () => {
-    const said = await asUser(
-      store,
-      `$S images -q >/dev/null; a=$(cat ${runtime}/stratafs/userns.pid)
+    it('all commands share one namespace, which a killed keeper gives back', async () => {
+      const said = await asUser(
+        store,
+        `$S images -q >/dev/null; a=$(cat ${runtime}/stratafs/userns.pid)
 for i in 1 2 3 4; do $S images -q >/dev/null & done; wait
 [ "$a" = "$(cat ${runtime}/stratafs/userns.pid)" ]
 p=$(echo $a | cut -d' ' -f1); kill -9 $p; while grep -q '^[0-9]* ([^)]*) [^Z]' /proc/$p/stat 2>/dev/null; do sleep 0.1; done; $S images -q >/dev/null; cat ${runtime}/stratafs/userns.pid; echo "$a"`,
-    );
-    expect(said.code, said.stderr).toBe(0);
-    const [after, before] = said.stdout.trim().split('\n');
-    expect(after).not.toBe(before);
-  });
+      );
+      expect(said.code, said.stderr).toBe(0);
+      const [after, before] = said.stdout.trim().split('\n');
+      expect(after).not.toBe(before);
+    });
 
-  it('of a user with one ID: everything becomes the user’s own', async () => {
-    const said = await asUser(
-      store,
-      `export XDG_DATA_HOME=$HOME/one; $S load -q -i ${store.dir}/app.tar; $S layer verify; $S image inspect -f '{{.GraphDriver.Data.UpperDir}}' localhost/app:1`,
-      false,
-    );
-    expect(said.code, said.stderr).toBe(0);
-    expect(said.stdout).not.toContain('damaged');
-    const top = said.stdout.trim().split('\n').at(-1) ?? '';
-    expect((await stat(`${top}/t/owned`)).uid).toBe(USER);
-  });
+    it('of a user with one ID: everything becomes the user’s own', async () => {
+      const said = await asUser(
+        store,
+        `export XDG_DATA_HOME=$HOME/one; $S load -q -i ${store.dir}/app.tar; $S layer verify; $S image inspect -f '{{.GraphDriver.Data.UpperDir}}' localhost/app:1`,
+        false,
+      );
+      expect(said.code, said.stderr).toBe(0);
+      expect(said.stdout).not.toContain('damaged');
+      const top = said.stdout.trim().split('\n').at(-1) ?? '';
+      expect((await stat(`${top}/t/owned`)).uid).toBe(USER);
+    });
 
-  it('is another one than root’s', async () => {
-    const version = await readFile(`${store.dir}/home/.local/share/stratafs/version`, 'utf8');
-    expect(version).toBe('stratafs store 1\n');
-  });
-});
+    it('is another one than root’s', async () => {
+      const version = await readFile(`${store.dir}/home/.local/share/stratafs/version`, 'utf8');
+      expect(version).toBe('stratafs store 1\n');
+    });
+  },
+);

@@ -34,7 +34,7 @@ const rootless = (layers: Layers): Layers => ({
   upper: layers.upper.map(unprivileged),
 });
 
-describe.skipIf(!has({ ...pairNeeds(pair), programs: ['gcc', 'nsenter'] }))(
+describe.skipIf(!has({ ...pairNeeds(pair), programs: ['gcc', 'nsenter'], namespaces: true }))(
   `${pair.subject} and ${pair.reference} agree in a user namespace`,
   () => {
     let leave = (): void => undefined;

@@ -272,7 +272,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true, programs: PROGRAM
       }
     });
 
-    describe('mount(8)', () => {
+    describe.skipIf(!has({ mountNamespaces: true }))('mount(8)', () => {
       /** In a mount namespace whose /usr/sbin and /etc/fstab are ours. */
       const inside = (script: string): Promise<Ran> => {
         const set = `mount -t tmpfs none /usr/local/sbin && ln -s "$S" /usr/local/sbin/stratafs

@@ -69,7 +69,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the command l
       expect(row()).toMatchObject({ type: 'fuse.stratafs', source: 'stratafs' });
     });
 
-    it('mount -t fuse.stratafs', async () => {
+    it.skipIf(!has({ mountNamespaces: true }))('mount -t fuse.stratafs', async () => {
       // mount(8) looks for its helper's program on a PATH of its own.
       const script = `mount -t tmpfs none /usr/local/bin && ln -s "$S" /usr/local/bin/stratafs
         mount -t fuse.stratafs stratafs mnt -o ${RW},nodev && cat mnt/top && umount mnt`;

@@ -77,13 +77,16 @@ describe.skipIf(!has(NEEDS))('data=auto', () => {
     rmSync(top, { recursive: true });
   });
 
-  test('caches in a user namespace, where passthrough is not allowed', async () => {
-    const { stack, top, mountpoint } = await filesOf(LARGE);
-    const binary = stratafsBinary();
-    const script = `${binary} -o lowerdir=${stack.lowers.join(':')},data=auto ${mountpoint} &&
+  test.skipIf(!has({ namespaces: true }))(
+    'caches in a user namespace, where passthrough is not allowed',
+    async () => {
+      const { stack, top, mountpoint } = await filesOf(LARGE);
+      const binary = stratafsBinary();
+      const script = `${binary} -o lowerdir=${stack.lowers.join(':')},data=auto ${mountpoint} &&
       ${binary} stats ${mountpoint} --json && umount ${mountpoint}`;
-    const { stdout } = await mustRun('unshare', ['-Urm', 'sh', '-c', script]);
-    expect((JSON.parse(stdout) as { data: string }).data).toBe('cached');
-    rmSync(top, { recursive: true });
-  });
+      const { stdout } = await mustRun('unshare', ['-Urm', 'sh', '-c', script]);
+      expect((JSON.parse(stdout) as { data: string }).data).toBe('cached');
+      rmSync(top, { recursive: true });
+    },
+  );
 });

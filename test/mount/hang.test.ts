@@ -14,23 +14,25 @@ go_on() { kill -CONT $f 2>/dev/null; for m in m6 m5 m4 m3 m2 m1; do umount -l $m
 trap go_on EXIT
 `;
 
-describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a layer that hangs', () => {
-  let base: string;
+describe.skipIf(!has({ root: true, fuse: true, stratafs: true, mountNamespaces: true }))(
+  'a layer that hangs',
+  () => {
+    let base: string;
 
-  beforeAll(() => {
-    base = scratch('hang');
-    makeDirectories(base);
-    for (const name of ['m5', 'm6']) mkdirSync(join(base, name));
-  });
+    beforeAll(() => {
+      base = scratch('hang');
+      makeDirectories(base);
+      for (const name of ['m5', 'm6']) mkdirSync(join(base, name));
+    });
 
-  afterAll(() => {
-    rmSync(base, { recursive: true, force: true });
-  });
+    afterAll(() => {
+      rmSync(base, { recursive: true, force: true });
+    });
 
-  const script = (body: string): Promise<string> => hostScript(base, LAYER + body);
+    const script = (body: string): Promise<string> => hostScript(base, LAYER + body);
 
-  it('leaves other mounts, new ones, unmounts, mounts and stats alone', async () => {
-    const output = await script(`
+    it('leaves other mounts, new ones, unmounts, mounts and stats alone', async () => {
+      const output = await script(`
       "$S" -o lowerdir=m1 m2; "$S" -o lowerdir=low,upperdir=up,workdir=work m3
       kill -STOP $f
       timeout 60 stat m2/missing >/dev/null 2>&1 &
@@ -44,37 +46,38 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a layer that 
       timeout 20 "$S" stats m2 2>&1 | sed "s,$PWD,,"
       until_ "[ -s late ] && [ -s late2 ]" || until_ "[ -s late ] && [ -s late2 ]" && cat late late2 | sed "s,$PWD,,"
       run "$S" unmount m3; kill -CONT $f; cat m2/hello; "$S" unmount m2`);
-    const late = 'does not answer: look at the server of its file system, or leave it out';
-    expect(output.split('\n')).toEqual([
-      'hello',
-      'new',
-      'hello',
-      '2',
-      '1',
-      'stratafs: the engine of /m2 does not answer: one of its layers hangs',
-      `stratafs: lower layer /m1 ${late}`,
-      `stratafs: upperdir /m1/up ${late}`,
-      'hello',
-      '',
-    ]);
-  });
+      const late = 'does not answer: look at the server of its file system, or leave it out';
+      expect(output.split('\n')).toEqual([
+        'hello',
+        'new',
+        'hello',
+        '2',
+        '1',
+        'stratafs: the engine of /m2 does not answer: one of its layers hangs',
+        `stratafs: lower layer /m1 ${late}`,
+        `stratafs: upperdir /m1/up ${late}`,
+        'hello',
+        '',
+      ]);
+    });
 
-  it('has an engine thread for each of its mounts, which ends with the mount', async () => {
-    const output = await script(`
+    it('has an engine thread for each of its mounts, which ends with the mount', async () => {
+      const output = await script(`
       "$S" -o lowerdir=low m2; p=$(of m2); until_ '[ $(ls /proc/$p/task | wc -l) = $(sleep 0.3; ls /proc/$p/task | wc -l) ]'
       before=$(ls /proc/$p/task | wc -l)
       "$S" -o lowerdir=m1 m3; "$S" -o lowerdir=m1 m4; [ $(ls /proc/$p/task | wc -l) -ge $((before + 2)) ] && echo more
       cat m4/hello; for m in m4 m3; do "$S" unmount $m; done
       until_ '[ $(ls /proc/$p/task | wc -l) -le $((before + 1)) ]' && echo fewer; cat m2/hello; "$S" unmount m2`);
-    expect(output).toBe('more\nhello\nfewer\nhello\n');
-  });
+      expect(output).toBe('more\nhello\nfewer\nhello\n');
+    });
 
-  it('does not keep a host that was told to end', async () => {
-    const output = await script(`
+    it('does not keep a host that was told to end', async () => {
+      const output = await script(`
       "$S" -o lowerdir=m1 m2; "$S" -o lowerdir=low m3; p=$(of m3); kill -STOP $f
       timeout 60 stat m2/missing >/dev/null 2>&1 &
       sleep 0.2; kill -TERM $p; i=0; while kill -0 $p 2>/dev/null && [ $i -lt 450 ]; do i=$((i+1)); sleep 0.1; done
       kill -0 $p 2>/dev/null || echo ended; live`);
-    expect(output).toBe('ended\n1\n');
-  });
-});
+      expect(output).toBe('ended\n1\n');
+    });
+  },
+);

@@ -89,7 +89,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the library',
     expect(mountsBelow(union.mountpoint)).toEqual([]);
   });
 
-  it('tells the death of a host', async () => {
+  it.skipIf(!has({ mountNamespaces: true }))('tells the death of a host', async () => {
     const from = join(base, 'apart');
     mkdirSync(from);
     const script = `import { mount } from '${join(import.meta.dirname, '../../dist/index.js')}';

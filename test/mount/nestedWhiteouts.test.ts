@@ -260,7 +260,7 @@ describe.skipIf(!has(MOUNT_NEEDS))('RENAME_WHITEOUT', () => {
     ));
 });
 
-test.skipIf(!has({ ...MOUNT_NEEDS, programs: ['gcc', 'setpriv'] }))(
+test.skipIf(!has({ ...MOUNT_NEEDS, programs: ['gcc', 'setpriv'], mountNamespaces: true }))(
   'is refused where device nodes are',
   async () => {
     const { top, stack, mountpoint } = await makeFixture('nested', PARTS);

@@ -295,7 +295,7 @@ describe.skipIf(!has(NEEDS))('data=passthrough is refused', () => {
       expect(ran.stderr).toMatch(says);
     });
 
-  test('in a user namespace', async () => {
+  test.skipIf(!has({ namespaces: true }))('in a user namespace', async () => {
     const command = [stratafsBinary(), '-o', 'lowerdir=/usr,data=passthrough', '/mnt'];
     const ran = await run('unshare', ['-Urm', ...command]);
     expect([ran.code, ran.stderr.split('\n').length]).toEqual([1, 2]);

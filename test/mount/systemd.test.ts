@@ -68,50 +68,53 @@ describe.skipIf(!systemd)('stratafs install service', () => {
   });
 });
 
-describe.skipIf(!systemd || !has({ fuse: true, stratafs: true }))('a host of systemd', () => {
-  let base: string;
+describe.skipIf(!systemd || !has({ fuse: true, stratafs: true, mountNamespaces: true }))(
+  'a host of systemd',
+  () => {
+    let base: string;
 
-  beforeAll(() => {
-    base = scratch('systemd');
-    makeDirectories(base);
-    mkdirSync('/run/stratafs', { recursive: true, mode: 0o700 });
-  });
+    beforeAll(() => {
+      base = scratch('systemd');
+      makeDirectories(base);
+      mkdirSync('/run/stratafs', { recursive: true, mode: 0o700 });
+    });
 
-  afterAll(() => {
-    rmSync(base, { recursive: true, force: true });
-  });
+    afterAll(() => {
+      rmSync(base, { recursive: true, force: true });
+    });
 
-  const script = (body: string): Promise<string> => hostScript(base, ACTIVATE + body);
+    const script = (body: string): Promise<string> => hostScript(base, ACTIVATE + body);
 
-  it('gets the mounts, with its unit’s settings, logs for the journal, and ends when told', async () => {
-    const output = await script(`
+    it('gets the mounts, with its unit’s settings, logs for the journal, and ends when told', async () => {
+      const output = await script(`
       choom -n 300 -p $unit >/dev/null
       "$S" -o lowerdir=low m1; "$S" -o lowerdir=low,upperdir=up,workdir=work m2; echo new > m2/new; cat m1/hello m2/new
       [ "$(host)" = $unit ] && echo unit; "$S" host status | grep -o 'run by systemd'; cat /proc/$unit/oom_score_adj
       "$S" uninstall service 2>&1 | sed 's/:.*//'; "$S" uninstall service 2>&1 | grep -o 'serves 2 mounts'
       grep -c '^host .* started$' log; kill -TERM $unit; gone $unit; live; cat up/new; ls /run/stratafs`);
-    expect(output.split('\n')).toEqual([
-      'hello',
-      'new',
-      'unit',
-      'run by systemd',
-      '300',
-      'stratafs',
-      'serves 2 mounts',
-      '1',
-      '0',
-      'new',
-      'unit.sock',
-      '',
-    ]);
-  });
+      expect(output.split('\n')).toEqual([
+        'hello',
+        'new',
+        'unit',
+        'run by systemd',
+        '300',
+        'stratafs',
+        'serves 2 mounts',
+        '1',
+        '0',
+        'new',
+        'unit.sock',
+        '',
+      ]);
+    });
 
-  it('serves nobody with other rights, who gets a host of its own', async () => {
-    const output = await script(`
+    it('serves nobody with other rights, who gets a host of its own', async () => {
+      const output = await script(`
       "$S" -o lowerdir=low m1; setpriv --groups 7 "$S" -o lowerdir=low m2; cat m1/hello m2/hello
       [ $(of m1) = $unit ] && [ $(of m2) != $unit ] && echo apart
       "$S" host restart; "$S" -o lowerdir=low m3; [ $(of m3) != $unit ] && echo retired
       for m in m1 m2 m3; do "$S" unmount $m; done; gone $unit && echo ended`);
-    expect(output).toBe('hello\nhello\napart\nretired\nended\n');
-  });
-});
+      expect(output).toBe('hello\nhello\napart\nretired\nended\n');
+    });
+  },
+);

@@ -21,6 +21,8 @@ export interface Needs {
   readonly loop?: boolean;
   /** User and mount namespaces can be made (`unshare -Um`): not in a chroot. */
   readonly namespaces?: boolean;
+  /** Mount namespaces can be made (`unshare -m`): not in a chroot whose root is no mount. */
+  readonly mountNamespaces?: boolean;
   /** File systems the kernel must know, as in /proc/filesystems. */
   readonly fileSystems?: readonly string[];
 }
@@ -68,6 +70,8 @@ export function missing(needs: Needs): string | undefined {
   if (needs.loop === true && spawnSync('losetup', ['-f']).status !== 0) return 'needs loop devices';
   if (needs.namespaces === true && spawnSync('unshare', ['-Urm', 'true']).status !== 0)
     return 'needs user and mount namespaces (not in a chroot)';
+  if (needs.mountNamespaces === true && spawnSync('unshare', ['-m', 'true']).status !== 0)
+    return 'needs mount namespaces (not in a chroot whose root is no mount)';
   const known = readFileSync('/proc/filesystems', 'utf8').split(/\s+/);
   const unknown = needs.fileSystems?.find((name) => !known.includes(name));
   if (unknown !== undefined) return `needs ${unknown} in the kernel (modprobe ${unknown})`;
