@@ -1,4 +1,5 @@
 /** The session's side of nodes without xattrs (overlay/data/bare.ts). */
+import { comparedByStorage } from '../overlay/format.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { Op } from '../protocol/opcodes.js';
 
@@ -7,7 +8,9 @@ export function connectBare(ov: Overlay, slot: number): void {
   if (ov.live || ov.overrides) return;
   const { native } = ov.sys;
   const counters = native.counters(slot);
-  const roots = ov.upper || ov.frozen ? undefined : ov.layers.map((layer) => layer.root);
+  const changes = ov.upper !== undefined || ov.frozen !== undefined;
+  const tolerated = !changes && comparedByStorage(ov.sys, ov.layers[0].path);
+  const roots = tolerated ? ov.layers.map((layer) => layer.root) : undefined;
   ov.bare.connect(
     {
       share: (bits) => {

@@ -33,6 +33,15 @@ function inStore(sys: Sys, upper: string): boolean {
   return exists(sys, `${upper.slice(0, -'diff'.length)}link`) && exists(sys, `${match[1]}/l`);
 }
 
+/**
+ * The layer is one of containers/storage with a mount program, which podman, buildah and CRI-O compare with
+ * others: they take a file system without xattrs for one whose objects have none. containerd's differ does not.
+ */
+export function comparedByStorage(sys: Sys, layer: string): boolean {
+  const match = /^(.*)\/[^/]+\/diff$/.exec(layer);
+  return match !== null && exists(sys, `${match[1]}/.has-mount-program`);
+}
+
 /** Any failure is a "no": the default then is the full format, which loses nothing. */
 const exists = (sys: Sys, path: string): boolean =>
   sys.statName(AT_FDCWD, path, sys.stats.probe, STATX_TYPE) >= 0;

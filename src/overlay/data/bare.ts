@@ -1,8 +1,9 @@
 /**
  * Which nodes show a client no xattr. Whoever compares two trees (podman diff, commit and build walk both)
  * or packs one asks for the xattrs of each object, and hardly any has one. So the session answers for the
- * nodes that are known here, without the engine; and of a mount that nothing can change the layers are
- * counted meanwhile (native/census.cc): when no object has an xattr, the kernel is told not to ask again.
+ * nodes that are known here, without the engine. And the layers of a mount that nothing can change are
+ * counted meanwhile (native/census.cc): when no object has an xattr, the kernel is told not to ask again. Its
+ * callers then hear EOPNOTSUPP, which not all take well, so only for those who do (`comparedByStorage`).
  */
 
 /** So many questions are a walk; a shell's `ls` or an exec does not come to it. */
