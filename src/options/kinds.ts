@@ -9,12 +9,12 @@ import type { Collected } from './collected.js';
 import { parseId, parseMapping } from './ids.js';
 import { needPath, unescape } from './list.js';
 
-/** What is said of an option in `stratafs --help` and in the README. */
+/** What is said of an option in `stratafs help mount` and in docs/options.md. */
 interface Shown {
   /** The form that is shown, when it is not the name; several options may share a line. */
   readonly usage?: string;
   readonly help: string;
-  /** The README's line, when it says more; Markdown. */
+  /** The line of docs/options.md, when it says more; Markdown. */
   readonly docs?: string;
 }
 

@@ -1,6 +1,6 @@
 /**
  * All mount options, one row each: name, kind, effect, help. The rows are in rows/, by subject. The parser,
- * `stratafs --help` and the README's table (compared by a test) are driven by them.
+ * `stratafs help mount`, the manual and docs/options.md (compared by a test) are driven by them.
  *
  * To add an option, add a row there. Its effect is a field of `Collected`; plan.ts decides what follows.
  */

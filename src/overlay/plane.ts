@@ -1,6 +1,6 @@
 /**
  * Chooses the data plane of a mount (`data`). `auto` does not measure: it follows earlier measurements
- * (README, "Data"). An open of a file that is passed through costs one request more; reading it saves a copy
+ * (docs/data-planes.md). An open of a file that is passed through costs one request more; reading it saves a copy
  * of each page. From LARGE on the saving was greater in every run: cold and warm, read and mapped, also on a
  * busy machine, where requests are expensive. On a quiet machine the two are level between 1 and 4 MiB.
  */

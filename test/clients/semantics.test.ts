@@ -6,7 +6,7 @@ import { bash, run } from './support/run.js';
 import { MAPPED, QUESTIONS, type Answer, type Question } from './support/semantics.js';
 import { mountUnion, MOUNTS, unmount, withScratch, type Driver } from './support/union.js';
 
-const README = join(import.meta.dirname, '../../README.md');
+const SEMANTICS = join(import.meta.dirname, '../../docs/semantics.md');
 const DRIVERS: readonly Driver[] = ['stratafs', 'kernel', 'fuse-overlayfs'];
 const PROGRAMS = ['fuse-overlayfs', 'gcc', 'strace', 'setfattr'];
 
@@ -57,9 +57,9 @@ describe.skipIf(!has({ ...MOUNTS, kernelOverlay: true, programs: PROGRAMS }))('s
     expect(answers).toEqual(question.answers.slice(0, asked.length));
   });
 
-  it('are in the README as they are asked here', async () => {
+  it('are in docs/semantics.md as they are asked here', async () => {
     const rows = QUESTIONS.map(({ text, answers }) => `| ${text} | ${answers.join(' | ')} |`);
-    const table = (await readFile(README, 'utf8'))
+    const table = (await readFile(SEMANTICS, 'utf8'))
       .split('\n')
       .filter((l) => / (yes|no) \|$/.test(l));
     expect(table).toEqual(rows);

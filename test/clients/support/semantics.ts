@@ -1,10 +1,10 @@
 /**
- * The README's table of semantics as data: each row is a question that a script answers, by its
+ * The table of docs/semantics.md as data: each row is a question that a script answers, by its
  * exit code, on every driver. `test/clients/semantics.test.ts` asks them all and compares the
- * answers with this list and the list with the README.
+ * answers with this list and the list with the page.
  */
 export interface Question {
-  /** The README's words. */
+  /** The page's words. */
   readonly text: string;
   /** Run in the lower layer before the mount; $MAPPED is the program below, ../top the layer above. */
   readonly prepare: string;

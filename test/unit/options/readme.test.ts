@@ -1,11 +1,11 @@
-/** The README's table of options is that of src/options/table.ts, line for line. */
+/** The table of docs/options.md is that of src/options/table.ts, line for line. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { optionsText } from '../../../src/cli/help.js';
 import { OPTION_TABLE, optionRow } from '../../../src/options/table.js';
 
-const README = join(import.meta.dirname, '../../../README.md');
+const OPTIONS = join(import.meta.dirname, '../../../docs/options.md');
 const HEAD = '| option | meaning |\n|---|---|\n';
 
 const expected = OPTION_TABLE.flatMap(({ name, shown }) => {
@@ -15,8 +15,8 @@ const expected = OPTION_TABLE.flatMap(({ name, shown }) => {
 });
 
 describe('the table of options', () => {
-  it('is the one in the README: copy what is missing there', () => {
-    const readme = readFileSync(README, 'utf8');
+  it('is the one in docs/options.md: copy what is missing there', () => {
+    const readme = readFileSync(OPTIONS, 'utf8');
     const from = readme.indexOf(HEAD) + HEAD.length;
     expect(from).toBeGreaterThan(HEAD.length);
     const table = readme.slice(from, readme.indexOf('\n\n', from)).split('\n');
