@@ -100,7 +100,11 @@ interface Layers {
 
 /** The changes, read by a thread of their own: a large upper takes a while. */
 async function changesOf(layers: Layers): Promise<ChangeJson[]> {
-  const worker = new Worker(new URL('./diffWorker.js', import.meta.url), { workerData: layers });
+  const worker = new Worker(new URL('./diffWorker.js', import.meta.url), {
+    workerData: layers,
+    // Those of the program may be for its main module alone: --input-type, --require.
+    execArgv: [],
+  });
   return new Promise((resolve, reject) => {
     worker.on('message', (answer: ChangeJson[] | { readonly sentence: string }) => {
       if (Array.isArray(answer)) resolve(answer);

@@ -29,7 +29,7 @@ export const data: kind.Rows = [
       help: "who moves the data: requests and the page cache (default), the layers' files themselves (root), or these where files are large and only read",
       docs:
         "who moves the data: the mount's page cache, filled by requests (default), the layers' " +
-        'files themselves, or these where files are large and only read; [below](#data)',
+        'files themselves, or these where files are large and only read; [data planes](data-planes.md)',
     },
   ),
   kind.switched(

@@ -96,7 +96,7 @@ export const format: kind.Rows = [
       help: 'hard links of a layer stay one file when it changes (default on where it can be)',
       docs:
         "hard links of a layer stay one file when it changes, by overlayfs's `index` in the " +
-        'workdir; on by default where that is possible (see Limits); off: each name becomes a ' +
+        'workdir; on by default where that is possible ([limits](limits.md)); off: each name becomes a ' +
         'file of its own',
     },
   ),

@@ -49,7 +49,7 @@ export const owners: kind.Rows = [
       docs:
         'owner, mode and type of objects are kept in an xattr, as fuse-overlayfs does; the disk ' +
         "has the mount's user and 0600 or 0700. 1: in `security.*`, needs root outside a user " +
-        'namespace; 2: in `user.*`. No POSIX ACLs (see Limits)',
+        'namespace; 2: in `user.*`. No POSIX ACLs ([limits](limits.md))',
     },
   ),
   kind.word(
