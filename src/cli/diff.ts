@@ -44,14 +44,18 @@ interface Layers {
 /** Undefined: a mount without an upper, which changes nothing. */
 async function layersOf(asked: Asked): Promise<Layers | undefined> {
   if (asked.upper !== undefined) return bareLayers(asked.upper, asked.lower);
-  const { path, mount } = await findTarget(asked.path);
-  if (!mount) {
-    throw new UserError(
-      `${display(path)} is not a mount point of stratafs: name one (stratafs mounts), or give --upper DIR and --lower A[:B...]`,
-    );
-  }
+  const mount = await mountAt(asked.path);
   sync(mount);
   return mount.upper === undefined ? undefined : { ...mount, upper: mount.upper };
+}
+
+/** The live mount on a path; throws UserError when there is none. */
+async function mountAt(given: string): Promise<Served> {
+  const { path, mount } = await findTarget(given);
+  if (mount) return mount;
+  throw new UserError(
+    `${display(path)} is not a mount point of stratafs: name one (stratafs mounts), or give --upper DIR and --lower A[:B...]`,
+  );
 }
 
 /** Layers that are named, and not those of a mount; one that has the upper writes to it first. */
@@ -136,12 +140,26 @@ async function runDiff(asked: Asked): Promise<number> {
   return 0;
 }
 
-const FORM = 'stratafs diff MNT, or stratafs diff --upper DIR --lower A[:B...]';
+/** One path of a mount: from its root, with or without the slash. */
+async function runWhere(mountpoint: string, path: string, json: boolean): Promise<number> {
+  const mount = await mountAt(mountpoint);
+  sync(mount);
+  const { printWhere } = await import('./where.js');
+  printWhere(mount, path, json);
+  return 0;
+}
+
+const FORM = 'stratafs diff MNT [PATH], or stratafs diff --upper DIR --lower A[:B...]';
 
 /** What does not go together; throws UsageError. */
 function checkForm(asked: Asked, paths: number): void {
   const { upper, lower, json, stat, tar, zero } = asked;
-  if (paths !== (upper === undefined ? 1 : 0)) throw new UsageError(`diff takes one path: ${FORM}`);
+  if (upper !== undefined ? paths > 0 : paths < 1 || paths > 2) {
+    throw new UsageError(`diff takes one path: ${FORM}`);
+  }
+  if (paths === 2 && (stat || tar || zero)) {
+    throw new UsageError('--stat, --tar and -z are about all changes: leave PATH out');
+  }
   if (lower !== undefined && upper === undefined) {
     throw new UsageError(`--lower goes with --upper: ${FORM}`);
   }
@@ -152,7 +170,7 @@ function checkForm(asked: Asked, paths: number): void {
 }
 
 export const diff = command({
-  usage: 'diff [OPTIONS] MNT',
+  usage: 'diff [OPTIONS] MNT [PATH]',
   about:
     'Show what was added (A), changed (C) and deleted (D) in a mount, or in an upper directory',
   flags: {
@@ -169,6 +187,9 @@ export const diff = command({
   },
   args: [0, Infinity],
   plain: true,
+  notes: [
+    'With PATH (from the root of the mount): which layer gives it, and what that hides in the layers below.',
+  ],
   run({ values, rawArgs }) {
     const { upper, lower, json, stat, tar, null: zero } = values;
     const asked: Asked = {
@@ -177,6 +198,6 @@ export const diff = command({
       ...(lower === undefined ? {} : { lower }),
     };
     checkForm(asked, rawArgs.length);
-    return runDiff(asked);
+    return rawArgs.length === 2 ? runWhere(rawArgs[0], rawArgs[1], json) : runDiff(asked);
   },
 });

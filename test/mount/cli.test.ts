@@ -187,6 +187,51 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the command l
       expect(tar.stdout).toContain('.wh.was\n');
     });
 
+    it('tells which layer gives one path, and what that hides', async () => {
+      const below =
+        'mkdir -p b/dir/sub && echo b >b/dir/both && echo b >b/dir/sub/deep && echo b >b/gone';
+      await mustRun('sh', ['-c', `${below} && mkdir a/dir && echo upper >a/dir/both`], {
+        cwd: base,
+      });
+      await stratafs('-o', RW, 'mnt');
+      const change = 'rm gone && mv dir moved && chmod 600 moved/sub/deep && echo x >moved/both';
+      await mustRun('sh', ['-c', change], { cwd: at('mnt') });
+      const where = async (path: string): Promise<string> =>
+        (await mustRun(stratafsBinary(), ['diff', 'mnt', path], { cwd: base })).stdout.replaceAll(
+          `${base}/`,
+          '',
+        );
+      expect(await where('gone')).toBe(
+        'removed by  upper up/gone: whiteout\nhides       lower b/gone: file, 2 bytes\n',
+      );
+      expect(await where('/moved/both')).toBe(
+        [
+          'given by    upper up/moved/both: file, 2 bytes',
+          'hides       lower a/dir/both: file, 6 bytes',
+          'hides       lower b/dir/both: file, 2 bytes\n',
+        ].join('\n'),
+      );
+      expect(await where('moved/sub/deep')).toBe(
+        [
+          'given by    upper up/moved/sub/deep: copy of the metadata; the data is below, 2 bytes',
+          'data from   lower b/dir/sub/deep: file, 2 bytes\n',
+        ].join('\n'),
+      );
+      expect(await where('moved')).toMatch(
+        /^given by +upper up\/moved: directory\nmerged with lower a\/dir: directory\nmerged with lower b\/dir: directory\n$/,
+      );
+      const { stdout } = await stratafs('diff', '--json', 'mnt', 'gone');
+      expect(JSON.parse(stdout)).toMatchObject([
+        { kind: 'whiteout', upper: true, hidden: false },
+        { kind: 'file', path: '/gone', hidden: true },
+      ]);
+      const none = await stratafs('diff', 'mnt', 'nowhere');
+      expect([none.code, none.stderr]).toEqual([
+        1,
+        expect.stringMatching(/no layer of .* has nowhere/),
+      ]);
+    });
+
     it('says what it cannot know of a bare upper without its layers', async () => {
       const { code, stderr } = await stratafs('diff', '--upper', 'up');
       expect(code).toBe(0);
@@ -302,7 +347,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('the command l
       [['nonsense'], "'nonsense' is no command"],
       [['unmout', 'mnt'], 'did you mean unmount?'],
       [[], 'nothing to mount'],
-      [['diff', 'a', 'b'], 'diff takes one path'],
+      [['diff', 'a', 'b', 'c'], 'diff takes one path'],
       [['diff', '--jsn', 'mnt'], 'did you mean --json?'],
       [['host', 'statsu'], 'did you mean status?'],
       [['-o', 'lowerdir=a', 'a', 'b', 'mnt'], "'mnt' is one more"],
