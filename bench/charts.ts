@@ -5,7 +5,7 @@
  */
 import { KERNEL } from './drivers.js';
 import { isBad, type TableRow } from './summary.js';
-import { GROUPS, type Group } from './types.js';
+import { GROUPS } from './types.js';
 
 /** Wong's palette, without its black and yellow. */
 const COLOURS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#8c6bb1', '#7f7f7f'];
@@ -57,6 +57,28 @@ function limitsOf(rows: readonly TableRow[]): Limit[] {
   });
 }
 
+/** What a server takes, in MiB: kernel overlayfs has none to compare with. */
+function memoryPoints(rows: readonly TableRow[], drivers: readonly string[]): Point[] {
+  return rows.flatMap(({ row, cells }) =>
+    drivers.flatMap((driver) => {
+      const cell = cells.get(driver);
+      if (row.unit !== 'MiB' || !cell || cell.toKernel !== undefined) return [];
+      const { median: ratio, min: least, max: most } = cell;
+      return [{ row: row.title, driver, ratio, least, most, bad: isBad(cell) }];
+    }),
+  );
+}
+
+/** One chart: its title, what its scale is, and what stands on it. */
+interface Sheet {
+  readonly title: string;
+  readonly label: string;
+  readonly points: readonly Point[];
+  readonly limits: readonly Limit[];
+  /** Kernel overlayfs is the line at 1. */
+  readonly line: boolean;
+}
+
 /** The libraries that draw are development packages. */
 async function libraries() {
   const [plot, dom] = await Promise.all([import('@observablehq/plot'), import('linkedom')]);
@@ -67,23 +89,19 @@ async function libraries() {
 type Libraries = Awaited<ReturnType<typeof libraries>>;
 
 /** What is drawn: the line of the kernel, the titles, the bars, and of each driver its span and its point. */
-function marksOf(
-  plot: Libraries['plot'],
-  rows: readonly TableRow[],
-  points: readonly Point[],
-  drivers: readonly string[],
-) {
+function marksOf(plot: Libraries['plot'], sheet: Sheet, drivers: readonly string[]) {
+  const { points, limits, line } = sheet;
   const bad = new Set(points.filter((point) => point.bad).map(({ row }) => row));
   const colour = (driver: string) => COLOURS[drivers.indexOf(driver) % COLOURS.length] ?? RED;
   const symbol = (driver: string) => SYMBOLS[drivers.indexOf(driver) % SYMBOLS.length] ?? 'circle';
   return [
-    plot.ruleX([1], { strokeOpacity: 0.5 }),
+    plot.ruleX(line ? [1] : [], { strokeOpacity: 0.5 }),
     plot.axisY({
       tickSize: 0,
       fill: (title: string) => (bad.has(title) ? RED : 'currentColor'),
       tickFormat: (title: string) => title.replaceAll('`', ''),
     }),
-    plot.tickX(limitsOf(rows), { x: 'limit', y: 'row', stroke: 'currentColor', strokeWidth: 2 }),
+    plot.tickX(limits, { x: 'limit', y: 'row', stroke: 'currentColor', strokeWidth: 2 }),
     plot.ruleY(points, {
       y: 'row',
       x1: 'least',
@@ -105,19 +123,14 @@ function marksOf(
 
 function draw(
   { plot, document }: Libraries,
-  group: Group,
-  rows: readonly TableRow[],
+  sheet: Sheet,
   drivers: readonly string[],
 ): string | undefined {
-  // Kernel overlayfs is the line at 1.
-  const others = drivers.filter((driver) => driver !== KERNEL);
-  const points = pointsOf(rows, others);
-  const shown = others.filter((driver) => points.some((point) => point.driver === driver));
+  const { points, title, label } = sheet;
+  const shown = drivers.filter((driver) => points.some((point) => point.driver === driver));
   const top = LEGEND_LINE * (2 + Math.ceil(shown.length / LEGEND_WIDTH));
   if (points.length === 0) return undefined;
-  const titles = rows
-    .map(({ row }) => row.title)
-    .filter((t) => points.some(({ row }) => row === t));
+  const titles = [...new Set(points.map(({ row }) => row))];
   const chart: unknown = plot.plot({
     // The types of a browser are not loaded here.
     document: document as never,
@@ -125,16 +138,22 @@ function draw(
     height: top + 40 + titles.length * ROW_HEIGHT,
     marginLeft: 330,
     marginTop: top,
-    x: { type: 'log', grid: true, label: `times ${KERNEL} (less is better)`, tickFormat: String },
+    x: { type: 'log', grid: true, label, tickFormat: String },
     y: { domain: titles, label: null, axis: null },
-    marks: marksOf(plot, rows, points, shown),
+    marks: marksOf(plot, sheet, drivers),
   });
-  return finish((chart as { outerHTML: string }).outerHTML, group, shown);
+  return finish((chart as { outerHTML: string }).outerHTML, title, { drawn: shown, all: drivers });
 }
 
 /** A file of its own: with a name space, the colours of the text, and lines that name the drivers. */
-function finish(svg: string, group: Group, drivers: readonly string[]): string {
-  const names = drivers.map((driver, index) => {
+function finish(
+  svg: string,
+  group: string,
+  { drawn, all }: { readonly drawn: readonly string[]; readonly all: readonly string[] },
+): string {
+  const names = drawn.map((driver) => {
+    // By its place among all: a driver looks the same in every chart.
+    const index = all.indexOf(driver);
     const glyph = GLYPHS[index % GLYPHS.length];
     const colour = COLOURS[index % COLOURS.length];
     return `<tspan fill="${colour}" font-weight="bold">${glyph} </tspan>${driver}   `;
@@ -145,7 +164,7 @@ function finish(svg: string, group: Group, drivers: readonly string[]): string {
     const line = names.slice(at, at + LEGEND_WIDTH).join('');
     lines.push(`<text x="8" y="${y}" xml:space="preserve">${line}</text>`);
   }
-  const note = 'line: least to most; tick: the bar; red: over it, or behind fuse-overlayfs';
+  const note = 'thin line: least to most; tick: the bar; red: over it, or behind fuse-overlayfs';
   const title = `<text x="8" y="${LEGEND_LINE}" font-weight="bold">${group}; ${note}</text>`;
   const legend = `<g text-anchor="start" font-size="11">${title}${lines.join('')}</g>`;
   return `${svg
@@ -155,15 +174,15 @@ function finish(svg: string, group: Group, drivers: readonly string[]): string {
 }
 
 /**
- * Group → SVG. Without the libraries (where only the package is installed) no charts, and a
- * sentence through `say`.
+ * Title → SVG: a chart for each group, and one for memory. Without the libraries (where only the package is
+ * installed) none, and a sentence through `say`.
  */
 export async function makeCharts(
   table: readonly TableRow[],
   drivers: readonly string[],
   say: (text: string) => void,
-): Promise<Map<Group, string>> {
-  const charts = new Map<Group, string>();
+): Promise<Map<string, string>> {
+  const charts = new Map<string, string>();
   let found: Libraries;
   try {
     found = await libraries();
@@ -171,10 +190,17 @@ export async function makeCharts(
     say(`no charts: ${(error as Error).message}; npm install @observablehq/plot linkedom`);
     return charts;
   }
-  for (const group of GROUPS) {
-    const rows = table.filter((entry) => entry.group === group);
-    const svg = draw(found, group, rows, drivers);
-    if (svg !== undefined) charts.set(group, svg);
+  const others = drivers.filter((driver) => driver !== KERNEL);
+  const sheets = GROUPS.map((title): Sheet => {
+    const rows = table.filter(({ group }) => group === title);
+    const label = `times ${KERNEL} (less is better)`;
+    return { title, label, points: pointsOf(rows, others), limits: limitsOf(rows), line: true };
+  });
+  const points = memoryPoints(table, others);
+  sheets.push({ title: 'Memory', label: 'MiB (less is better)', points, limits: [], line: false });
+  for (const sheet of sheets) {
+    const svg = draw(found, sheet, others);
+    if (svg !== undefined) charts.set(sheet.title, svg);
   }
   return charts;
 }

@@ -69,15 +69,30 @@ export function builtinDrivers(repository: string): Driver[] {
   ];
 }
 
+/** Words as a shell splits them: at blanks, but not within quotes; a backslash takes the next character. */
+function splitWords(text: string): string[] {
+  const words: string[] = [];
+  const pattern = /(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+/g;
+  for (const [word] of text.matchAll(pattern)) {
+    words.push(
+      word.replace(
+        /\\(.)|"((?:[^"\\]|\\.)*)"|'([^']*)'/g,
+        (_, one?: string, two?: string, three?: string) =>
+          one ?? two?.replace(/\\(["\\$`])/g, '$1') ?? three ?? '',
+      ),
+    );
+  }
+  return words;
+}
+
 /**
- * A driver from `--driver NAME='COMMAND {opts} {mnt}'`. Words are split at blanks; a final `&`
+ * A driver from `--driver NAME='COMMAND {opts} {mnt}'`. Words are split as a shell does; a final `&`
  * says that the command stays in the foreground as the server.
  */
 export function parseDriver(text: string): Driver {
   const equals = text.indexOf('=');
   const name = text.slice(0, equals).trim();
-  const words = text.slice(equals + 1).split(/\s+/);
-  const command = words.filter((word) => word !== '');
+  const command = splitWords(text.slice(equals + 1));
   const stays = command.at(-1) === '&';
   if (stays) command.pop();
   const [program = ''] = command;

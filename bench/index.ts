@@ -1,15 +1,17 @@
 /** `npm run bench`: see options.ts for the command line, README's "Benchmarks" for the results. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compareRuns } from './compare.js';
 import { prepareFixture } from './fixture.js';
 import { describeMachine, missing } from './machine.js';
 import { parseOptions, type BenchOptions } from './options.js';
 import { prepareParts } from './parts/all.js';
 import { progressBar } from './progress.js';
 import { writeReport } from './report.js';
-import { runAll, type Results } from './runner.js';
+import { runAll, type Results, unable } from './runner.js';
 
 const repository = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -70,25 +72,51 @@ async function bench(options: BenchOptions): Promise<void> {
   const { present, absent } = withoutMissing(options);
   try {
     const site = { repository, client, fixture, parts, scratch };
-    const results = await runAll(present, site, await progressBar(), stop.signal);
+    const busy = busyWarning();
+    if (busy !== undefined) say(busy);
+    const failing = await unable(present.drivers, quick, site, stop.signal);
+    for (const [name, why] of failing) {
+      say(`${name} does not mount here, and is left out: ${why}`);
+      absent.set(name, why);
+    }
+    const able = present.drivers.filter(({ name }) => !failing.has(name));
+    const load = loadavg();
+    const results = await runAll(
+      { ...present, drivers: able },
+      site,
+      await progressBar(),
+      stop.signal,
+    );
     noteAbsent(results, options, absent);
-    const machine = describeMachine(repository, directory, present.drivers);
+    const machine = describeMachine(repository, directory, present.drivers, load);
     const out = options.out ?? join(directory, 'results', machine.when.replace(/[:.]/g, '-'));
     const stopped = stop.signal.aborted;
     if (stopped) process.exitCode = INTERRUPTED;
     const run = { results, options, machine, fixture, stopped };
     process.stdout.write(await writeReport(run, out, say));
-    say(`results: ${out}.md, .json and .svg`);
+    for (const { trial, driver, why } of results.failures) say(`${driver} failed ${trial}: ${why}`);
+    if (results.failures.length > 0 || failing.size > 0) process.exitCode ??= 1;
   } finally {
     say('deleting what the trials left');
     rmSync(scratch, { recursive: true, force: true });
   }
 }
 
+/** Other work takes the cores from the trials, or keeps them awake: both change the figures. */
+function busyWarning(): string | undefined {
+  const [load = 0] = loadavg();
+  if (load < availableParallelism() / 4) return undefined;
+  return `warning: the load average is ${load.toFixed(1)}: other work disturbs the figures`;
+}
+
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2), repository);
   if (typeof options === 'string') {
     process.stdout.write(options);
+    return;
+  }
+  if ('compare' in options) {
+    process.stdout.write(compareRuns(...options.compare));
     return;
   }
   if (process.geteuid?.() !== 0) {

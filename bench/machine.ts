@@ -1,7 +1,8 @@
 /** What the figures depend on: the machine, the kernel, the versions. */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
 import type { Driver } from './types.js';
 
 export interface Machine {
@@ -14,6 +15,8 @@ export interface Machine {
   readonly fileSystem: string;
   readonly node: string;
   readonly versions: Readonly<Record<string, string>>;
+  /** Load averages of 1, 5 and 15 minutes, before the first trial. */
+  readonly load: readonly number[];
 }
 
 /** The words of a command, or undefined when it cannot be run. */
@@ -47,20 +50,32 @@ export function missing(driver: Driver): string | undefined {
   return missingProgram(program === undefined ? [] : [program]);
 }
 
+/** The commit of a clone, with changes when it has some; the version of an installed package. */
+function builtFrom(repository: string): string {
+  const head = existsSync(join(repository, '.git'))
+    ? ask(['git', 'rev-parse', '--short', 'HEAD'], repository)
+    : undefined;
+  if (head === undefined) {
+    const manifest = readFileSync(join(repository, 'package.json'), 'utf8');
+    return `version ${(JSON.parse(manifest) as { readonly version: string }).version}`;
+  }
+  const changed = ask(['git', 'status', '--porcelain', '-uno'], repository) ?? '';
+  return `commit ${head}${changed === '' ? '' : ' with changes'}`;
+}
+
 export function describeMachine(
   repository: string,
   directory: string,
   drivers: readonly Driver[],
+  load: readonly number[],
 ): Machine {
   const versions: Record<string, string> = {};
   for (const { name, version } of drivers) {
     if (version) versions[name] = versionLine(ask(version) ?? 'no version told');
   }
-  const head = ask(['git', 'rev-parse', '--short', 'HEAD'], repository) ?? 'no commit';
-  const changed = ask(['git', 'status', '--porcelain', '-uno'], repository);
   return {
     when: new Date().toISOString(),
-    commit: changed ? `${head} with changes` : head,
+    commit: builtFrom(repository),
     kernel: ask(['uname', '-r']) ?? 'unknown',
     processor: cpus()[0]?.model ?? 'unknown',
     cores: cpus().length,
@@ -68,5 +83,6 @@ export function describeMachine(
     fileSystem: ask(['findmnt', '-no', 'FSTYPE', '-T', directory]) ?? 'unknown',
     node: process.version,
     versions,
+    load,
   };
 }

@@ -17,20 +17,28 @@ export interface BenchOptions {
   readonly leavesOut: (trial: Trial, driver: Driver) => string | undefined;
 }
 
+/** Two saved runs are compared, and nothing is measured. */
+interface Comparison {
+  readonly compare: readonly [before: string, after: string];
+}
+
 const HELP = `Measures union mounts side by side: each trial in a fresh process, drivers in turn.
 
   npm run bench -- [options]
 
-  --set short|full     short: the 18 rows of the README, about a quarter of the time; full
+  --set short|full     short: the 18 rows of docs/performance.md, about a quarter of the time; full
                        (default): all, an hour and a quarter on 2 cores. --list names them.
   --only A,B           only these trials, by name or the beginning of it
   --drivers A,B        only these drivers, by name or the beginning of it
   --driver NAME='CMD'  one more driver; CMD has {opts} (lowerdir=..,upperdir=..,workdir=..) or
-                       {lower} {upper} {work}, and {mnt}; a final & : CMD stays in the foreground
+                       {lower} {upper} {work}, and {mnt}, also within quotes; a final & : CMD stays in
+                       the foreground
   --rounds N           rounds (default 5; with --quick 1)
   --quick              a smaller tree and the short set, under 2 minutes; shows that all works
   --dir DIR            where to work (default $STRATAFS_BENCH_DIR or /var/tmp/stratafs-bench)
-  --out PATH           write the results to PATH.json, PATH.md and PATH-*.svg (default: in DIR/results)
+  --out PATH           write the results to PATH.json, .md and .csv (default: in DIR/results), and
+                       charts, PATH-*.svg, where @observablehq/plot and linkedom are installed
+  --compare A B        two saved runs (.json) beside each other; measures nothing
   --list               name the trials and the drivers
   --help
 `;
@@ -94,9 +102,13 @@ function listAll(drivers: readonly Driver[]): string {
 }
 
 /** The command line's meaning; a text is to be printed instead of a run. Throws a sentence. */
-export function parseOptions(argv: string[], repository: string): BenchOptions | string {
-  const { values } = parseArgs({
+export function parseOptions(
+  argv: string[],
+  repository: string,
+): BenchOptions | Comparison | string {
+  const { values, positionals } = parseArgs({
     args: argv,
+    allowPositionals: true,
     options: {
       only: { type: 'string' },
       drivers: { type: 'string' },
@@ -107,12 +119,19 @@ export function parseOptions(argv: string[], repository: string): BenchOptions |
       dir: { type: 'string' },
       out: { type: 'string' },
       list: { type: 'boolean', default: false },
+      compare: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
   const own = values.driver.map(parseDriver);
   const known = [...builtinDrivers(repository), ...own];
   if (values.help) return HELP;
+  if (values.compare) {
+    const [before, after] = positionals;
+    if (positionals.length !== 2) throw new Error('--compare takes two saved runs: A.json B.json.');
+    return { compare: [before, after] };
+  }
+  if (positionals.length > 0) throw new Error(`${positionals[0]} is no option: see --help.`);
   if (values.list) return listAll(known);
   const named = values.drivers !== undefined;
   const usual = known.filter((driver) => driver.onRequest !== true);

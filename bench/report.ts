@@ -14,8 +14,10 @@ import {
 } from './markdown.js';
 import type { BenchOptions } from './options.js';
 import type { Results } from './runner.js';
-import { summarize, type TableRow } from './summary.js';
-import type { Driver, Fixture, Group } from './types.js';
+import { csvOf } from './csv.js';
+import { noiseOf, summarize, type TableRow } from './summary.js';
+import { terminalTable } from './terminal.js';
+import type { Driver, Fixture } from './types.js';
 
 export interface Run {
   readonly results: Results;
@@ -42,7 +44,7 @@ function machineLines({ machine, fixture, options, results, stopped }: Run): str
   const hosts = options.drivers.flatMap((driver) => hostOf(driver) ?? []);
   const minutes = [...results.seconds.values()].reduce((sum, seconds) => sum + seconds, 0) / 60;
   return [
-    `Measured ${machine.when} at commit ${machine.commit}; Linux ${machine.kernel}, ` +
+    `Measured ${machine.when} at ${machine.commit}, load average ${machine.load.map((each) => each.toFixed(2)).join(', ')}; Linux ${machine.kernel}, ` +
       `${machine.cores} × ${machine.processor}, ${machine.memoryGiB} GiB, ${machine.fileSystem}, Node ${machine.node}. ` +
       `${versions.join('; ')}.`,
     `${options.rounds} round${options.rounds > 1 ? 's' : ''}${stopped ? ', stopped before their end' : ''}${options.quick ? ' (--quick: too small a tree to conclude from)' : ''} in ${minutes.toFixed(0)} minutes, ` +
@@ -52,12 +54,12 @@ function machineLines({ machine, fixture, options, results, stopped }: Run): str
   ];
 }
 
-const slug = (group: Group): string => group.toLowerCase().replaceAll(' ', '-');
+const slug = (group: string): string => group.toLowerCase().replaceAll(' ', '-');
 
 function markdownOf(
   run: Run,
   table: readonly TableRow[],
-  charts: ReadonlyMap<Group, string>,
+  charts: ReadonlyMap<string, string>,
   name: string,
 ): string {
   const { results, options } = run;
@@ -73,6 +75,7 @@ function markdownOf(
     'Medians; in brackets the median of the paired ratios to kernel overlayfs; bold where we miss a bar or are behind fuse-overlayfs. Less is better.',
     medians,
     images.join('\n\n'),
+    ...noiseOf(table).map((text) => `Noise: ${text}.`),
     ...verdicts(table, drivers),
     ...(bars === '' ? [] : ['What we are to hold:', bars]),
     'Least and most; in brackets the median of the paired ratios to fuse-overlayfs (rootless ones to the rootless one).',
@@ -111,7 +114,7 @@ function toJson({ results, options, machine, fixture }: Run, table: readonly Tab
   return `${JSON.stringify(content, undefined, 2)}\n`;
 }
 
-/** Writes OUT.md, OUT.json and OUT-GROUP.svg; returns the Markdown. */
+/** Writes OUT.md, OUT.json, OUT.csv and OUT-GROUP.svg; returns what a terminal shows. */
 export async function writeReport(
   run: Run,
   out: string,
@@ -124,6 +127,9 @@ export async function writeReport(
   mkdirSync(dirname(out), { recursive: true });
   writeFileSync(`${out}.md`, markdown);
   writeFileSync(`${out}.json`, toJson(run, table));
+  writeFileSync(`${out}.csv`, csvOf(table, run.results));
   for (const [group, svg] of charts) writeFileSync(`${out}-${slug(group)}.svg`, svg);
-  return markdown;
+  say(`results: ${out}.md, .json, .csv${charts.size > 0 ? ' and .svg' : ''}`);
+  for (const noise of noiseOf(table)) say(`warning: ${noise}`);
+  return process.stdout.isTTY ? terminalTable(table, drivers, process.stdout.columns) : markdown;
 }

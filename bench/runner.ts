@@ -9,6 +9,7 @@ import type { BenchOptions } from './options.js';
 import type { Parts } from './parts/all.js';
 import { Residence } from './residence.js';
 import { exercise } from './trials/exercise.js';
+import { preflight } from './trials/preflight.js';
 import type { Answer, Driver, Fixture, Job, Requests, Trial } from './types.js';
 
 /** A trial that takes longer hangs. */
@@ -23,6 +24,8 @@ export interface Results {
   readonly reasons: Map<string, Map<string, string>>;
   /** Driver name → requests. */
   readonly requests: Map<string, Requests>;
+  /** What was tried and went wrong: the run's exit status tells. */
+  readonly failures: { readonly trial: string; readonly driver: string; readonly why: string }[];
   /** Trial name → seconds that all its runs took. */
   readonly seconds: Map<string, number>;
 }
@@ -80,6 +83,7 @@ export function schedule(options: BenchOptions, parts: Parts, results: Results):
 function keep(results: Results, { round, trial, driver }: Step, answer: Answer): void {
   if ('error' in answer) {
     inner(results.reasons, trial.name).set(driver.name, answer.error);
+    results.failures.push({ trial: trial.name, driver: driver.name, why: answer.error });
     return;
   }
   for (const [row, value] of Object.entries(answer.values ?? {})) {
@@ -89,6 +93,26 @@ function keep(results: Results, { round, trial, driver }: Step, answer: Answer):
     inner(results.reasons, row).set(driver.name, reason);
   }
   if (answer.requests) results.requests.set(driver.name, answer.requests);
+}
+
+/** Drivers that do not mount here, with the reason: found before an hour of trials. */
+export async function unable(
+  drivers: readonly Driver[],
+  quick: boolean,
+  site: Site,
+  stop: AbortSignal,
+): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  const runs = new Runs(quick, site, stop);
+  try {
+    for (const driver of drivers.filter(({ command }) => command !== undefined)) {
+      const answer = await runs.run({ round: 0, trial: preflight, driver });
+      if ('error' in answer) found.set(driver.name, answer.error);
+    }
+  } finally {
+    await runs.close();
+  }
+  return found;
 }
 
 export async function runAll(
@@ -101,6 +125,7 @@ export async function runAll(
     values: new Map(),
     reasons: new Map(),
     requests: new Map(),
+    failures: [],
     seconds: new Map(),
   };
   const steps = schedule(options, site.parts, results);

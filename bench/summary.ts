@@ -111,3 +111,21 @@ export function summarize(results: Results, trials: readonly Trial[]): TableRow[
     }),
   );
 }
+
+/** A round that takes this many times the median is an outlier; so many rounds tell one. */
+const OUTLIER = 2;
+const ENOUGH_ROUNDS = 3;
+
+/** Rows whose rounds lie far apart, as sentences: their medians mean little. */
+export function noiseOf(table: readonly TableRow[]): string[] {
+  return table.flatMap(({ row, cells }) => {
+    const noisy = [...cells].filter(
+      ([, { rounds, max, median: middle }]) => rounds >= ENOUGH_ROUNDS && max > OUTLIER * middle,
+    );
+    if (noisy.length === 0) return [];
+    const worst = noisy.map(
+      ([driver, { max, median: middle }]) => `${driver} ${(max / middle).toFixed(1)}×`,
+    );
+    return [`${row.title}: a round took far more than the median (${worst.join(', ')})`];
+  });
+}

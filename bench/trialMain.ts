@@ -9,6 +9,7 @@ import { mkdirSync } from 'node:fs';
 import { TrialContext } from './context.js';
 import { unmountTree, type Room } from './mounts.js';
 import { exercise } from './trials/exercise.js';
+import { preflight } from './trials/preflight.js';
 import { trials } from './trials/all.js';
 import type { Answer, Job } from './types.js';
 
@@ -34,7 +35,7 @@ async function enter({ client, driver }: Job): Promise<Entered> {
 }
 
 async function perform(job: Job): Promise<Answer> {
-  const trial = [...trials, exercise].find(({ name }) => name === job.trial);
+  const trial = [...trials, exercise, preflight].find(({ name }) => name === job.trial);
   if (!trial) throw new Error(`there is no trial ${job.trial}`);
   mkdirSync(job.directory, { recursive: true });
   const { room, leave } = await enter(job);

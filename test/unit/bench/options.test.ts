@@ -9,7 +9,7 @@ import { noResults, row, trialOf } from './values.js';
 
 function options(...argv: string[]): BenchOptions {
   const parsed = parseOptions(argv, '/repository');
-  if (typeof parsed === 'string') throw new Error(parsed);
+  if (typeof parsed === 'string' || 'compare' in parsed) throw new Error('no run');
   return parsed;
 }
 const names = (items: readonly { name: string }[]) => items.map(({ name }) => name);

@@ -6,6 +6,7 @@ export const noResults = (): Results => ({
   values: new Map(),
   reasons: new Map(),
   requests: new Map(),
+  failures: [],
   seconds: new Map(),
 });
 
