@@ -10,6 +10,7 @@
         'native/census.cc',
         'native/copy.cc',
         'native/host_paths.cc',
+        'native/holders.cc',
         'native/identity.cc',
         'native/layout.cc',
         'native/mount.cc',
@@ -42,7 +43,7 @@
     {
       'target_name': 'stratafs',
       'type': 'executable',
-      'sources': ['<!@(ls native/launcher*.cc)', 'native/identity.cc'],
+      'sources': ['<!@(ls native/launcher*.cc)', 'native/holders.cc', 'native/identity.cc'],
       # The node that builds it also runs it, but for a package (packaging/), which is for others.
       'defines': ['STRATAFS_NODE="<!(node -p "process.env.STRATAFS_PACKAGE ? \'\' : process.execPath")"'],
       'cflags': ['-Wall', '-Wextra', '-Wshadow', '-fvisibility=hidden', '-O2'],

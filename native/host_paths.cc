@@ -18,6 +18,7 @@
 #include "bind.h"
 #include "fuse_abi.h"
 #include "fusermount.h"
+#include "holders.h"
 #include "peer.h"
 
 namespace stratafs {
@@ -189,6 +190,14 @@ Napi::Value programUnmount(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value holders(const Napi::CallbackInfo& info) {
+  const auto number = [&](size_t at) { return info[at].ToNumber().Uint32Value(); };
+  return runApart(info.Env(), true,
+                  [major = number(0), minor = number(1), most = number(2)]() -> Outcome {
+                    return {0, holdersOf(major, minor, most)};
+                  });
+}
+
 }  // namespace
 
 void defineHostPaths(napi_env env, napi_value exports) {
@@ -198,6 +207,7 @@ void defineHostPaths(napi_env env, napi_value exports) {
       wrapped<createMount>("createMount"),   wrapped<attachMount>("attachMount"),
       wrapped<mountPath>("mountPath"),       wrapped<flushNodes>("flushNodes"),
       wrapped<programMount>("programMount"), wrapped<programUnmount>("programUnmount"),
+      wrapped<holders>("holders"),
   };
   napi_define_properties(env, exports, std::size(table), table);
 }

@@ -184,9 +184,12 @@ std::string lastWords(const std::string& path, off_t from) {
     const size_t colon = line.find(": ");
     const std::string_view head = std::string_view(line).substr(0, line.find_first_of(" :["));
     if (colon != std::string::npos && head.ends_with("Error")) error = line;
+    // V8 has no memory, or a bug: a native stack follows.
+    if (line.starts_with("FATAL ERROR: ")) error = line.substr(13);
     const bool node = line.starts_with("Node.js v") || line.starts_with("    at ") ||
                       line.starts_with("node:") || line == "^" || line == "}" || line == "{";
-    if (!line.empty() && !node) last = line;
+    const bool stack = line.find(": 0x") != std::string::npos || line.starts_with("----- ");
+    if (!line.empty() && !node && !stack) last = line;
   }
   std::string words = error.empty() ? last : error;
   constexpr std::string_view kOurs = "stratafs: ";

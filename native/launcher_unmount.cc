@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "holders.h"
 #include "launcher.h"
 
 namespace launcher {
@@ -104,6 +105,30 @@ std::string canonical(const std::string& path) {
   return result;
 }
 
+// " (used by PID NAME, ...)", as far as that can be seen.
+std::string users(const std::string& device) {
+  const size_t colon = device.find(':');
+  if (colon == std::string::npos) return "";
+  constexpr size_t kMost = 5;
+  std::string list;
+  size_t count = 0;
+  const std::string found = stratafs::holdersOf(
+      static_cast<unsigned>(strtoul(device.c_str(), nullptr, 10)),
+      static_cast<unsigned>(strtoul(device.c_str() + colon + 1, nullptr, 10)), kMost + 1);
+  for (const std::string& line : split(found, '\n')) {
+    const std::vector<std::string> words = split(line, ' ');
+    if (words.size() < 3) continue;
+    if (++count > kMost) {
+      list += ", ...";
+      break;
+    }
+    list += (list.empty() ? "" : ", ") + words[0] + " " +
+            line.substr(line.find(' ', words[0].size() + 1) + 1);
+    if (words[1] != "fd") list += " as its " + words[1];
+  }
+  return list.empty() ? "" : " (used by " + list + ")";
+}
+
 }  // namespace
 
 int unmount(const std::vector<std::string>& args) {
@@ -128,7 +153,8 @@ int unmount(const std::vector<std::string>& args) {
   if (umount2(path.c_str(), lazy ? MNT_DETACH : 0) != 0) {
     const int error = errno;
     if (error == EBUSY) {
-      fail(path + " is busy: end what uses it, or detach it with stratafs unmount --lazy");
+      fail(path + " is busy" + users(mounted.device) +
+           ": end what uses it, or detach it with stratafs unmount --lazy");
     }
     if (error != EPERM) fail("cannot unmount " + path + ": " + errorText(error));
     if (!fusermount(path, lazy)) fail(path + " was not unmounted: fusermount3 said why, above");

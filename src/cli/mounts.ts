@@ -1,41 +1,91 @@
 /** `stratafs mounts`. */
 import { display } from '../base/bytes.js';
-import { askForMounts } from '../client/ask.js';
+import { askForMounts, type Served } from '../client/ask.js';
+import { deadMounts, type Holder, holdersOf } from '../client/left.js';
+import { placesOf } from '../sys/mountTable.js';
 import { command } from './frame/command.js';
 import { print, say } from './frame/output.js';
+
+/** What JSON shows. `dead`: nobody serves it; only mountpoint and device are known then. */
+interface Shown {
+  readonly state: 'live' | 'detached' | 'dead';
+  readonly mountpoint: string;
+  readonly device: string;
+  /** Of a detached one. */
+  readonly holders?: readonly Holder[];
+}
+
+interface ShownServed extends Shown {
+  readonly state: 'live' | 'detached';
+  readonly lowers: readonly string[];
+  readonly dataLayers?: readonly string[];
+  readonly upper?: string;
+  readonly work?: string;
+  readonly readOnly: boolean;
+  readonly pid: number;
+  readonly version: string;
+  readonly build: string;
+  readonly path: string;
+}
+
+async function served(mount: Served): Promise<ShownServed> {
+  const { mountpoint, lowers, dataLayers, upper, work, readOnly, device, pid } = mount;
+  const detached = placesOf(device).length === 0;
+  return {
+    mountpoint: display(mountpoint),
+    state: detached ? 'detached' : 'live',
+    lowers: lowers.map(display),
+    ...(dataLayers === undefined ? {} : { dataLayers: dataLayers.map(display) }),
+    ...(upper === undefined ? {} : { upper: display(upper) }),
+    ...(work === undefined ? {} : { work: display(work) }),
+    readOnly,
+    device,
+    pid,
+    version: mount.version,
+    build: mount.build,
+    path: display(mount.path),
+    ...(detached ? { holders: await holdersOf(device) } : {}),
+  };
+}
+
+function lineOf(mount: ShownServed): string {
+  const { mountpoint, lowers, dataLayers = [], upper, readOnly, pid, version, path } = mount;
+  const layers = [lowers.join(':'), ...dataLayers].join('::');
+  const changes = upper === undefined ? '' : ` upper=${upper}`;
+  const state = mount.state === 'live' ? '' : ` detached${heldBy(mount.holders ?? [])}`;
+  return `${mountpoint} ${readOnly ? 'ro' : 'rw'} lower=${layers}${changes} host=${pid} (stratafs ${version} in ${path})${state}\n`;
+}
+
+function heldBy(holders: readonly Holder[]): string {
+  if (holders.length === 0) return '';
+  const each = holders.map(({ pid, name, how }) => `${pid} ${name} (${how})`);
+  return `, held by ${each.join(', ')}`;
+}
 
 export async function mountsText(json: boolean): Promise<string> {
   const { mounts: live, silent } = await askForMounts();
   for (const socket of silent) {
     say(`stratafs: the host at ${socket} does not answer: it is stopped`);
   }
-  const mounts = live.map(
-    ({ mountpoint, lowers, dataLayers, upper, work, readOnly, device, pid, ...host }) => ({
+  const shown = await Promise.all(live.map(served));
+  const rows = await deadMounts(new Set(live.map(({ device }) => device)));
+  const dead = rows.map(
+    ({ mountpoint, device }): Shown => ({
       mountpoint: display(mountpoint),
-      lowers: lowers.map(display),
-      ...(dataLayers === undefined ? {} : { dataLayers: dataLayers.map(display) }),
-      ...(upper === undefined ? {} : { upper: display(upper) }),
-      ...(work === undefined ? {} : { work: display(work) }),
-      readOnly,
+      state: 'dead',
       device,
-      pid,
-      version: host.version,
-      build: host.build,
-      path: display(host.path),
     }),
   );
-  if (json) return `${JSON.stringify(mounts, undefined, 2)}\n`;
-  return mounts
-    .map(
-      ({ mountpoint, lowers, dataLayers = [], upper, readOnly, pid, version, path }) =>
-        `${mountpoint} ${readOnly ? 'ro' : 'rw'} lower=${[lowers.join(':'), ...dataLayers].join('::')}${upper === undefined ? '' : ` upper=${upper}`} host=${pid} (stratafs ${version} in ${path})\n`,
-    )
-    .join('');
+  if (json) return `${JSON.stringify([...shown, ...dead], undefined, 2)}\n`;
+  const gone = dead.map(
+    ({ mountpoint }) => `${mountpoint} dead: its host has ended; stratafs unmount ${mountpoint}\n`,
+  );
+  return [...shown.map(lineOf), ...gone].join('');
 }
 
 export const mounts = command({
   usage: 'mounts [OPTIONS]',
-  about: 'List the live mounts and the hosts that serve them',
+  about: 'List the mounts, dead and detached ones too, and the hosts that serve them',
   flags: { json: { kind: 'bool', help: 'Print JSON' } },
   args: [0, 0],
   plain: true,

@@ -9,13 +9,12 @@ import { E, errnoText, NO_THREAD, UserError } from '../base/errno.js';
 import { STATX } from '../protocol/layout.js';
 import { AT_EMPTY_PATH, AT_FDCWD, MNT_DETACH, O_RDWR } from '../sys/constants.js';
 import { SCRATCH } from '../sys/memory.js';
-import { deviceAt } from '../sys/mountTable.js';
+import { deviceAt, MOUNT_TYPE } from '../sys/mountTable.js';
 import type { Native } from '../sys/native.js';
 import type { MountPlan } from '../options/plan.js';
 import { MS } from '../options/mountFlags.js';
 
 /** The type the mount table shows; engines and `stratafs unmount` know our mounts by it. */
-export const MOUNT_TYPE = 'fuse.stratafs';
 
 /** What fusermount3 takes as words instead of MS_* (its own list, util/fusermount.c). */
 const WORDS: readonly (readonly [number, string])[] = [

@@ -13,11 +13,21 @@ const LOCK_SH = 1;
 const LOCK_EX = 2;
 /** A file system whose server has stopped does not answer at all. */
 const HANG_MS = 15_000;
+/** Before other hosts are asked. */
+const FIRST_PATIENCE_MS = 100;
 /** How long a mount that has just been unmounted may take to let go of its upper. */
 const PATIENCE_MS = 2000;
 /** The same for who only reads, and can do so meanwhile at some cost. */
 const READER_PATIENCE_MS = 50;
 const STEP_MS = 10;
+
+/** Who may have a directory. */
+interface Users {
+  /** The live mount of this process that has it, if one does: then waiting is in vain. */
+  readonly here: () => string | undefined;
+  /** Has another host let go of it, where that can be. Says who has it otherwise. */
+  readonly elsewhere: () => Promise<string | undefined>;
+}
 
 export class DirectoryLock {
   readonly #native: Native;
@@ -32,19 +42,24 @@ export class DirectoryLock {
     this.#native.close(this.#fd);
   }
 
-  /**
-   * Locks directory `path`. `owner` names the live mount of this process that has it, if one does:
-   * then waiting is in vain. Throws UserError.
-   */
+  /** Locks directory `path`. Throws UserError. */
   static async take(
     native: Native,
     role: string,
     path: string,
-    owner: () => string | undefined,
+    { here, elsewhere }: Users,
   ): Promise<DirectoryLock> {
-    const result = await tryLock(native, path, LOCK_EX, owner, PATIENCE_MS);
+    let result = await tryLock(native, path, LOCK_EX, here, FIRST_PATIENCE_MS);
+    let where: string | undefined;
+    if (result === -E.EWOULDBLOCK && here() === undefined) {
+      where = await elsewhere();
+      result = await tryLock(native, path, LOCK_EX, here, PATIENCE_MS);
+    }
     if (result >= 0) return new DirectoryLock(native, result);
-    throw new UserError(refusal(role, path, result, owner()));
+    const own = here();
+    throw new UserError(
+      refusal(role, path, result, own === undefined ? where : `the mount on ${display(own)}`),
+    );
   }
 
   /**
@@ -86,6 +101,5 @@ async function tryLock(
 function refusal(role: string, path: string, result: number, user: string | undefined): string {
   const shown = `${role} ${display(path)}`;
   if (result !== -E.EWOULDBLOCK) return `cannot lock ${shown}: ${errnoText(result)}`;
-  const where = user === undefined ? 'another live mount' : `the mount on ${display(user)}`;
-  return `${shown} is in use by ${where}: unmount that first, or use another directory`;
+  return `${shown} is in use by ${user ?? 'another live mount'}: unmount that first, or use another directory`;
 }

@@ -12,6 +12,7 @@ import { type Answer, askChecker, bringUp, type LiveMount } from './bringUp.js';
 import type { Checked } from './checks.js';
 import { deferred } from '../base/deferred.js';
 import { endDetached, endGiven } from './detached.js';
+import { freeElsewhere } from './elsewhere.js';
 import { EngineWorker } from './engineWorker.js';
 import { DirectoryLock } from './locks.js';
 import { placesOf, statDevice } from '../sys/mountTable.js';
@@ -85,6 +86,8 @@ export class Mounts {
         ...(spec.upper === undefined ? {} : { upper: spec.upper }),
         ...(spec.work === undefined ? {} : { work: spec.work }),
         readOnly: spec.readOnly,
+        ...(checked?.upperId === undefined ? {} : { upperId: checked.upperId }),
+        ...(checked?.workId === undefined ? {} : { workId: checked.workId }),
         ...served,
       }));
   }
@@ -255,7 +258,11 @@ export class Mounts {
     if (checked.upperId === undefined || upper === undefined || work === undefined) return;
     await this.#freeDetached(checked);
     const take = async (role: string, path: string, id: FileId | undefined): Promise<void> => {
-      const lock = await DirectoryLock.take(this.#native, role, path, () => this.#userOf(id));
+      const users = {
+        here: () => this.#userOf(id),
+        elsewhere: () => freeElsewhere(path, id ?? ''),
+      };
+      const lock = await DirectoryLock.take(this.#native, role, path, users);
       mount.locks = [...mount.locks, lock];
     };
     await take('upperdir', upper, checked.upperId);
@@ -269,18 +276,28 @@ export class Mounts {
       const { device, checked } = other;
       if (device === '' || !checked || other.next) continue;
       if (checked.upperId !== upperId && checked.workId !== workId) continue;
-      if (placesOf(device).length > 0) continue;
-      // One that was just unmounted ends by itself.
-      if (
-        (await within(
-          SOON_MS,
-          other.ended.then(() => true),
-        )) === true
-      )
-        continue;
-      await endDetached(this.#native, other, this.#log);
-      this.#drop(other);
+      if (placesOf(device).length === 0) await this.#end(other);
     }
+  }
+
+  /** One that was just unmounted ends by itself. Throws UserError when it cannot be ended without loss. */
+  async #end(mount: LiveMount): Promise<void> {
+    const over = mount.ended.then(() => true);
+    if ((await within(SOON_MS, over)) === true) return;
+    await endDetached(this.#native, mount, this.#log);
+    this.#drop(mount);
+  }
+
+  /**
+   * Another host asks for the upper of the mount with this device: it ends, when it is in no place any more.
+   * Throws UserError otherwise.
+   */
+  async free(device: string): Promise<void> {
+    const mount = this.#byDevice(device);
+    if (!mount || mount.next) return;
+    const place = placesOf(device).at(0);
+    if (place !== undefined) throw new UserError(`it is mounted on ${display(place)}`);
+    await this.#end(mount);
   }
 
   /** A thread that serves nothing yet: what is asked there may lead to a mount of ours. Throws UserError. */

@@ -2,8 +2,13 @@
  * Counts how deep union mounts are stacked. The kernel refuses an overlay on more than one level of overlays
  * (FILESYSTEM_MAX_STACK_DEPTH is 2). It does not count FUSE mounts, so we count ourselves.
  */
-import { MOUNT_TYPE } from './device.js';
-import { type MountRow, mountsOfTypes, statDevice, unescapeOctal } from '../sys/mountTable.js';
+import {
+  MOUNT_TYPE,
+  type MountRow,
+  mountsOfTypes,
+  statDevice,
+  unescapeOctal,
+} from '../sys/mountTable.js';
 import { splitOptions, splitLayers } from '../options/list.js';
 import { display } from '../base/bytes.js';
 import { errnoText, UserError } from '../base/errno.js';

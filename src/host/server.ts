@@ -140,6 +140,10 @@ export class MountServer {
       return { ended: await this.#mounts.ended(request.ended) };
     }
     if ('watch' in request) return { ended: await this.#mounts.gone(String(request.watch)) };
+    if ('free' in request) {
+      await this.#mounts.free(request.free);
+      return done();
+    }
     if ('host' in request) return this.#told(request);
     switch (request.query) {
       case 'host':

@@ -1,5 +1,7 @@
 /** Reads the kernel's table of mounts in this namespace, /proc/self/mountinfo (man 5 proc). */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { E } from '../base/errno.js';
+import { errnoOf } from './paths.js';
 
 export interface MountRow {
   /** "major:minor" of the file system; the minor of a FUSE mount names its connection. */
@@ -78,4 +80,48 @@ export function statDevice(device: string): string {
       ((minor & 0xffffff00n) << 12n) |
       (minor & 0xffn),
   );
+}
+
+/** The type of our mounts. */
+export const MOUNT_TYPE = 'fuse.stratafs';
+
+/** Of the processes here, the first of each mount namespace. */
+function namespaceMembers(): string[] {
+  const members = new Map<string, string>();
+  for (const pid of readdirSync('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    try {
+      const namespace = readlinkSync(`/proc/${pid}/ns/mnt`);
+      if (!members.has(namespace)) members.set(namespace, pid);
+    } catch (error) {
+      // It has ended, or is another user's, whose mounts cannot be seen.
+      if (![E.ENOENT, E.ESRCH, E.EACCES, E.EPERM].includes(errnoOf(error))) throw error;
+    }
+  }
+  return [...members.values()];
+}
+
+/**
+ * The last names of the places on mounts of a type at which something else is mounted, in all mount
+ * namespaces that processes here are in.
+ */
+export function mountedOn(type: string): Set<string> {
+  const names = new Set<string>();
+  for (const pid of namespaceMembers()) {
+    let text: string;
+    try {
+      text = readFileSync(`/proc/${pid}/mountinfo`, 'latin1');
+    } catch (error) {
+      // EINVAL: it is just ending.
+      if (![E.ENOENT, E.ESRCH, E.EACCES, E.EINVAL].includes(errnoOf(error))) throw error;
+      continue;
+    }
+    if (!text.includes(` ${type} `)) continue;
+    const rows = text.split('\n').map((line) => line.split(' '));
+    const ids = new Set(rows.filter((row) => row.includes(type)).map(([id]) => id));
+    for (const row of rows) {
+      if (ids.has(row[1])) names.add(unescapeOctal(row[4]).replace(/^.*\//, ''));
+    }
+  }
+  return names;
 }

@@ -192,6 +192,11 @@ export interface Native {
    * where TYPE is f_type of statfs(2). `progress[0]` counts the paths that have answered.
    */
   probePaths(paths: readonly string[], progress: Int32Array): Promise<readonly [number, string]>;
+  /**
+   * Processes that use the file system `major`:`minor`: a line `PID HOW NAME` for each, `most` at most, where
+   * HOW is cwd, root, exe, fd, map or mount. Asks the file system nothing.
+   */
+  holders(major: number, minor: number, most: number): Promise<readonly [number, string]>;
   /** Opens a directory and takes flock(2) `how | LOCK_NB` on it; the descriptor, or -errno. */
   lockPath(path: string, how: number): Promise<number>;
   /**

@@ -23,6 +23,8 @@ export type Request =
   | { readonly host: 'retire' }
   /** End; with mounts only when `force` is set, which unmounts them. Answered by Done. */
   | { readonly host: 'stop'; readonly force: boolean }
+  /** End the mount with this device, if it is in no place any more. Answered by Done. */
+  | { readonly free: string }
   /** Answered when that mount, which was just unmounted, has been given up: upper and workdir are free. */
   | { readonly ended: string };
 
@@ -64,6 +66,9 @@ export interface MountInfo {
   readonly upper?: string;
   readonly work?: string;
   readonly readOnly: boolean;
+  /** Of a mount that can change: which directories its upper and workdir are, as st_dev:st_ino. */
+  readonly upperId?: string;
+  readonly workId?: string;
   /** The process that serves it, and its version, build and directory. */
   readonly pid: number;
   readonly version: string;

@@ -11,6 +11,7 @@
  *
  * A retired node lives as long as its readers. Requests about it are answered from its successor.
  */
+import { display } from '../../base/bytes.js';
 import { E } from '../../base/errno.js';
 import {
   O_ACCMODE,
@@ -20,6 +21,8 @@ import {
   O_WRONLY,
   STATX_SIZE,
 } from '../../sys/constants.js';
+import { log } from '../../sys/log.js';
+import { mountedOn, MOUNT_TYPE } from '../../sys/mountTable.js';
 import { type Asker, hasSetIds, keepNoCapability, killSetIds, truncateLater } from './attr.js';
 import { type Backings, KEPT, ONCE, STALE } from '../data/backings.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
@@ -66,7 +69,10 @@ export function openFile(ov: Overlay, backings: Backings, node: number, open: Op
   if (backings.isOpen(node) && (backings.isStale(node) || (writes && isLower(ov, object)))) {
     if (again && !writes) return backings.hold(node);
     // No name leads to a successor of what has none.
-    if (!retired && !ov.isGone(node)) retire(ov, backings, node);
+    if (retired || ov.isGone(node)) return -E.ESTALE;
+    // With the name, the VFS would take away what is mounted on it (d_invalidate), in every namespace.
+    if (isMountPoint(ov, node)) return -E.EBUSY;
+    retire(ov, backings, node);
     return -E.ESTALE;
   }
   const cut = writes ? makeWritable(ov, backings, object, open) : 0;
@@ -106,6 +112,21 @@ function makeWritable(ov: Overlay, backings: Backings, node: number, open: Open)
 function refusedOpen(ov: Overlay, node: number, flags: number): number {
   const appends = (flags & (O_APPEND | O_TRUNC)) === O_APPEND;
   return refused(ov, node, appends ? IMMUTABLE : APPEND | IMMUTABLE);
+}
+
+/** Something may be mounted on a name of the node, here or in another namespace. */
+function isMountPoint({ table }: Overlay, node: number): boolean {
+  const found = mountedOn(MOUNT_TYPE);
+  if (found.size === 0) return false;
+  if (
+    !found.has(table.name(node)) &&
+    !table.hasOtherName(node, table.parent(node), table.name(node))
+  )
+    return false;
+  log(
+    `${display(table.name(node))} is not opened: others read its lower file, and something is mounted on it`,
+  );
+  return true;
 }
 
 /** The data is a lower file's. */
