@@ -34,7 +34,7 @@ const HINT = /(: |[;,] )(or )?(see|detach it with|give|run) (stratafs|--)[^;]*$/
 export const withoutHints = (message: string): string => message.replace(HINT, '');
 
 /** Any error as one that the library may give away: a sentence for users gets `code`. */
-export function failure(error: unknown, code: FailureCode): unknown {
+function failure(error: unknown, code: FailureCode): unknown {
   if (!(error instanceof UserError) || error instanceof StratafsError) return error;
   return new StratafsError(code, withoutHints(error.message), { cause: error });
 }

@@ -125,7 +125,7 @@ export function diff(upper: Path, lowers: readonly Path[]): Promise<ChangeJson[]
   });
 }
 
-export class HostMount implements Mount {
+class HostMount implements Mount {
   readonly mountpoint: string;
   readonly #served: Served;
   readonly #events = new EventEmitter();

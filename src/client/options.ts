@@ -100,7 +100,7 @@ const wrong = (name: string, wants: string): StratafsError =>
   new StratafsError('ERR_ARGUMENT', `${name} is to be ${wants}`);
 
 /** Characters that mean something in `-o`. */
-export const escapeOption = (text: string): string => text.replace(/[\\,:]/g, '\\$&');
+const escapeOption = (text: string): string => text.replace(/[\\,:]/g, '\\$&');
 
 /** Absolute, as bytes (latin1). */
 export function pathOf(value: unknown, name: string): string {

@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { display } from '../base/bytes.js';
 import { UsageError } from '../base/errno.js';
 
-export interface MountCommand {
+interface MountCommand {
   /** Every -o, in order. */
   readonly options: readonly string[];
   readonly mountpoint: string;

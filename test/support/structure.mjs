@@ -71,12 +71,12 @@ function members(source, namespace) {
   return whole ? undefined : names;
 }
 
-/** What a file takes from others: the module, the names (`undefined`: all), whether types alone. */
+/** What a file takes from others: the module, the names (`undefined`: all), whether only when it is called. */
 function imported(source) {
   const found = [];
-  const add = (specifier, names) => {
+  const add = (specifier, names, late = false) => {
     const target = resolve(source.fileName, specifier.text);
-    if (target !== undefined) found.push({ target, names });
+    if (target !== undefined) found.push({ target, names, late });
   };
   const visit = (node) => {
     if (ts.isImportDeclaration(node)) {
@@ -99,7 +99,7 @@ function imported(source) {
       node.expression.kind === ts.SyntaxKind.ImportKeyword &&
       ts.isStringLiteralLike(node.arguments[0])
     ) {
-      add(node.arguments[0], undefined);
+      add(node.arguments[0], undefined, true);
     } else if (ts.isImportTypeNode(node)) {
       add(node.argument.literal, node.qualifier === undefined ? undefined : [node.qualifier.text]);
     }
@@ -154,7 +154,10 @@ export function unusedExports() {
     .filter((name) => !used.has(name));
 }
 
-/** The circles of imports, each as the list of its files (strongly connected components). */
+/**
+ * The circles of imports, each as the list of its files (strongly connected components). A module that is
+ * loaded when a command is called (`import()`) closes none.
+ */
 export function circles() {
   const order = new Map();
   const low = new Map();
@@ -164,8 +167,8 @@ export function circles() {
     order.set(path, order.size);
     low.set(path, order.get(path));
     stack.push(path);
-    for (const { target } of imported(sources.get(path))) {
-      if (!sources.has(target)) continue;
+    for (const { target, late } of imported(sources.get(path))) {
+      if (late || !sources.has(target)) continue;
       if (!order.has(target)) visit(target);
       if (stack.includes(target)) low.set(path, Math.min(low.get(path), low.get(target)));
     }

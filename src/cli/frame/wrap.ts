@@ -1,6 +1,6 @@
 /** Help texts in 80 columns, as every terminal has. */
 
-export const COLUMNS = 80;
+const COLUMNS = 80;
 
 /** The text in lines of at most 80 columns; all but the first begin with `indent`. Ends with a newline. */
 export function wrap(text: string, indent = '', columns = COLUMNS): string {

@@ -21,7 +21,7 @@ const STDERR = 3;
 const SHUT_RD = 0;
 const SHUT_WR = 1;
 
-export type End = 'ended' | 'detached';
+type End = 'ended' | 'detached';
 
 export class Attachment {
   readonly #fd: number;

@@ -31,7 +31,7 @@ function initProgram(): string {
   throw new UserError('--init needs tini or catatonit: apt-get install tini');
 }
 
-export const hostnameOf = ({ config, host }: ContainerManifest): string =>
+const hostnameOf = ({ config, host }: ContainerManifest): string =>
   config.Hostname !== '' ? config.Hostname : host.NetworkMode === 'host' ? machineName() : '';
 
 /** The environment of a process; what the image and the user say goes before what is usual. */

@@ -45,7 +45,7 @@ const withinBounds = (names: readonly string[], bounding: string): string[] => {
   return names.filter((name) => ((bits >> BigInt(ALL.indexOf(name))) & 1n) === 1n);
 };
 
-export interface CapabilityOptions {
+interface CapabilityOptions {
   readonly add: readonly string[];
   readonly drop: readonly string[];
   readonly privileged: boolean;

@@ -18,7 +18,7 @@ import { isRootfsMounted, mountRootfs, unmountRootfs } from './rootfs.js';
 import { runtime } from './runtime.js';
 import { isRunning } from './state.js';
 
-export interface CopyOptions {
+interface CopyOptions {
   /** Owners are kept. */
   readonly archive: boolean;
   /** The source's own link is followed. */

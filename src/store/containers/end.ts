@@ -59,7 +59,7 @@ async function thaw(store: Store, container: ContainerManifest): Promise<void> {
   });
 }
 
-export interface StopOptions {
+interface StopOptions {
   /** Seconds until SIGKILL; -1: never. The container's own when absent. */
   readonly timeout?: number | undefined;
   readonly signal?: string | undefined;

@@ -14,7 +14,7 @@ import { runtimeArgs, runtimeSentence, StartError } from './runtime.js';
 import { processOf } from './spec.js';
 import { mustRun } from './state.js';
 
-export interface ExecOptions {
+interface ExecOptions {
   readonly args: readonly string[];
   /** `KEY=value` each, besides the container's. */
   readonly env: readonly string[];

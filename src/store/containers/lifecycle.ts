@@ -67,7 +67,7 @@ export async function settle(store: Store, container: ContainerManifest): Promis
 }
 
 /** Called before the container's program starts, with the container created. */
-export type BeforeStart = (state: ContainerState) => Promise<void> | void;
+type BeforeStart = (state: ContainerState) => Promise<void> | void;
 
 async function bringUp(
   store: Store,

@@ -19,7 +19,7 @@ export interface LogLine {
   readonly data: Buffer;
 }
 
-export interface LogOptions {
+interface LogOptions {
   readonly follow: boolean;
   /** So many lines from the end; -1: all. */
   readonly tail: number;

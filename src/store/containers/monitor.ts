@@ -76,7 +76,7 @@ async function readReport(pipe: Readable): Promise<Report> {
   }
 }
 
-export interface Created {
+interface Created {
   readonly pid: number;
   readonly start: string;
   readonly monitor: number;

@@ -17,7 +17,7 @@ import { findProgram } from './runtime.js';
 import type { ContainerState } from './state.js';
 
 /** One published port. */
-export interface Published {
+interface Published {
   readonly protocol: string;
   readonly hostIp: string;
   readonly hostPort: number;
@@ -39,7 +39,7 @@ export function publishedPorts({ PortBindings }: Pick<HostConfig, 'PortBindings'
 type Helper = 'pasta' | 'slirp4netns';
 
 /** Which program connects private networks here. Throws UserError where there is none. */
-export function networkHelper(): readonly [Helper, string] {
+function networkHelper(): readonly [Helper, string] {
   for (const name of ['pasta', 'slirp4netns'] as const) {
     const path = findProgram(name);
     if (path !== undefined) return [name, path];
@@ -77,7 +77,7 @@ export function privateAddresses(): Addresses {
   };
 }
 
-export interface Connected {
+interface Connected {
   readonly pid: number;
   readonly start: string;
 }

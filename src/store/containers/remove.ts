@@ -8,7 +8,7 @@ import { giveBack, settle, withContainer } from './lifecycle.js';
 import { type ContainerManifest, readContainer } from './records.js';
 import { isRunning } from './state.js';
 
-export interface RemoveOptions {
+interface RemoveOptions {
   /** Its anonymous volumes go, too. */
   readonly volumes?: boolean;
 }

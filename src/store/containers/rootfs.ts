@@ -194,7 +194,7 @@ export const lowersOf = ({ directory, layers }: RootfsPlace): string[] => [
   ...layers.map(utf8),
 ];
 
-export interface MountChoice {
+interface MountChoice {
   /** Nothing is synced, and no later mount trusts the writable layer: for what goes with its end. */
   readonly volatile?: boolean;
   /** Without the writable layer: what the image and the placeholders are. */

@@ -40,7 +40,7 @@ export function findRuntime(choice = process.env['STRATAFS_RUNTIME'] ?? ''): str
 }
 
 /** Where the runtime keeps its state: one place for each store. */
-export function runtimeRoot(store: Store): string {
+function runtimeRoot(store: Store): string {
   const path = `${store.run}/runtime`;
   makeDirectory(path);
   return path;
@@ -63,7 +63,7 @@ export function runtimeSentence(text: string): string {
  * The exit status that Docker gives to a container that could not be started: 127 for a program that is
  * not there, 126 for one that cannot be run, 125 for the rest.
  */
-export function startStatus(sentence: string): number {
+function startStatus(sentence: string): number {
   if (/executable file .*not found|no such file or directory|cannot find/i.test(sentence))
     return 127;
   if (/permission denied|exec format error|is a directory|not executable/i.test(sentence))
@@ -100,7 +100,7 @@ export async function runtime(
   });
 }
 
-export interface StepOptions {
+interface StepOptions {
   /** The container's name for the runtime: unique in the store. */
   readonly id: string;
   /** Holds config.json. UTF-8. */

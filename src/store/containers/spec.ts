@@ -50,7 +50,7 @@ const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sys
 const SHM_SIZE = 64 * 2 ** 20;
 
 /** The unified hierarchy alone (cgroups(7)). */
-export const isCgroup2 = (): boolean => existsSync('/sys/fs/cgroup/cgroup.controllers');
+const isCgroup2 = (): boolean => existsSync('/sys/fs/cgroup/cgroup.controllers');
 
 /** The number is somebody's ID here. */
 const isMapped = (id: number): boolean =>

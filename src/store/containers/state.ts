@@ -11,7 +11,7 @@ import { isAlive } from './process.js';
 import { bootId } from './rootfs.js';
 import { bundleOf } from './records.js';
 
-export type Status = 'created' | 'running' | 'paused' | 'restarting' | 'exited';
+type Status = 'created' | 'running' | 'paused' | 'restarting' | 'exited';
 
 export interface ContainerState {
   readonly status: Status;
@@ -40,7 +40,7 @@ export interface ContainerState {
   readonly gateway?: string;
 }
 
-export const CREATED: ContainerState = {
+const CREATED: ContainerState = {
   status: 'created',
   boot: '',
   pid: 0,
@@ -85,7 +85,7 @@ export function writeState(
 const UNKNOWN = 255;
 
 /** The file in which conmon leaves the exit status. */
-export const exitFileOf = (store: Store, id: string): string => `${bundleOf(store, id)}/exit/${id}`;
+const exitFileOf = (store: Store, id: string): string => `${bundleOf(store, id)}/exit/${id}`;
 
 /** What conmon left, or undefined. */
 export function readExit(store: Store, id: string): number | undefined {
@@ -119,7 +119,7 @@ export function currentState(
 }
 
 /** `state`, after the end of its process. */
-export function endedState(store: Store, id: string, state: ContainerState): ContainerState {
+function endedState(store: Store, id: string, state: ContainerState): ContainerState {
   const exit = state.boot === bootId() ? readExit(store, id) : undefined;
   return {
     ...state,

@@ -24,7 +24,7 @@ export const PLACEHOLDERS: readonly Placeholder[] = [
 ];
 
 /** Paths are UTF-8. */
-export interface Step {
+interface Step {
   /** Its name for the runtime; one of its own when absent. */
   readonly id?: string;
   /** The mounted root, from `mountRootfs`. */
@@ -50,7 +50,7 @@ export interface Step {
 }
 
 /** The bind mounts of the three files that engines write, made in `directory`. */
-export function etcMounts(directory: string, files: Readonly<Record<string, string>>): OciMount[] {
+function etcMounts(directory: string, files: Readonly<Record<string, string>>): OciMount[] {
   return Object.entries(files).map(([destination, text]) => {
     const source = `${directory}/${destination.slice('/etc/'.length)}`;
     writeFileSync(source, text, { mode: 0o644 });

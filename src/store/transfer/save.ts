@@ -93,7 +93,7 @@ function dockerManifest(images: readonly Saved[]): string {
 }
 
 /** Writes the pieces of an archive; resolves when the next one may come. */
-export type Write = (chunk: Uint8Array) => Promise<void>;
+type Write = (chunk: Uint8Array) => Promise<void>;
 
 class TarWriter {
   readonly #write: Write;

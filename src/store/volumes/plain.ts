@@ -19,7 +19,7 @@ import { createUnion, isUnionMounted, removeUnion } from './volumes.js';
 /** Docker's mark of a volume that nobody has named. */
 export const ANONYMOUS = 'com.docker.volume.anonymous';
 
-export interface VolumeRequest {
+interface VolumeRequest {
   /** Absent: an anonymous one. */
   readonly name?: string;
   readonly labels?: Readonly<Record<string, string>>;
