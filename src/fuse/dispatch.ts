@@ -56,6 +56,7 @@ function admit(s: Served, opcode: Opcode, node: number): number {
 
 function run(s: Served, opcode: Opcode, code: number, node: number): number {
   const { retired, table } = s.ov;
+  s.ov.changed = false;
   try {
     const moved = retired !== 0 && opcode.node === Meaning.Current;
     return opcode.handler(s, moved ? table.current(node) : node);

@@ -7,7 +7,6 @@ import { S_IFREG } from '../base/mode.js';
 import { create, createTmpfile } from '../overlay/change/create.js';
 import type { Make } from '../overlay/change/newObject.js';
 import { NO_BACKING, openFile, openNew } from '../overlay/access/passthrough.js';
-import { unlink } from '../overlay/change/remove.js';
 import { Fopen, OPEN_KILL_SUIDGID } from '../protocol/flags.js';
 import {
   CREATE_IN,
@@ -64,8 +63,8 @@ function opened(s: Served, id: number, at: number): number {
 
 /** The reply to CREATE and TMPFILE: the entry of a new node, whose attributes are in `reply`, then the open file. */
 function made(s: Served, node: number, id: number): number {
+  // Nothing fails it: the file is there (`Overlay.changed`).
   const size = encodeEntry(s.ov, node, s.ov.sys.stats.reply, REPLY);
-  if (size < 0) return size;
   s.ov.table.remember(node);
   return size + opened(s, id, REPLY + size);
 }
@@ -81,11 +80,7 @@ export function onCreate(s: Served, parent: number): number {
   const make: Make = (dir, at, masked) => sys.native.mknodat(dir, at, masked, 0, 0);
   const node = create(ov, { parent, name, mode, caller, make }, sys.stats.reply);
   if (node < 0) return node;
-  const id = openNew(ov, backings, node, flags);
-  if (id >= 0) return made(s, node, id);
-  unlink(ov, parent, name);
-  ov.table.release(node, ov.dropped);
-  return id;
+  return made(s, node, openNew(ov, backings, node, flags));
 }
 
 /** O_TMPFILE. In the cached plane a RELEASE follows too, and means nothing. */
@@ -103,17 +98,8 @@ export function onTmpfile(s: Served, parent: number): number {
   const flags = word(s, CREATE_IN.flags);
   const node = createTmpfile(ov, { parent, name: '', mode, caller, make }, reply);
   if (node < 0) return node;
-  if (ov.backings) {
-    const id = openNew(ov, ov.backings, node, flags);
-    if (id >= 0) return made(s, node, id);
-    ov.table.release(node, ov.dropped);
-    return id;
-  }
+  if (ov.backings) return made(s, node, openNew(ov, ov.backings, node, flags));
   const size = encodeEntry(ov, node, reply, REPLY);
-  if (size < 0) {
-    ov.table.release(node, ov.dropped);
-    return size;
-  }
   ov.table.remember(node);
   u32.fill(0, (REPLY + size) >> 2, (REPLY + size + OPEN_OUT.size) >> 2);
   u32[(REPLY + size + OPEN_OUT.open_flags) >> 2] = Fopen.KEEP_CACHE;

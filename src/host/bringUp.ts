@@ -108,11 +108,17 @@ async function takeOff(
   if (result < 0) log(`cannot unmount ${display(mountpoint)}: ${errnoText(result)}`);
 }
 
-/** Does what ends the mount's engine part, and waits for the end for a moment: then its directories are free. */
+/**
+ * Does what ends the mount's engine part, and waits for the end for a moment: then its directories are free.
+ * A mount that cannot be taken off is served no more: its locks are about to be given back.
+ */
 async function giveUp(mount: LiveMount, end: () => void): Promise<void> {
   const ended = nextAnswer(mount, ABANDON_MS);
   end();
-  await ended;
+  if ((await ended) || mount.deviceFd < 0) return;
+  const cut = nextAnswer(mount, ABANDON_MS);
+  mount.thread.post({ kind: 'end', mount: mount.number });
+  await cut;
 }
 
 type Kind = Answer['kind'];

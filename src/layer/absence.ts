@@ -60,6 +60,13 @@ export const takesNoXattr = among(E.EPERM, E.EOPNOTSUPP);
  */
 export const takesNoTrusted = among(E.EPERM, E.EOPNOTSUPP);
 
+/**
+ * Writing a redirect: the object takes none, or none so long (EPERM, EOPNOTSUPP of xattr_permission and
+ * the file system; E2BIG, ERANGE of file systems with small xattrs). Kernel overlayfs takes any error for
+ * that (ovl_set_redirect); a full or broken disk would then have mv(1) copy a tree.
+ */
+export const takesNoRedirect = among(E.EPERM, E.EOPNOTSUPP, E.E2BIG, E.ERANGE);
+
 // --- file handles --------------------------------------------------------------------------
 
 /**

@@ -24,6 +24,7 @@ mounts of each kind and for diff (${OPENINGS.join(', ')}).
   --error NAME      ${Object.keys(ERRORS).join(', ')}, or all (all)
   --operation TEXT  only operations, mounts and diffs whose name has this in it
   --stride N        only each N-th case (1)
+  --lasting         all calls after the one that fails do so, too (operations only)
 `;
 
 class UsageError extends Error {}
@@ -34,6 +35,7 @@ interface Options {
   readonly errors: readonly ErrorName[];
   readonly operation: string;
   readonly stride: number;
+  readonly lasting: boolean;
 }
 
 function chosen<T extends string>(option: string, word: string, known: readonly T[]): readonly T[] {
@@ -52,6 +54,7 @@ function parseOptions(): Options | undefined {
       options: {
         ...{ config: text('all'), cache: text('all'), error: text('all'), operation: text('') },
         stride: text('1'),
+        lasting: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
     }));
@@ -66,6 +69,7 @@ function parseOptions(): Options | undefined {
     errors: chosen('error', values.error, Object.keys(ERRORS) as ErrorName[]),
     operation: values.operation,
     stride: Number(values.stride),
+    lasting: values.lasting,
   };
 }
 
@@ -93,7 +97,7 @@ interface Place {
 const failing = (call: number, { call: name, text }: Made, error: ErrorName): string =>
   `call ${call}, ${name} ${text}, fails with ${error}`;
 
-function operationJob(config: ConfigName, cache: Cache, operation: string): Job {
+function operationJob(config: ConfigName, cache: Cache, operation: string, lasting: boolean): Job {
   const steps = OPERATIONS[operation] ?? [];
   return {
     config,
@@ -102,7 +106,8 @@ function operationJob(config: ConfigName, cache: Cache, operation: string): Job 
     *cases({ sweep }) {
       for (const one of sweep.cases(cache, operation, steps)) {
         const said = failing(one.call, one.made, one.error);
-        yield { error: one.error, said, check: () => sweep.check(one) };
+        const what = lasting ? ({ ...one, lasting } as const) : one;
+        yield { error: one.error, said, check: () => sweep.check(what) };
       }
     },
   };
@@ -120,13 +125,15 @@ const openingJob = (config: ConfigName, opening: Opening): Job => ({
   },
 });
 
-const jobsOf = ({ configs, caches, operation }: Options): Job[] =>
+const jobsOf = ({ configs, caches, operation, lasting }: Options): Job[] =>
   configs.flatMap((config) => {
     const operations = Object.keys(OPERATIONS).filter((name) => name.includes(operation));
-    const openings = OPENINGS.filter((name) => name.includes(operation));
+    const openings = OPENINGS.filter((name) => !lasting && name.includes(operation));
     return [
       ...openings.map((name) => openingJob(config, name)),
-      ...caches.flatMap((cache) => operations.map((name) => operationJob(config, cache, name))),
+      ...caches.flatMap((cache) =>
+        operations.map((name) => operationJob(config, cache, name, lasting)),
+      ),
     ];
   });
 

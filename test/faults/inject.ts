@@ -1,6 +1,6 @@
 /**
- * Failing calls: the addon's functions as the engine has them, of which the n-th one fails, once, with
- * a given error and without having done anything.
+ * Failing calls: the addon's functions as the engine has them, of which the n-th one fails, once or with all
+ * that come after it, with a given error and without having done anything.
  */
 import { E } from '../../src/base/errno.js';
 import { O_CREAT } from '../../src/sys/constants.js';
@@ -56,6 +56,7 @@ export class Injector {
   #count = 0;
   #target = 0;
   #errno = 0;
+  #lasting = false;
   #made: Made[] = [];
   fired: Made | undefined;
 
@@ -83,13 +84,15 @@ export class Injector {
     const creates = call === 'openat2' && (Number(args[2]) & O_CREAT) !== 0;
     const made = { call, text: texts.join(' '), creates };
     this.#made.push(made);
-    if (++this.#count !== this.#target) return 0;
-    this.fired = made;
-    return -this.#errno;
+    const number = ++this.#count;
+    if (number === this.#target) this.fired = made;
+    const fails = number === this.#target || (this.#lasting && this.fired !== undefined);
+    return fails ? -this.#errno : 0;
   }
 
-  /** From now on calls count; the `target`-th (from 1; 0: none) fails. */
-  arm(target: number, errno: number): void {
+  /** From now on calls count; the `target`-th (from 1; 0: none) fails, or (`lasting`) all from it on. */
+  arm(target: number, errno: number, lasting = false): void {
+    this.#lasting = lasting;
     this.#armed = true;
     this.#count = 0;
     this.#target = target;

@@ -20,6 +20,8 @@ export interface Case {
   readonly call: number;
   readonly made: Made;
   readonly error: ErrorName;
+  /** All calls after it fail, too: what has been begun can neither be ended nor undone. */
+  readonly lasting?: true;
 }
 
 interface Failure {
@@ -116,8 +118,38 @@ export class Sweep {
     return undefined;
   }
 
+  /**
+   * With a failure that lasts: "" when the tree is the one before the step that failed, or the one after it, and
+   * the same live, after a remount and to kernel overlayfs.
+   */
+  #checkLasting(one: Case): string {
+    const { states, refused } = this.#plainOf(one.cache, one.operation);
+    const kernel = this.#bed.fresh(this.#injector, one.cache);
+    try {
+      const failed = this.#strike(kernel, one);
+      const at = failed?.at ?? states.length - 1;
+      const answer = failed === undefined ? 'ok' : `error ${failed.error.errno}`;
+      const allowed = failed === undefined || refused !== 0 ? [at] : [at, at + 1];
+      const live = treeOfEngine(kernel);
+      const found = allowed.map((state) => this.#explain([states[state] ?? live, live, 'live']));
+      kernel.engine.end();
+      const fits = found.indexOf('');
+      if (fits < 0) return `${answer}, and ${found[0] ?? ''}`;
+      const then = this.#judge(this.#bed.disk(), states[at + fits]);
+      return then === '' ? '' : `${answer}, and ${then}`;
+    } catch (error) {
+      if (error instanceof Failed) return `a look at the tree fails: ${error.message}`;
+      if (error instanceof UserError) return `the next mount says: ${error.message}`;
+      throw error;
+    } finally {
+      this.#injector.disarm();
+      if (kernel.engine.isOpen) kernel.engine.end();
+    }
+  }
+
   /** "" when all is as it must be; else what is not. */
   check(one: Case): string {
+    if (one.lasting) return this.#checkLasting(one);
     const { states, refused } = this.#plainOf(one.cache, one.operation);
     const end = states.length - 1;
     const kernel = this.#bed.fresh(this.#injector, one.cache);
@@ -152,8 +184,8 @@ export class Sweep {
     }
   }
 
-  #strike(kernel: Kernel, { call, error, steps, made }: Case): Failure | undefined {
-    this.#injector.arm(call, ERRORS[error]);
+  #strike(kernel: Kernel, { call, error, steps, made, lasting }: Case): Failure | undefined {
+    this.#injector.arm(call, ERRORS[error], lasting);
     const failed = this.#run(kernel, steps);
     this.#injector.disarm();
     const { fired } = this.#injector;

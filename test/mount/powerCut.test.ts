@@ -77,8 +77,8 @@ describe.skipIf(
   }
 
   /** What a mount over the device of that moment shows. */
-  async function treeAfterCut(kernel: boolean): Promise<Tree> {
-    await mustRun('mount', ['-o', 'loop', at('xfs/cut.img'), at('then')]);
+  async function treeAfterCut(image: string, kernel: boolean): Promise<Tree> {
+    await mustRun('mount', ['-o', 'loop', image, at('then')]);
     try {
       const stack = stackOn(at('then'));
       const options = kernel ? ['redirect_dir=on,metacopy=on,index=on'] : [];
@@ -91,6 +91,7 @@ describe.skipIf(
       return tree;
     } finally {
       await unmountDisk();
+      rmSync(image);
     }
   }
 
@@ -114,11 +115,13 @@ describe.skipIf(
       await asked[random.below(CALLS)];
       await sleep(random.below(5));
       const least = answers.length;
-      await mustRun('cp', ['--reflink=always', at('xfs/disk.img'), at('xfs/cut.img')]);
+      // Another file each time: elsewhere the last one may still be mounted.
+      const image = at(`xfs/cut${cut}.img`);
+      await mustRun('cp', ['--reflink=always', at('xfs/disk.img'), image]);
       const most = Math.min(answers.length + 1, calls.length);
       await Promise.all(asked);
       synced = Math.max(synced, syncedCalls(calls, answers.slice(0, least)));
-      const tree = await treeAfterCut(cut % 4 === 0);
+      const tree = await treeAfterCut(image, cut % 4 === 0);
       const where = `seed ${SEED}, cut ${cut}`;
       const step = async (): Promise<void> => {
         const call = calls[done] ?? [''];

@@ -294,6 +294,13 @@ function changeMode(ov: Overlay, node: number, target: Target, mode: number): nu
   return code;
 }
 
+/** A change before which set-id bits were cleared has failed: they are as they were. */
+export function restoreMode(ov: Overlay, node: number, mode: number): void {
+  if (ov.table.mode(node) === mode) return;
+  const code = changeMode(ov, node, targetOf(ov, node), mode);
+  if (code < 0) log(`the mode of a file cannot be put back: ${errnoName(code)}`);
+}
+
 function truncate(ov: Overlay, node: number, change: AttrChange): number {
   let code = keepNoCapability(ov, node);
   // Deciding: the copy-up, when it cuts; else the last call.

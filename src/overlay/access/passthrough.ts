@@ -23,7 +23,14 @@ import {
 } from '../../sys/constants.js';
 import { log } from '../../sys/log.js';
 import { mountedOn, MOUNT_TYPE } from '../../sys/mountTable.js';
-import { type Asker, hasSetIds, keepNoCapability, killSetIds, truncateLater } from './attr.js';
+import {
+  type Asker,
+  hasSetIds,
+  keepNoCapability,
+  killSetIds,
+  restoreMode,
+  truncateLater,
+} from './attr.js';
 import { type Backings, KEPT, ONCE, STALE } from '../data/backings.js';
 import { copyUp, copyUpMeta } from '../copyUp/copyUp.js';
 import { CUT } from '../copyUp/source.js';
@@ -75,7 +82,9 @@ export function openFile(ov: Overlay, backings: Backings, node: number, open: Op
     retire(ov, backings, node);
     return -E.ESTALE;
   }
+  const mode = table.mode(object);
   const cut = writes ? makeWritable(ov, backings, object, open) : 0;
+  if (cut < 0) restoreMode(ov, object, mode);
   if (cut < 0) return cut;
   const id = register(ov, backings, node);
   // Truncated by the copy-up, so it is open: what is read and written comes here.
@@ -133,10 +142,10 @@ function isMountPoint({ table }: Overlay, node: number): boolean {
 const isLower = (ov: Overlay, node: number): boolean =>
   !ov.table.has(node, F_UPPER) || ov.table.has(node, F_METACOPY);
 
-/** Opens a file just made; as openFile. */
+/** Opens a file just made, which is there whatever fails now: without a backing its data comes by requests. */
 export function openNew(ov: Overlay, backings: Backings, node: number, flags: number): number {
   const id = register(ov, backings, node);
-  if (id < 0) return id;
+  if (id < 0) return NO_BACKING;
   if (mayMap(flags)) ov.table.set(node, F_ASK);
   return backings.hold(node);
 }

@@ -91,6 +91,7 @@ export function createTmpfile(ov: Overlay, creation: Creation, stat: Stat): numb
     ov.table.release(node, ov.dropped);
     return code;
   }
+  ov.changed = true;
   const { inoLo, inoHi } = stat;
   const layer = ov.upper?.id ?? 0;
   ov.table.setMode(node, stat.mode);

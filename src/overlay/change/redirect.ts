@@ -1,7 +1,7 @@
 /** Writes the `redirect` xattr, which names the lower object of an object that has moved (ovl_set_redirect). */
 import { E } from '../../base/errno.js';
 import { isDir } from '../../base/mode.js';
-import { noXattr } from '../../layer/absence.js';
+import { noXattr, takesNoRedirect } from '../../layer/absence.js';
 import { ROOT } from '../../protocol/flags.js';
 import { XATTR } from '../../sys/sys.js';
 import { F_INDEXED, F_UPPER } from '../inodes/record.js';
@@ -14,8 +14,8 @@ const REDIRECT_MAX = 256;
 /**
  * Marks `node`, an upper object whose lower must still be found, before it leaves its name. Within
  * the same directory (`sameDir`) the bare name is enough. -EXDEV when the path is too
- * long, the mark cannot be written, or this mount would not follow it: the caller then copies. Another
- * -errno when the redirects on the way cannot be read: a wrong one would last.
+ * long, the object can have no such mark, or this mount would not follow it: the caller then copies. Another
+ * -errno when writing it fails, or when the redirects on the way cannot be read: a wrong one would last.
  */
 export function setRedirect(ov: Overlay, node: number, sameDir: boolean): number {
   // What is written here, the next mount with the same options must read.
@@ -31,7 +31,10 @@ export function setRedirect(ov: Overlay, node: number, sameDir: boolean): number
   if (dir < 0) return dir;
   const size = ov.sys.put(value, XATTR);
   const code = ov.sys.native.setxattr(dir, name, `${ov.markPrefix}redirect`, XATTR, size, 0);
-  return code < 0 ? -E.EXDEV : 0;
+  if (code >= 0) return 0;
+  // ext4 says ENOSPC also of an object that has no room for one more xattr: then a file's data comes along.
+  const full = code === -E.ENOSPC && !isDir(ov.table.mode(node));
+  return takesNoRedirect(code) || full ? -E.EXDEV : code;
 }
 
 /**

@@ -5,14 +5,16 @@
  * 3. commit: change the inode table and the directory listings.
  * A directory that has lowers gets a redirect. With redirect_dir=off it cannot move: EXDEV (ovl_can_move).
  */
-import { E } from '../../base/errno.js';
+import { display } from '../../base/bytes.js';
+import { E, errnoName } from '../../base/errno.js';
 import { DT_CHR, dtype, S_IFCHR } from '../../base/mode.js';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../../sys/constants.js';
 import { carryImpure, copyUp, copyUpMeta } from '../copyUp/copyUp.js';
 import { FROM_UPPER } from '../listing/dirListing.js';
 import { F_METACOPY, F_UPPER } from '../inodes/record.js';
 import type { Caller } from './newObject.js';
-import type { Overlay } from '../overlay.js';
+import { log } from '../../sys/log.js';
+import { orphanName, type Overlay } from '../overlay.js';
 import { refusedIn } from '../guard.js';
 import { setRedirect } from './redirect.js';
 import { checkEmpty, forgetName, ownName } from './remove.js';
@@ -148,17 +150,24 @@ function executeExchange(ov: Overlay, plan: Plan): number {
   const { native } = ov.sys;
   // Deciding.
   const code = native.renameat2(plan.fromDir, from.name, plan.toDir, to.name, RENAME_EXCHANGE);
-  if (code < 0) return code;
+  if (code >= 0) exchanged(ov, plan);
+  return Math.min(code, 0);
+}
+
+function exchanged(ov: Overlay, { from, to }: Plan): void {
   moveName(ov, from, to);
   moveName(ov, to, from);
   listName(ov, to, from.node);
   listName(ov, from, to.node);
-  return 0;
 }
 
 /** `cover`: the object in the workdir that the old name shall have; "" for none. */
 function executeMove(ov: Overlay, plan: Plan, cover = ''): number {
   const { from, to } = plan;
+  if (from.dir && to.dir && changesPlaces(ov, to.node)) {
+    const replaced = replaceDirectory(ov, plan, cover);
+    if (replaced !== -E.EINVAL) return replaced;
+  }
   const cleared = clearTarget(ov, plan);
   if (cleared < 0) return cleared;
   plan.cleared = cleared;
@@ -177,6 +186,43 @@ function executeMove(ov: Overlay, plan: Plan, cover = ''): number {
   // Moved, but the old name shows what lies below it, and the caller is told so.
   if (code < 0) ov.dirListings.drop(from.parent);
   return Math.min(code, 0);
+}
+
+/** An upper directory that no whiteout files make empty: they need their lowers. */
+const changesPlaces = (ov: Overlay, dir: number): boolean =>
+  ov.table.has(dir, F_UPPER) && !(ov.work?.xwhiteouts === true && hasLowers(ov, dir));
+
+/**
+ * A directory takes the place of an empty upper one: they change places, and what was replaced goes from the
+ * old name to the workdir. Whatever fails then, both directories have a name. -EINVAL, and nothing is done,
+ * where the file system cannot exchange.
+ */
+function replaceDirectory(ov: Overlay, plan: Plan, cover: string): number {
+  const { from, to, fromDir, toDir, fromShows } = plan;
+  const { native } = ov.sys;
+  const swap = (): number => native.renameat2(fromDir, from.name, toDir, to.name, RENAME_EXCHANGE);
+  // At the old name it would show the lowers of what has moved, after a crash in between.
+  const opaque = fromShows ? setOpaque(ov, toDir, to.name) : 0;
+  const swapped = opaque < 0 ? opaque : swap();
+  if (swapped < 0) return swapped;
+  const orphan = orphanName(to.node);
+  // Deciding.
+  const code =
+    cover === ''
+      ? (ov.work?.takeAway(fromDir, from.name, orphan, fromShows) ?? -E.EROFS)
+      : (ov.work?.swapAway(fromDir, from.name, cover, orphan) ?? -E.EROFS);
+  const undone = code < 0 ? swap() : -1;
+  if (undone >= 0) return code;
+  if (code < 0) {
+    log(`a rename of ${display(from.name)} cannot be undone: ${errnoName(undone)}`);
+    exchanged(ov, plan);
+    return code;
+  }
+  forgetName(ov, to.node, to.parent, to.name);
+  moveName(ov, from, to);
+  ov.dirListings.get(from.parent)?.remove(from.name);
+  listName(ov, to, from.node);
+  return 0;
 }
 
 /**

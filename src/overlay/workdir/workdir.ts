@@ -135,6 +135,18 @@ export class Workdir {
   }
 
   /**
+   * The object of the workdir `cover` takes the name of an upper one, which is `orphan` in the workdir then:
+   * in one step, but for the name there.
+   */
+  swapAway(dirfd: number, name: string, cover: string, orphan: string): number {
+    const { native } = this.#sys;
+    const swapped = native.renameat2(this.dir, cover, dirfd, name, RENAME_EXCHANGE);
+    if (swapped < 0) return swapped;
+    leave(native.renameat2(this.dir, cover, this.dir, orphan, 0), cover);
+    return 0;
+  }
+
+  /**
    * The object `from` and the whiteout `to` change places. A file system without RENAME_EXCHANGE answers
    * EINVAL: there a file replaces the whiteout in one step and the whiteout follows; a directory cannot,
    * so after a crash in between the name `to` may be absent.
