@@ -12,7 +12,8 @@ export const owners: kind.Rows = [
       help: 'show the owners on disk as other IDs; what is created or changed is translated back',
       docs:
         'show the owners on disk as other IDs, as fuse-overlayfs does; what is created or ' +
-        "changed is translated back. An ID on disk that does not map is shown as the kernel's " +
+        'changed is translated back. A lower on an ID-mapped mount is taken for one that shows these ' +
+        "IDs already. An ID on disk that does not map is shown as the kernel's " +
         'overflow ID (65534), and what would change it answers EOVERFLOW; a maker without an ID ' +
         'on disk makes objects of the overflow ID, without set-ID bits',
     },
