@@ -47,6 +47,7 @@ mount -t tmpfs -o mode=700 hosts /run/stratafs
 top=$(mktemp -d /tmp/foreign.XXXXXX)
 loops=''
 finish() {
+  unset TMPDIR
   cd /
   awk '{ print $5 }' /proc/self/mountinfo | grep -E "^($top|/base|/lower|/upper|/mnt)(/|$)" | tac |
     xargs -r -n 1 umount -l
