@@ -59,14 +59,19 @@ export function onStatx(s: Served, node: number): number {
 export function onSetattr(s: Served, node: number): number {
   const { view } = s.ov.sys;
   const seconds = (offset: number): number => Number(view.getBigInt64(BODY + offset, true));
+  const valid = word(s, SETATTR_IN.valid);
+  const mtime = seconds(SETATTR_IN.mtime);
+  const mtimeNsec = word(s, SETATTR_IN.mtimensec);
+  const now = seconds(SETATTR_IN.ctime) === mtime && word(s, SETATTR_IN.ctimensec) === mtimeNsec;
   const change: AttrChange = {
-    valid: word(s, SETATTR_IN.valid),
+    valid,
     sizeLo: word(s, SETATTR_IN.size_),
     sizeHi: word(s, SETATTR_IN.size_ + 4),
     atime: seconds(SETATTR_IN.atime),
     atimeNsec: word(s, SETATTR_IN.atimensec),
-    mtime: seconds(SETATTR_IN.mtime),
-    mtimeNsec: word(s, SETATTR_IN.mtimensec),
+    mtime,
+    mtimeNsec,
+    touched: now && (valid & Fattr.CTIME) !== 0,
     mode: word(s, SETATTR_IN.mode),
     uid: word(s, SETATTR_IN.uid),
     gid: word(s, SETATTR_IN.gid),

@@ -4,6 +4,8 @@
 #     sh run.sh unionmount DRIVER DIR MODE...    DIR: a clone of unionmount-testsuite
 #     sh run.sh pjdfstest DRIVER DIR             DIR: a clone of pjdfstest, built
 #     sh run.sh stress DRIVER DIR                DIR: has xfstests' ltp/fsstress and ltp/fsx
+#     sh run.sh xfstests DRIVER DIR ARG...       DIR: xfstests, built; ARG: as for its check, `-g overlay/quick`
+#     sh run.sh ltp DRIVER DIR                   DIR: LTP, installed
 #
 # DRIVER: stratafs, kernel or fuse-overlayfs. As root. Everything is mounted in a mount namespace of
 # its own and nothing stays. UNIONMOUNT_MNTOPTIONS: further options; without them stratafs runs
@@ -13,9 +15,11 @@ suite=$1 driver=$2 dir=$(realpath "$3")
 shift 3
 here=$(realpath "$(dirname "$0")")
 if [ -z "${FOREIGN_NS:-}" ]; then
-  FOREIGN_NS=1 exec unshare -m --propagation private "$0" "$suite" "$driver" "$dir" "$@"
+  # Tests end helpers by a signal that whoever starts this may have ignored.
+  FOREIGN_NS=1 exec env --default-signal unshare -m --propagation private "$0" "$suite" "$driver" "$dir" "$@"
 fi
 
+export FOREIGN_TOP=$$
 # mount -t fuse.stratafs finds the program there, and no host of others.
 mount -t tmpfs -o mode=755 programs /usr/local/bin
 ln -s "$here/../../build/Release/stratafs" /usr/local/bin/stratafs
@@ -27,6 +31,12 @@ tries=0
 until said=$(/bin/umount "$@" 2>&1); do
   tries=$((tries + 1))
   case $said in *busy*) ;; *) tries=100 ;; esac
+  # Of what a test has left behind, where no systemd ends it: its parent has gone, and it is no server.
+  [ $tries != 3 ] || for left in /proc/[0-9]*; do
+    [ "$(readlink "$left/ns/mnt")" = "$(readlink /proc/self/ns/mnt)" ] || continue
+    grep -q '^PPid:.1$' "$left/status" || continue
+    case ${left#/proc/}:$(readlink "$left/exe") in "$FOREIGN_TOP":* | *node | *fuse*) ;; *) kill "${left#/proc/}" ;; esac
+  done
   [ $tries -lt 100 ] || { echo "$said" >&2; exit 32; }
   sleep 0.05
 done
@@ -35,14 +45,22 @@ chmod 755 /usr/local/bin/umount
 mkdir -p /run/stratafs
 mount -t tmpfs -o mode=700 hosts /run/stratafs
 top=$(mktemp -d /tmp/foreign.XXXXXX)
+loops=''
 finish() {
+  unset TMPDIR
   cd /
   awk '{ print $5 }' /proc/self/mountinfo | grep -E "^($top|/base|/lower|/upper|/mnt)(/|$)" | tac |
     xargs -r -n 1 umount -l
+  [ -z "$loops" ] || losetup -d $loops
   rm -rf "$top"
   [ "$suite" != unionmount ] || rmdir --ignore-fail-on-non-empty /base /lower /upper
 }
 trap finish EXIT
+
+for part in xfstests ltp; do
+  # shellcheck source=/dev/null
+  . "$here/$part.sh"
+done
 
 union() { # OPTIONS: mounts $top/{l1,l2,u,w} on $top/m
   local layers=lowerdir=$top/l1:$top/l2,upperdir=$top/u,workdir=$top/w$1

@@ -58,6 +58,8 @@ export interface AttrChange {
   atimeNsec: number;
   mtime: number;
   mtimeNsec: number;
+  /** The mtime is the ctime that comes with it: with the writeback cache the kernel says so for "now". */
+  touched: boolean;
   mode: number;
   /** As on disk. */
   uid: number;
@@ -103,7 +105,7 @@ export function setattr(ov: Overlay, node: number, change: AttrChange): number {
   if (!ov.upper) return -E.EROFS;
   const truncated = (valid & Fattr.SIZE) === 0 ? undefined : ov.truncations.take(node);
   if (truncated !== undefined) return afterTruncation(ov, node, change, truncated);
-  const guarded = refused(ov, node, guardsAgainst(valid));
+  const guarded = refused(ov, node, guardsAgainst(change));
   if (guarded < 0) return guarded;
   const truncates = (valid & Fattr.SIZE) !== 0;
   const steps = stepsOf(valid);
@@ -226,9 +228,12 @@ function comesBack(ov: Overlay, node: number): number {
 }
 
 /** What keeps from a change (notify_change): "now" may be set, and the page cache's times, of what is append-only. */
-function guardsAgainst(valid: number): number {
+function guardsAgainst({ valid, touched }: AttrChange): number {
   const touches = Fattr.ATIME | Fattr.MTIME | Fattr.ATIME_NOW | Fattr.MTIME_NOW;
-  const now = (valid & Fattr.MTIME) === 0 || (valid & Fattr.MTIME_NOW) !== 0;
+  const now =
+    (valid & Fattr.MTIME) === 0 ||
+    (valid & Fattr.MTIME_NOW) !== 0 ||
+    (touched && (valid & Fattr.ATIME_NOW) !== 0);
   const flushed = (valid & ~FLUSHED_TIMES) === 0 && (valid & Fattr.CTIME) !== 0;
   if (flushed) return 0;
   return (valid & CHANGES & ~touches) === 0 && now ? IMMUTABLE : APPEND | IMMUTABLE;
