@@ -118,7 +118,7 @@ interface PlanContext {
 }
 
 /** N of `/dev/fd/N`; undefined for any other mount point. */
-export function givenFd(mountpoint: string): number | undefined {
+function givenFd(mountpoint: string): number | undefined {
   const digits = /^\/dev\/fd\/(\d{1,9})$/.exec(mountpoint)?.[1];
   return digits === undefined ? undefined : Number(digits);
 }
