@@ -78,8 +78,12 @@ export class Mounts {
     const served = { pid, version, build, path, namespace };
     return [...this.#all.values()]
       .filter((mount) => mount.device !== '')
-      .map(({ plan: { spec, mountpoint }, checked, device }) => ({
-        mountpoint: checked?.mountpoint ?? mountpoint,
+      .map(({ plan: { spec, mountpoint, givenFd }, checked, device }) => ({
+        // Where the caller has mounted it is the caller's affair: it may be in another namespace.
+        mountpoint:
+          givenFd === undefined
+            ? (checked?.mountpoint ?? mountpoint)
+            : (placesOf(device).at(0) ?? mountpoint),
         device,
         lowers: spec.lowers,
         ...(spec.dataLayers === undefined ? {} : { dataLayers: spec.dataLayers }),

@@ -5,10 +5,11 @@ import { nothingSaid } from '../options/collected.js';
 import { allOptions, splitOptions } from '../options/list.js';
 import { MS } from '../options/mountFlags.js';
 import { optionRow } from '../options/table.js';
-import { deviceAt } from '../sys/mountTable.js';
+import { deviceAt, mountsOfTypes } from '../sys/mountTable.js';
 import type { Native } from '../sys/native.js';
 import { realpath } from '../sys/paths.js';
 import type { MountInfo } from '../wire/control.js';
+import { MOUNT_TYPE } from './device.js';
 import { within } from './within.js';
 
 const MS_REMOUNT = 32;
@@ -41,9 +42,11 @@ export async function remount(
     throw new UserError(`cannot read ${shown}: ${errnoText(resolved)}`);
   const device = deviceAt(resolved);
   const mount = mounts.find((each) => each.device === device);
-  if (!mount) throw new UserError(`${shown} is not a mount of this host: see stratafs mounts`);
+  // One that is served in the foreground: what is changed is the kernel's alone.
+  const ours = mountsOfTypes([MOUNT_TYPE]).some((row) => row.device === device);
+  if (!mount && !ours) throw new UserError(`${shown} is no mount of stratafs: see stratafs mounts`);
   const flags = flagsOf(lists, cwd);
-  if (mount.readOnly && (flags & MS.RDONLY) === 0) {
+  if (mount?.readOnly === true && (flags & MS.RDONLY) === 0) {
     throw new UserError(
       `${shown} was mounted read-only: unmount it, and mount it with upperdir, workdir and rw`,
     );

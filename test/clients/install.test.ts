@@ -10,7 +10,7 @@ import { engineIn, type Engine } from './support/podman.js';
 import { bash } from './support/run.js';
 import { MOUNTS, STRATAFS, unmountBelow } from './support/union.js';
 
-const PROGRAMS = ['podman', 'runc', 'busybox', 'containerd', 'unshare'];
+const PROGRAMS = ['podman', 'runc', 'busybox', 'containerd', 'unshare', 'systemd-analyze'];
 
 describe.skipIf(!has({ ...MOUNTS, programs: PROGRAMS, mountNamespaces: true }))(
   'install and uninstall',
@@ -144,6 +144,11 @@ describe.skipIf(!has({ ...MOUNTS, programs: PROGRAMS, mountNamespaces: true }))(
       ])('has the snapshotter, also of CRI, with %s', async (_, text) => {
         if (text !== undefined) put('etc/containerd/config.toml', text);
         await both(['containerd', '--engine', '1', '--cri'], async () => {
+          const units = `${dir}/etc/systemd/system/stratafs-snapshotter.`;
+          const checked = await bash(
+            `systemd-analyze --man=no verify ${units}socket ${units}service 2>&1`,
+          );
+          expect(checked.stdout).toBe('');
           const config = await dump();
           expect(config).toMatch(
             /\[proxy_plugins.stratafs\]\s+address = "\/run\/stratafs\/snapshotter.sock"/,

@@ -160,6 +160,8 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true, programs: PROGRAM
         const args = [...AS_USER.slice(1), 'sh', '-c', `cd ${at('mnt')} && ${script}`];
         const ran = await called('setpriv', args);
         expect(ran).toEqual({ code: 0, stdout: 'from a\nfrom b\ne\nnew\ntop\n', stderr: '' });
+        const listed = await called('setpriv', [...AS_USER.slice(1), stratafsBinary(), 'mounts']);
+        expect(listed.stdout).toContain(at('mnt'));
         // Who may not enter by the options of the starter's mount may not.
         expect((await called('ls', [at('mnt')])).stderr).toContain('Permission denied');
         // In use; what the kernel holds is on the disk when it ends, and the mount is the starter's.
@@ -299,6 +301,19 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true, programs: PROGRAM
         expect(ran.stdout).toBe(
           "below\none\ntop\ntouch: cannot touch 'mnt/two': Read-only file system\nmnt:\n\nup:\none\nthree\n",
         );
+      });
+
+      it('remounts also what is served in the foreground', async () => {
+        await foreground(stratafsBinary(), ['-f', '-o', layers(), at('mnt')]);
+        const remount = (flag: string): Promise<Ran> =>
+          called(stratafsBinary(), ['none', at('mnt'), '-o', `remount,${flag}`]);
+        expect(await remount('ro')).toMatchObject({ code: 0, stderr: '' });
+        expect((await called('touch', [at('mnt/new')])).stderr).toContain('Read-only file system');
+        expect(await remount('rw')).toMatchObject({ code: 0, stderr: '' });
+        expect((await called('touch', [at('mnt/new')])).code).toBe(0);
+        expect(
+          (await called(stratafsBinary(), ['none', '/proc', '-o', 'remount,ro'])).stderr,
+        ).toMatch(/\/proc is no mount of stratafs/);
       });
 
       it('systemd: what a .mount unit runs', async () => {

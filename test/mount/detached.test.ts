@@ -62,7 +62,7 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true, mountNamespaces: 
         'read-only',
         'writable',
         'stratafs: /m2 was mounted read-only: unmount it, and mount it with upperdir, workdir and rw',
-        'stratafs: /m3 is not a mount of this host: see stratafs mounts',
+        'stratafs: /m3 is no mount of stratafs: see stratafs mounts',
         '',
       ]);
     });

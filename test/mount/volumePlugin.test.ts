@@ -24,7 +24,13 @@ interface Answer {
 }
 
 describe.skipIf(
-  !has({ root: true, fuse: true, stratafs: true, loop: true, programs: ['mkfs.ext4'] }),
+  !has({
+    root: true,
+    fuse: true,
+    stratafs: true,
+    loop: true,
+    programs: ['mkfs.ext4', 'systemd-socket-activate'],
+  }),
 )('the volume plug-in', () => {
   let base: string;
   let data: string;
@@ -34,10 +40,21 @@ describe.skipIf(
   const start = async (): Promise<void> => {
     const args = ['volume-plugin', '--root', join(base, 'store'), '--address', socket];
     child = spawn(stratafsBinary(), args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    let said = '';
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (said += text));
-    for (let tries = 0; !said.includes('listening at'); tries++) {
-      if (tries > 600 || child.exitCode !== null) throw new Error(`it did not start: ${said}`);
+    await said('listening at');
+  };
+
+  /** As systemd does it with the unit: it listens, and starts the plug-in with the first request. */
+  const activate = async (): Promise<void> => {
+    const args = ['-l', socket, stratafsBinary(), 'volume-plugin', '--root', join(base, 'store')];
+    child = spawn('systemd-socket-activate', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    await said('Listening on');
+  };
+
+  const said = async (word: string): Promise<void> => {
+    let text = '';
+    child.stderr?.setEncoding('utf8').on('data', (part: string) => (text += part));
+    for (let tries = 0; !text.includes(word); tries++) {
+      if (tries > 600 || child.exitCode !== null) throw new Error(`it did not start: ${text}`);
       await sleep(20);
     }
   };
@@ -99,6 +116,15 @@ describe.skipIf(
     expect(await refusal('Create', { Name: '../v', Opts: { lower: data } })).toMatch(/no name/);
     expect(await refusal('Get', { Name: 'nothing' })).toBe('no such volume: nothing');
     expect(await refusal('Mount', { Name: 'nothing', ID: '1' })).toBe('no such volume: nothing');
+  });
+
+  it('is started by the first request to the socket of its unit', async () => {
+    await end('SIGTERM');
+    await activate();
+    expect(await call('Create', { Name: 'one', Opts: { lower: data } })).toMatchObject({ Err: '' });
+    const place = String((await call('Mount', { Name: 'one', ID: 'c1' }))['Mountpoint']);
+    expect(readFileSync(join(place, 'a'), 'utf8')).toBe('shared');
+    await call('Unmount', { Name: 'one', ID: 'c1' });
   });
 
   it('gives each volume its own changes over the same data', async () => {
