@@ -1,6 +1,7 @@
 /**
- * `npm start`: mounts a union and shows what the mount did. Without arguments it makes three small
- * layers of its own; with layers (topmost first) it leaves an interactive shell in their union.
+ * `npm start`: without arguments the story of an image, its containers and what they change
+ * (demoStory.ts); with `--layers` a union of three small layers and what the mount did; with layers
+ * (topmost first) an interactive shell in their union.
  * Whatever happens, nothing stays mounted and the temporary directory goes.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -11,6 +12,7 @@ import { Sys } from '../sys/sys.js';
 import { makeLayers } from './demoLayers.js';
 import { Report } from './demoReport.js';
 import { interactive, stratafs } from './demoShell.js';
+import { missingForContainers, story } from './demoStory.js';
 import { showHidden, showOrigins, showScript, showUpper } from './demoTour.js';
 
 /** A mount in a temporary directory of its own. */
@@ -104,23 +106,39 @@ async function shellIn(layers: readonly string[], stop: AbortSignal): Promise<vo
   });
 }
 
+const LAYERS = '--layers';
+
+/** The story; where there is no runtime for containers, the tour of a union, and what is missing. */
+async function tell(stop: AbortSignal): Promise<void> {
+  const missing = missingForContainers();
+  if (missing !== undefined) {
+    process.stdout.write(
+      `Containers need ${missing} (apt-get install ${missing}): here is the union alone.\n\n`,
+    );
+    return tour(stop);
+  }
+  await inTemporary((dir) => story(new Report(), dir, stop));
+}
+
 async function main(args: readonly string[]): Promise<void> {
   if (process.geteuid?.() !== 0) {
     throw new UserError('npm start makes whiteouts and a chroot, which needs root: run it as root');
   }
-  const flag = args.find((arg) => arg.startsWith('-'));
+  const flag = args.find((arg) => arg.startsWith('-') && arg !== LAYERS);
   if (flag !== undefined) {
-    throw new UserError(`unknown option ${flag}: give layers, topmost first, or nothing`);
+    throw new UserError(
+      `unknown option ${flag}: give layers, topmost first, ${LAYERS}, or nothing`,
+    );
   }
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stopping.abort());
-  if (args.length > 0) {
+  if (args.length > 0 && !args.includes(LAYERS)) {
     // Ctrl-C is the shell's; it must not end the process that unmounts.
     process.on('SIGINT', () => undefined);
     await shellIn(args, stopping.signal);
   } else {
     process.once('SIGINT', () => stopping.abort());
-    await tour(stopping.signal);
+    await (args.includes(LAYERS) ? tour(stopping.signal) : tell(stopping.signal));
   }
 }
 

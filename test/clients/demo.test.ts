@@ -38,7 +38,7 @@ describe.skipIf(
   });
 
   it('shows a union of three layers: origins, what is hidden, copied up and deleted, the diff', async () => {
-    const { code, stdout, stderr } = await demo([]);
+    const { code, stdout, stderr } = await demo(['--layers']);
     expect(stderr).toBe('');
     expect(code).toBe(0);
     const origins = chapter(stdout, 'Where things come from').map((line) => line.split(/ {2,}/));

@@ -3,7 +3,7 @@
 # what is missing and goes on: the tests then say themselves what they skip.
 set -eu
 
-packages='fuse3 fuse-overlayfs acl attr strace jq podman buildah runc debootstrap rsync sqlite3 git
+packages='fuse3 fuse-overlayfs acl attr strace jq podman buildah runc conmon passt tini debootstrap rsync sqlite3 git
 gcc libc6-dev squashfs-tools erofs-utils btrfs-progs xfsprogs e2fsprogs bindfs fuse2fs busybox-static
 clang-format uidmap unionfs-fuse fio skopeo umoci oci-image-tool docker-registry libarchive-tools zstd
 containerd docker.io systemd bubblewrap systemd-container'

@@ -130,8 +130,9 @@ export class Joined {
 
   /** Waits for the container's end, or until the user leaves it: its exit status, or undefined. */
   async end(state: ContainerState): Promise<number | 'detached' | undefined> {
+    const leaving = new AbortController();
     try {
-      const exited = waitForExit(this.#store, this.#id, state);
+      const exited = waitForExit(this.#store, this.#id, state, leaving.signal);
       const left = async (): Promise<number | 'detached' | undefined> =>
         (await this.#copied) === 'detached' ? 'detached' : exited;
       const result = await Promise.race([exited, left()]);
@@ -139,6 +140,7 @@ export class Joined {
       await this.#copied;
       return result;
     } finally {
+      leaving.abort();
       this.drop();
     }
   }

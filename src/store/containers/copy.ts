@@ -9,6 +9,7 @@ import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { E, errnoText, UserError } from '../../base/errno.js';
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from '../../sys/constants.js';
+import { rootlessUser } from '../state/place.js';
 import type { Store } from '../state/store.js';
 import { volumePath } from '../volumes/records.js';
 import { openInside } from './inside.js';
@@ -68,7 +69,8 @@ async function withRoot<T>(
         if (!mounted) await unmountRootfs(rootfs);
       }
     }
-    const freeze = state.status === 'running';
+    // An ordinary user's containers have no cgroup that could be frozen.
+    const freeze = state.status === 'running' && rootlessUser() === undefined;
     const program = runtimeOf(container);
     if (freeze) await runtime(store, program, ['pause', container.id]);
     try {

@@ -39,7 +39,7 @@ async function endsWithin(
 ): Promise<boolean> {
   const timeout = new AbortController();
   try {
-    const ended = waitForExit(store, id, state).then(() => true);
+    const ended = waitForExit(store, id, state, timeout.signal).then(() => true);
     if (seconds < 0) return await ended;
     const late = sleep(seconds * 1000, false, { signal: timeout.signal }).catch(() => false);
     return await Promise.race([ended, late]);

@@ -1,13 +1,24 @@
 /** Limits of a container, as the runtime spec has them. */
 import { statSync } from 'node:fs';
 import { UserError } from '../../base/errno.js';
+import { rootlessUser } from '../state/place.js';
 import type { DeviceNode, Resources, Rlimit } from './oci.js';
 import type { DeviceMapping, HostConfig, Limits, Ulimit } from './records.js';
 
 const PERIOD = 100_000;
 
-/** Absent fields are not limited. */
+/** Absent fields are not limited. Throws UserError where no limit can be kept. */
 export function resourcesOf(limits: Limits & Partial<HostConfig>): Resources {
+  const resources = wantedResources(limits);
+  if (Object.keys(resources).length > 0 && rootlessUser() !== undefined) {
+    throw new UserError(
+      'limits of memory, CPUs and processes need root: an ordinary user has no cgroups',
+    );
+  }
+  return resources;
+}
+
+function wantedResources(limits: Limits & Partial<HostConfig>): Resources {
   const { Memory, MemorySwap, MemoryReservation, NanoCpus, CpuQuota } = limits;
   const memory: Record<string, number | boolean> = {};
   if (Memory > 0) {

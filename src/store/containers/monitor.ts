@@ -129,12 +129,13 @@ const LOOK_MS = 250;
 
 /**
  * Waits for the end of the container's process. Resolves with its exit status; undefined when nobody knows
- * it: its monitor was killed, or another command has cleaned up.
+ * it: its monitor was killed, or another command has cleaned up; and when `signal` ends the wait.
  */
 export async function waitForExit(
   store: Store,
   id: string,
   state: ContainerState,
+  signal?: AbortSignal,
 ): Promise<number | undefined> {
   const directory = `${bundleOf(store, id)}/exit`;
   let wake: () => void = () => undefined;
@@ -151,13 +152,14 @@ export async function waitForExit(
       const monitored = isAlive(state.monitor, state.monitorStart);
       const running = isAlive(state.pid, state.start);
       const exit = readExit(store, id);
-      if (exit !== undefined || (!monitored && !running)) return exit;
+      if (exit !== undefined || (!monitored && !running) || signal?.aborted) return exit;
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, LOOK_MS);
         wake = () => {
           clearTimeout(timer);
           resolve();
         };
+        signal?.addEventListener('abort', wake, { once: true });
       });
     }
   } finally {

@@ -4,11 +4,14 @@
  */
 import { spawn, spawnSync, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Readable } from 'node:stream';
-import { UserError } from '../../base/errno.js';
+import { toLatin1 } from '../../base/bytes.js';
+import { errnoText, UserError } from '../../base/errno.js';
+import { MNT_DETACH } from '../../sys/constants.js';
+import { loadNative } from '../../sys/native.js';
 import { errnoOf } from '../../sys/paths.js';
 import type { Store } from '../state/store.js';
 import { signalProcess, startOf } from './process.js';
@@ -35,6 +38,8 @@ export function publishedPorts({ PortBindings }: Pick<HostConfig, 'PortBindings'
     }));
   });
 }
+
+const MS_BIND = 4096;
 
 type Helper = 'pasta' | 'slirp4netns';
 
@@ -82,8 +87,9 @@ interface Connected {
   readonly start: string;
 }
 
-function pastaArguments(ports: readonly Published[], pidfile: string, pid: number): string[] {
-  const args = ['--config-net', '--quiet', '--pid', pidfile];
+function pastaArguments(ports: readonly Published[], pidfile: string, namespace: string): string[] {
+  // As the user that we are, and in no user namespace but ours: root's files are not nobody's.
+  const args = ['--config-net', '--quiet', '--pid', pidfile, '--runas', '0', '--netns', namespace];
   for (const [flag, protocol] of [
     ['-t', 'tcp'],
     ['-u', 'udp'],
@@ -96,7 +102,18 @@ function pastaArguments(ports: readonly Published[], pidfile: string, pid: numbe
     }
   }
   // Nothing of the container's loopback is shown on this machine, nor the reverse.
-  return [...args, '-T', 'none', '-U', 'none', String(pid)];
+  return [...args, '-T', 'none', '-U', 'none'];
+}
+
+/**
+ * Shows the network namespace of a process at a place of its own: pasta gives up its capabilities before it
+ * looks, and then may not look into the process.
+ */
+function bindNamespace(pid: number, place: string): void {
+  writeFileSync(place, '');
+  const from = `/proc/${pid}/ns/net`;
+  const result = loadNative().mount(from, toLatin1(place), '', MS_BIND, '');
+  if (result < 0) throw new UserError(`cannot reach the container's network: ${errnoText(result)}`);
 }
 
 /** It returns when the network is connected, and goes on in the background. */
@@ -108,7 +125,9 @@ function startPasta(
 ): Connected {
   const pidfile = `${bundle}/pasta.pid`;
   const stdio: StdioOptions = ['ignore', 'ignore', 'pipe'];
-  const args = pastaArguments(ports, pidfile, pid);
+  const namespace = `${bundle}/netns`;
+  bindNamespace(pid, namespace);
+  const args = pastaArguments(ports, pidfile, namespace);
   const { status, stderr } = spawnSync(program, args, { stdio, encoding: 'utf8' });
   if (status !== 0) {
     const said = stderr.split('\n').filter((line) => line !== '' && !line.includes('syslog'));
@@ -187,6 +206,8 @@ export async function connectNetwork(
 export function disconnectNetwork(store: Store, id: string, { helper }: ContainerState): void {
   const known = helper ?? readHelper(store, id);
   if (known) signalProcess(known.pid, known.start, 'SIGTERM');
+  // -EINVAL, -ENOENT: this one has none.
+  loadNative().umount2(toLatin1(`${bundleOf(store, id)}/netns`), MNT_DETACH);
 }
 
 /** A helper that a killed command has started and not noted. */

@@ -168,7 +168,8 @@ export function makeSpec(input: SpecInput): RuntimeSpec {
     linux: {
       namespaces: namespaces(input),
       resources: resourcesOf(input),
-      ...(input.cgroup === undefined ? {} : { cgroupsPath: input.cgroup }),
+      // The kernel lets no ordinary user make cgroups here: the runtime goes without them.
+      ...(input.cgroup === undefined || rootless ? {} : { cgroupsPath: input.cgroup }),
       ...(input.seccomp === undefined ? {} : { seccomp: input.seccomp }),
       ...(input.devices && input.devices.length > 0 ? { devices: input.devices } : {}),
       ...(input.sysctl ? { sysctl: input.sysctl } : {}),
