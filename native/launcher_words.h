@@ -14,6 +14,7 @@ inline constexpr std::string_view kStoreWords[] = {
     "attach",
     "build",
     "builder",
+    "commit",
     "container",
     "cp",
     "create",

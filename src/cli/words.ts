@@ -11,6 +11,7 @@ import { namesContainer } from './containers/named.js';
 import { installCommand, type Target, uninstallCommand } from './install/target.js';
 
 const build = async () => (await import('./builds/build.js')).default;
+const commit = async () => (await import('./builds/commit.js')).default;
 const pull = async () => (await import('./images/pull.js')).default;
 const push = async () => (await import('./images/push.js')).default;
 const load = async () => (await import('./images/load.js')).default;
@@ -51,6 +52,7 @@ const container: Group = {
   about: 'Manage containers',
   words: {
     ...containerWords,
+    commit,
     cleanup: async () => (await import('./containers/cleanup.js')).default,
     diff: containerDiff,
     inspect: async () => (await import('./containers/inspect.js')).default,
@@ -145,6 +147,7 @@ const uninstall: Group = {
 };
 
 export const WORDS: Words = {
+  commit,
   build,
   builder: () => Promise.resolve(builder),
   ...containerWords,

@@ -2,15 +2,12 @@
  * kill -9 at any moment, and the loss of power: an image is whole or absent, and what is left behind goes.
  * STRATAFS_LONG=1 (npm run test:long) kills each command 200 times.
  */
-import { spawn } from 'node:child_process';
 import { copyFile, mkdir, rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { listImages } from '../../src/store/images/list.js';
-import { isSound, verifyLayer } from '../../src/store/layers/verify.js';
-import { fsck } from '../../src/store/mend/fsck.js';
 import { openStore } from '../../src/store/state/store.js';
-import { has, stratafsBinary } from '../support/needs.js';
+import { has } from '../support/needs.js';
+import { expectWhole, start } from './support/crash.js';
 import { bash, run } from './support/run.js';
 import {
   makeImages,
@@ -24,37 +21,6 @@ import { MOUNTS } from './support/union.js';
 const PROGRAMS = ['buildah', 'skopeo', 'docker-registry', 'busybox', 'setfattr', 'mkfs.ext4'];
 const LONG = process.env['STRATAFS_LONG'] === '1';
 const KILLS = LONG ? 200 : 4;
-
-/** Starts stratafs in a process group of its own; resolves when it has ended by itself. */
-function start(root: string, args: readonly string[]) {
-  const child = spawn(stratafsBinary(), ['--root', root, ...args], {
-    detached: true,
-    stdio: 'ignore',
-  });
-  const ended = new Promise<number>((resolve) => child.once('exit', (code) => resolve(code ?? -1)));
-  const signal = (name: NodeJS.Signals) => {
-    try {
-      process.kill(-child.pid!, name);
-    } catch {
-      // It has ended already.
-    }
-  };
-  return { ended, signal };
-}
-
-/** Every image that is listed is whole; then fsck mends all it finds, and finds nothing more. */
-async function expectWhole(root: string): Promise<number> {
-  const store = await openStore({ root, sync: false });
-  const images = listImages(store);
-  for (const layer of new Set(images.flatMap(({ record }) => record.layers))) {
-    const verified = await verifyLayer(store, layer);
-    expect(isSound(verified), JSON.stringify(verified)).toBe(true);
-  }
-  const findings = await fsck(store);
-  expect(findings.filter(({ mended }) => mended === undefined)).toEqual([]);
-  expect(await fsck(store, { deep: true })).toEqual([]);
-  return images.length;
-}
 
 describe.skipIf(!has({ ...MOUNTS, programs: PROGRAMS }))('a command that is killed', () => {
   let store: TestStore;

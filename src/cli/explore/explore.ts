@@ -4,7 +4,8 @@ import { UserError } from '../../base/errno.js';
 import { findMounted } from '../../client/find.js';
 import { withLease } from '../../store/collect/work.js';
 import { explore, type Explored } from '../../store/explore/explore.js';
-import { imageSubject, mountSubject } from '../../store/explore/subject.js';
+import { containerSubject, imageSubject, mountSubject } from '../../store/explore/subject.js';
+import { findContainer, listContainers } from '../../store/containers/records.js';
 import { findImage } from '../../store/images/find.js';
 import { hexOf } from '../../store/state/ids.js';
 import { openStore, type Store } from '../../store/state/store.js';
@@ -19,11 +20,25 @@ import { exploredText } from './text.js';
 /** A path, and no name of an image: `/mnt`, `./mnt`, `..`. */
 const PATH = /^(\/|\.\.?(\/|$))/;
 
-async function readImage(store: Store, text: string): Promise<Explored> {
+async function readContainer(store: Store, text: string): Promise<Explored> {
+  const container = findContainer(store, text);
+  return withLease(store, async (lease) => {
+    await store.locked(() => {
+      lease.keep(`containers/${container.id}`);
+    });
+    return explore(await containerSubject(store, container));
+  });
+}
+
+async function readNamed(store: Store, text: string): Promise<Explored> {
   const id = findImage(store, text);
   if (id === undefined) {
+    const isContainer = listContainers(store).some(
+      (each) => each.name === text || each.id.startsWith(text),
+    );
+    if (isContainer) return readContainer(store, text);
     throw new UserError(
-      `there is no image ${text}: see stratafs images; of a mount, write the path with a slash (./${text})`,
+      `there is no image and no container ${text}: see stratafs images and ps -a; of a mount, write the path with a slash (./${text})`,
     );
   }
   return withLease(store, async (lease) => {
@@ -83,7 +98,7 @@ export default command({
     }
     const explored = PATH.test(args[0])
       ? explore(mountSubject(await findMounted(rawArgs[0])))
-      : await readImage(await openStore({ ...globals, create: false }), args[0]);
+      : await readNamed(await openStore({ ...globals, create: false }), args[0]);
     if (values.html) output(values.output, exploredHtml(explored, top));
     else if (values.json) output(values.output, exploredJson(explored, top));
     else if (

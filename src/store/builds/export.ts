@@ -1,9 +1,9 @@
 /** The end of a build: config, image, names. */
-import { type ImageConfig, MEDIA, type RunConfig } from '../content/documents.js';
+import type { ImageConfig, RunConfig } from '../content/documents.js';
 import { addImage } from '../images/add.js';
 import { canonical } from '../images/reference.js';
 import { setReference } from '../images/tags.js';
-import { readLayer } from '../layers/add.js';
+import { blobOf } from '../layers/add.js';
 import type { Digest } from '../state/ids.js';
 import type { BuildScope, StageResult } from './scope.js';
 import { squash } from './squash.js';
@@ -39,11 +39,7 @@ export async function exportImage(build: BuildScope, stage: StageResult): Promis
     };
     const id = await addImage(store, lease, {
       config: Buffer.from(JSON.stringify(config), 'utf8'),
-      layers: layers.map((diffId) => () => {
-        const record = readLayer(store, diffId)!;
-        const { blob: digest, blobSize: size, mediaType } = record;
-        return Promise.resolve({ mediaType: mediaType || MEDIA.layer, digest, size });
-      }),
+      layers: layers.map((diffId) => () => Promise.resolve(blobOf(store, diffId))),
       ...(stage.base.id === undefined ? {} : { parent: stage.base.id }),
     });
     vertex.output(`writing image ${id} done\n`);

@@ -5,7 +5,8 @@
  */
 import { UserError } from '../../base/errno.js';
 import type { RunConfig } from '../content/documents.js';
-import { type Digest, findByPrefix, hexOf } from '../state/ids.js';
+import { treesOf } from '../layers/stack.js';
+import { type Digest, findByPrefix } from '../state/ids.js';
 import type { Manifest, Store } from '../state/store.js';
 import type { RootfsPlace } from './rootfs.js';
 import { utf8 } from './rootfs.js';
@@ -162,7 +163,7 @@ export const directoryOf = (store: Store, id: string): string =>
 
 /** Its layers and its writable one. */
 export const rootfsOf = (store: Store, { id, layers }: ContainerManifest): RootfsPlace => ({
-  layers: layers.map((each) => store.dataOf('layers', hexOf(each))).reverse(),
+  layers: treesOf(store, layers),
   directory: directoryOf(store, id),
 });
 

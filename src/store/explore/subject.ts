@@ -1,12 +1,17 @@
 /** What is explored: an image of the store, or what a live mount is made of. */
-import { display } from '../../base/bytes.js';
+import { display, toLatin1 } from '../../base/bytes.js';
 import { errnoText, UserError } from '../../base/errno.js';
 import type { Served } from '../../client/ask.js';
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../../sys/constants.js';
+import { Unions } from '../../client/unions.js';
+import { log } from '../../sys/log.js';
+import { type ContainerManifest, rootfsOf } from '../containers/records.js';
+import { readBlobJson } from '../content/blobs.js';
+import type { ImageConfig } from '../content/documents.js';
 import { loadNative } from '../../sys/native.js';
 import { resolveImage } from '../images/find.js';
 import { layerFormat } from '../layers/format.js';
-import { hexOf } from '../state/ids.js';
+import { type Digest, hexOf } from '../state/ids.js';
 import type { Store } from '../state/store.js';
 
 export interface LayerSource {
@@ -27,18 +32,44 @@ export interface Subject {
   readonly userxattr: boolean;
 }
 
+/** With the steps that the image's history tells of. */
+function layerSources(store: Store, layers: readonly Digest[], document: unknown): LayerSource[] {
+  const config = document as ImageConfig;
+  const steps = (config.history ?? []).filter((each) => each.empty_layer !== true);
+  return layers.map((diffId, at) => ({
+    id: diffId,
+    command: steps.at(at)?.created_by ?? '',
+    created: steps.at(at)?.created ?? config.created,
+    path: store.dataOf('layers', hexOf(diffId)),
+  }));
+}
+
 /** Throws UserError when there is no such image. Hold a lease on it while its layers are read. */
 export function imageSubject(store: Store, text: string): Subject {
   const { record, config } = resolveImage(store, text);
-  const steps = (config.history ?? []).filter((each) => each.empty_layer !== true);
   return {
     name: text,
-    layers: record.layers.map((diffId, at) => ({
-      id: diffId,
-      command: steps.at(at)?.created_by ?? '',
-      created: steps.at(at)?.created ?? config.created,
-      path: store.dataOf('layers', hexOf(diffId)),
-    })),
+    layers: layerSources(store, record.layers, config),
+    dataLayers: [],
+    userxattr: layerFormat().userxattr,
+  };
+}
+
+/** A container's image, what is mounted on in it and the image lacks, and its writable layer. */
+export async function containerSubject(
+  store: Store,
+  container: ContainerManifest,
+): Promise<Subject> {
+  const { directory } = rootfsOf(store, container);
+  await new Unions(log).flush(`${directory}/upper`);
+  const image = layerSources(store, container.layers, readBlobJson(store, container.image));
+  const own = (name: string, command: string): LayerSource => ({
+    ...bare(toLatin1(`${directory}/${name}`), command),
+    created: container.created,
+  });
+  return {
+    name: container.name,
+    layers: [...image, own('init', 'mount points'), own('upper', 'the container')],
     dataLayers: [],
     userxattr: layerFormat().userxattr,
   };

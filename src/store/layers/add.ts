@@ -44,6 +44,13 @@ interface BlobInput {
 export const readLayer = (store: Store, diffId: Digest): LayerRecord | undefined =>
   store.read('layers', hexOf(diffId)) as LayerRecord | undefined;
 
+/** Where a layer that is here lies as a blob. */
+export function blobOf(store: Store, diffId: Digest): Descriptor {
+  const layer = readLayer(store, diffId);
+  if (!layer) throw new UserError(`layer ${shortId(diffId)} is missing: run stratafs fsck`);
+  return { mediaType: layer.mediaType, digest: layer.blob, size: layer.blobSize };
+}
+
 /** An access time that no archive gives and no read changes (relatime): 1 January 2100. */
 const UNTOUCHED = 4_102_444_800;
 

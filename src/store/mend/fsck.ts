@@ -216,12 +216,28 @@ async function checkUsers(store: Store, findings: Findings): Promise<void> {
   });
   for (const { user, use } of broken) {
     if (use.startsWith('images/') && /^container /.test(user)) continue;
-    if (/^(a tag|image )/.test(user)) continue;
+    if (/^(a tag|image |build )/.test(user)) continue;
     await findings.add(
       user,
       `it uses ${use.replace(/s\//, ' ')}, which is missing`,
       () => undefined,
     );
+  }
+  await checkBuilds(store, findings);
+}
+
+/** The layer cache: a step whose layer is gone is made again by the next build. */
+async function checkBuilds(store: Store, findings: Findings): Promise<void> {
+  for (const key of store.list('builds')) {
+    const uses = safely(() => store.read('builds', key)?.uses) ?? [];
+    const gone = uses.find(
+      (use) => use.startsWith('layers/') && !store.has('layers', use.slice(7)),
+    );
+    if (gone === undefined) continue;
+    await findings.add(`builds/${short(key)}`, 'the layer of this cached step is missing', () => {
+      store.remove('builds', key);
+      return 'removed from the cache';
+    });
   }
 }
 

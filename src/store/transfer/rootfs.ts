@@ -27,7 +27,7 @@ interface RootfsOptions {
 }
 
 /** RFC 3339; SOURCE_DATE_EPOCH (reproducible-builds.org) stands for now. */
-function creationTime(environment: NodeJS.ProcessEnv = process.env): string {
+export function creationTime(environment: NodeJS.ProcessEnv = process.env): string {
   const epoch = environment['SOURCE_DATE_EPOCH'] ?? '';
   if (epoch === '') return new Date().toISOString();
   if (!/^\d{1,11}$/.test(epoch))
