@@ -5,11 +5,10 @@ import { nothingSaid } from '../options/collected.js';
 import { allOptions, splitOptions } from '../options/list.js';
 import { MS } from '../options/mountFlags.js';
 import { optionRow } from '../options/table.js';
-import { deviceAt, mountsOfTypes } from '../sys/mountTable.js';
+import { deviceAt, MOUNT_TYPE, mountsOfTypes } from '../sys/mountTable.js';
 import type { Native } from '../sys/native.js';
 import { realpath } from '../sys/paths.js';
 import type { MountInfo } from '../wire/control.js';
-import { MOUNT_TYPE } from './device.js';
 import { within } from './within.js';
 
 const MS_REMOUNT = 32;

@@ -32,7 +32,7 @@ export function parseKeys(text: string = DEFAULT_KEYS): number[] {
 }
 
 /** Looks for the keys in what is typed; what may be their beginning is held back. */
-class KeyWatch {
+export class KeyWatch {
   readonly #keys: readonly number[];
   #matched = 0;
 

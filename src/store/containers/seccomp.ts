@@ -69,7 +69,7 @@ function architecturesOf({ archMap, architectures }: Profile): readonly string[]
 }
 
 /** `linux.seccomp` of a runtime spec for a process with these capabilities. */
-function resolveProfile(profile: Profile, capabilities: readonly string[]): object {
+export function resolveProfile(profile: Profile, capabilities: readonly string[]): object {
   return {
     defaultAction: profile.defaultAction,
     ...(profile.defaultErrnoRet === undefined ? {} : { defaultErrnoRet: profile.defaultErrnoRet }),
