@@ -55,7 +55,11 @@ export async function placeIn(dir: string): Promise<Place> {
   const enter = `mount --make-rprivate /
 for f in passwd group subuid; do mount --bind ${dir}/$f /etc/$f; done
 [ -e /etc/subgid ] || : > /etc/subgid
-mount --bind ${dir}/subuid /etc/subgid`;
+mount --bind ${dir}/subuid /etc/subgid
+# As udev makes it, where nobody has.
+[ -e ${dir}/fuse ] || mknod -m 666 ${dir}/fuse c 10 229
+chmod 666 ${dir}/fuse
+mount --bind ${dir}/fuse /dev/fuse`;
   const asUser = `setpriv --reuid ${USER} --regid ${USER} --clear-groups`;
   const script: Place['script'] = (who, text) => {
     const home = who === 'user' ? `${dir}/home` : `${dir}/root`;
