@@ -81,7 +81,7 @@ describe.skipIf(!has({ ...MOUNT_NEEDS, kernelOverlay: true, mountNamespaces: tru
       const env = { ...process.env, S: stratafsBinary(), STRATAFS_GRACE: '0' };
       // A mount namespace has a host of its own; the script ends it.
       const all = `set -u
-      awk '/ - fuse.stratafs / { print $5 }' /proc/self/mountinfo | xargs -r -d '\\n' umount -l
+      awk '/ - fuse.stratafs / { print $5 }' /proc/self/mountinfo | xargs -r -d '\\n' umount -l 2>/dev/null
       finish() { for p in $("$S" mounts --json | sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p'); do kill "$p"; done; }
       trap finish EXIT
       ${script}`;

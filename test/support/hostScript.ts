@@ -12,8 +12,8 @@ import { run } from './run.js';
 /** Shell functions for the scripts. $S is the binary; all times are bounded. */
 const PRELUDE = `
 set -u
-# A copy of somebody else's mount would keep it alive here.
-awk '/ - fuse.stratafs / { print $5 }' /proc/self/mountinfo | xargs -r -d '\\n' umount -l
+# A copy of somebody else's mount would keep it alive here. Such a mount may end meanwhile.
+awk '/ - fuse.stratafs / { print $5 }' /proc/self/mountinfo | xargs -r -d '\\n' umount -l 2>/dev/null
 host() { "$S" mounts --json | sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' | sort -u; }
 of() { "$S" mounts --json | awk -v m="$PWD/$1" -F'"' '$2 == "mountpoint" { p = $4 } $2 == "pid" && p == m' | tr -dc 0-9; }
 live() { grep -c " $PWD/.* fuse.stratafs " /proc/self/mountinfo; }
