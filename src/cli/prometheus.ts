@@ -3,7 +3,7 @@ import { display } from '../base/bytes.js';
 import type { Served } from '../client/ask.js';
 import type { MountStats } from '../wire/stats.js';
 
-export interface Measured {
+interface Measured {
   readonly mount: Pick<Served, 'mountpoint' | 'pid'>;
   readonly stats: MountStats;
 }

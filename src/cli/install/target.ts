@@ -168,7 +168,7 @@ function runSteps(steps: readonly Step[]): number {
 }
 
 /** The absolute home of this user; throws UserError without one. */
-export function home(): string {
+function home(): string {
   const path = process.env['HOME'] ?? '';
   if (!path.startsWith('/')) throw new UserError('HOME is not set to an absolute path: set it');
   return path;
