@@ -1,6 +1,7 @@
 #include "peer.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -29,6 +30,20 @@ Napi::Value peerUid(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), known ? static_cast<double>(peer.uid) : -errno);
 }
 
+// The number of the peer that connected, or -errno.
+pid_t peerPid(int socket) {
+  struct ucred peer {};
+  socklen_t size = sizeof peer;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -errno;
+  return peer.pid > 0 ? peer.pid : -ESRCH;
+}
+
+// Somebody holds the other end.
+bool isConnected(int socket) {
+  struct pollfd wait = {socket, POLLRDHUP, 0};
+  return poll(&wait, 1, 0) >= 0 && (wait.revents & (POLLRDHUP | POLLHUP | POLLERR)) == 0;
+}
+
 // A process descriptor of the peer that connected, or -errno.
 int peerPidfd(int socket) {
   constexpr int kPeerPidfd = 77;  // SO_PEERPIDFD of <asm/socket.h>, Linux 6.5.
@@ -36,11 +51,9 @@ int peerPidfd(int socket) {
   socklen_t size = sizeof pidfd;
   if (getsockopt(socket, SOL_SOCKET, kPeerPidfd, &pidfd, &size) == 0) return pidfd;
   if (errno != ENOPROTOOPT) return -errno;
-  struct ucred peer {};
-  size = sizeof peer;
-  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -errno;
-  if (peer.pid <= 0) return -ESRCH;
-  pidfd = static_cast<int>(syscall(SYS_pidfd_open, peer.pid, 0));
+  const pid_t pid = peerPid(socket);
+  if (pid < 0) return pid;
+  pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   return pidfd < 0 ? -errno : pidfd;
 }
 
@@ -61,11 +74,13 @@ pid_t numberOf(int pidfd) {
 // process's while we read: it lives before and after.
 Napi::Value peerIdentity(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const int pidfd = peerPidfd(info[0].ToNumber().Int32Value());
-  if (pidfd < 0) return Napi::Number::New(env, pidfd);
+  const int socket = info[0].ToNumber().Int32Value();
+  const int pidfd = peerPidfd(socket);
+  // Before Linux 5.3 there is none. A peer that has not hung up lives, or has given its end away.
+  if (pidfd < 0 && pidfd != -ENOSYS) return Napi::Number::New(env, pidfd);
   std::string text;
   int error = ESRCH;
-  const pid_t pid = numberOf(pidfd);
+  const pid_t pid = pidfd < 0 ? peerPid(socket) : numberOf(pidfd);
   if (pid > 0) {
     const std::string path = "/proc/" + std::to_string(pid);
     const int directory = open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -74,12 +89,14 @@ Napi::Value peerIdentity(const Napi::CallbackInfo& info) {
       error = errno;
       close(directory);
     }
-    if (syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) != 0) {
-      error = errno;
+    const bool lives =
+        pidfd < 0 ? isConnected(socket) : syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) == 0;
+    if (!lives) {
+      error = pidfd < 0 ? ESRCH : errno;
       text.clear();
     }
   }
-  close(pidfd);
+  if (pidfd >= 0) close(pidfd);
   if (text.empty()) return Napi::Number::New(env, -error);
   return Napi::String::New(env, text);
 }

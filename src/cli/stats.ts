@@ -2,10 +2,11 @@
 import { display } from '../base/bytes.js';
 import { UserError } from '../base/errno.js';
 import type { Hits, MountStats } from '../wire/stats.js';
-import { mountStats } from '../client/ask.js';
+import { liveMounts, mountStats } from '../client/ask.js';
 import { findMounted } from '../client/find.js';
 import { command } from './frame/command.js';
-import { print } from './frame/output.js';
+import { print, say } from './frame/output.js';
+import { prometheusText } from './prometheus.js';
 
 export async function statsText(argument: string, json: boolean): Promise<string> {
   const mount = await findMounted(argument);
@@ -80,13 +81,45 @@ function time(us: number): string {
   return us < 1_000_000 ? `${(us / 1000).toFixed(1)} ms` : `${(us / 1_000_000).toFixed(1)} s`;
 }
 
+/** Of one mount, or of all that answer: one that ends, or hangs, is no reason to tell nothing. */
+async function prometheus(argument: string | undefined): Promise<string> {
+  const mounts = argument === undefined ? await liveMounts() : [await findMounted(argument)];
+  const all = await Promise.all(
+    mounts.map(async (mount) => {
+      const stats = await mountStats(mount).catch((error: unknown) => {
+        if (argument !== undefined || !(error instanceof UserError)) throw error;
+        say(`stratafs: ${error.message}`);
+        return undefined;
+      });
+      return stats ? [{ mount, stats }] : [];
+    }),
+  );
+  return prometheusText(all.flat());
+}
+
 export const stats = command({
   usage: 'stats [OPTIONS] MNT',
   about: 'Show what a mount did: requests and their times, bytes, copy-ups, caches, memory',
-  flags: { json: { kind: 'bool', help: 'Print JSON, with the histograms' } },
-  args: [1, 1],
+  flags: {
+    json: { kind: 'bool', help: 'Print JSON, with the histograms' },
+    prometheus: {
+      kind: 'bool',
+      help: 'Print metrics for Prometheus, of all mounts when none is named',
+    },
+  },
+  args: [0, 1],
   plain: true,
   async run({ values, rawArgs }) {
+    if (values.json && values.prometheus) {
+      throw new UserError('stats prints JSON or metrics: give --json or --prometheus, not both');
+    }
+    if (values.prometheus) {
+      print(await prometheus(rawArgs.at(0)));
+      return 0;
+    }
+    if (rawArgs.length === 0) {
+      throw new UserError('stats takes a mount point: stratafs mounts shows them');
+    }
     print(await statsText(rawArgs[0], values.json));
     return 0;
   },

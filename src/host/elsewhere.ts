@@ -22,12 +22,12 @@ interface Found {
  * Ends the detached mounts of other hosts that change directory `id`. Returns who has it still, for a
  * sentence, as far as that is known.
  */
-export async function freeElsewhere(path: string, id: FileId): Promise<string | undefined> {
+export async function freeElsewhere(id: FileId): Promise<string | undefined> {
   for (const { socket, mount } of await usersOf(id)) {
     const why = await free(socket, mount.device);
     if (why !== undefined) return `${nameOf(mount)}: ${why}`;
   }
-  return lockHolder(path);
+  return lockHolder(id);
 }
 
 async function usersOf(id: FileId): Promise<Found[]> {
@@ -64,8 +64,8 @@ function nameOf({ pid, namespace, version }: MountInfo): string {
 }
 
 /** The process that holds flock(2) on a directory, by /proc/locks; undefined where it does not tell. */
-function lockHolder(path: string): string | undefined {
-  const { dev, ino } = statSync(Buffer.from(path, 'latin1'), { bigint: true });
+function lockHolder(id: FileId): string | undefined {
+  const [dev = 0n, ino = 0n] = id.split(':').filter(Boolean).map(BigInt);
   const [major, minor] = [
     ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & 0xfffff000n),
     (dev & 0xffn) | ((dev >> 12n) & 0xffffff00n),

@@ -264,7 +264,7 @@ export class Mounts {
     const take = async (role: string, path: string, id: FileId | undefined): Promise<void> => {
       const users = {
         here: () => this.#userOf(id),
-        elsewhere: () => freeElsewhere(path, id ?? ''),
+        elsewhere: () => freeElsewhere(id ?? ''),
       };
       const lock = await DirectoryLock.take(this.#native, role, path, users);
       mount.locks = [...mount.locks, lock];

@@ -43,6 +43,8 @@ Conflicts=shutdown.target
 [Service]
 Type=exec
 ExecStart=${program} host serve
+# Its callers wait for it as for the kernel (docs/performance.md).
+CPUWeight=930
 # Its end is the end of all mounts.
 OOMScoreAdjust=-900
 LimitNOFILE=1048576
