@@ -36,7 +36,7 @@ function steps(base: string): readonly Step[] {
         ]
       : [];
   return [
-    ['A directory becomes an image of one layer', ['import', '-q', base, 'demo'], ['images']],
+    ['A directory becomes an image of one layer', ['import', base, 'demo'], ['images']],
     [
       'A container: the image, and a thin layer for what it writes',
       run('--rm', 'demo', 'cat', '/etc/motd'),
