@@ -107,6 +107,7 @@ function rootFile(name, at) {
 const FORBIDDEN = [
   ...['todo', 'fixme', 'xxx', 'hack'],
   ...['obviously', 'of course', 'needless to say', 'so to speak', 'basically', 'what ends with it'],
+  ...['anyhow', 'as it were', 'is minded', 'so to say', 'is known by what', 'has it that'],
 ];
 
 export default tseslint.config(

@@ -14,7 +14,7 @@ export const DEFAULT_LIMITS: Limits = {
 /** A name for messages: readable, and of bounded length whatever the archive holds. */
 export function shown(name: string): string {
   const text = display(name.length > 200 ? `${name.slice(0, 200)}...` : name);
-  // A control character must not reach the terminal of whoever reads the message.
+  // A control character must not reach the reader's terminal.
   return JSON.stringify(text);
 }
 

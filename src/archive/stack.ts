@@ -24,7 +24,7 @@ import { shown } from './limits.js';
 
 const OPEN_DIR = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
-/** One layer's directory of a merged one. Its descriptor belongs to whoever asked for it. */
+/** One layer's directory of a merged one. The function that asked for it closes its descriptor. */
 export interface Part {
   /** Position of the layer in the stack. */
   readonly layer: number;

@@ -132,7 +132,7 @@ async function sync(sys: Sys, root: number, path: string): Promise<void> {
   if (code < 0) throw new UserError(`cannot sync ${display(path)}: ${errnoText(code)}`);
 }
 
-/** Removes what has been made, a part at a time. What cannot be removed is for whoever removes the directory. */
+/** Removes what has been made, a part at a time. The caller removes the rest with the directory. */
 async function empty(sys: Sys, root: number, options: UnpackOptions): Promise<void> {
   const names: string[] = [];
   readEntries(sys, root, (name) => names.push(name));

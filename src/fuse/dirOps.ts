@@ -101,7 +101,7 @@ class DirReply {
     const ov = this.#ov;
     let node = ov.table.byName(this.#node, name);
     let stat = ov.sys.stats.reply;
-    // An entry that cannot be looked up is still an entry: whoever stats it gets the error.
+    // An entry that cannot be looked up is still listed; a stat of it gets the error.
     if (node !== 0) {
       if (ov.stat(node, stat) < 0) return this.#addBare(name, slot, cookie);
     } else {

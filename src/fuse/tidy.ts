@@ -12,7 +12,7 @@ import type { Served } from './served.js';
 const QUIET_MS = 500;
 /** A timer may be early by so much; other things wake the thread much earlier. */
 const TIMER_MS = 10;
-/** A mount that always has something to do is tidied all the same after so many looks. */
+/** A mount that is never quiet is tidied after so many looks. */
 const LOOKS_MAX = 60;
 
 let collector: (() => void) | undefined;

@@ -54,7 +54,7 @@ export class Overlay extends MountState {
         base = this.workDir();
       } else names.push(table.name(current));
     }
-    // The index itself is open anyhow.
+    // The index itself is always open.
     if (base < 0 || names.length === 0) return base;
     return this.#keepDir(FdKind.UpperDir, node, base, names);
   }

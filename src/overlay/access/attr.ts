@@ -148,7 +148,7 @@ const sizeOf = ({ sizeLo, sizeHi }: AttrChange): number => sizeLo + sizeHi * 0x1
 
 /**
  * How many calls that decide a change is made of. A truncation comes last, as it cannot be taken back; the
- * times after it do not count, and are what it has changed anyhow.
+ * times after it do not count: the change itself has set them.
  */
 function stepsOf(valid: number): number {
   const owner = (valid & (Fattr.UID | Fattr.GID)) === 0 ? 0 : 1;

@@ -41,7 +41,7 @@ export function getxattr(ov: Overlay, node: number, key: string, at: number, siz
 
 /** The same, with what the object's file system says. */
 function read(ov: Overlay, node: number, key: string, at: number, size: number): number {
-  // Where ACLs are negotiated all the same (fuse/init.ts), nothing has one.
+  // Where ACLs are negotiated nevertheless (fuse/init.ts), nothing has one.
   if (!hasAcl(ov, key)) return ov.spec.givenMount ? -E.ENODATA : -E.EOPNOTSUPP;
   const dir = objectDir(ov, node);
   if (dir < 0) return dir;
@@ -99,8 +99,8 @@ export function listxattr(ov: Overlay, node: number, caller: Asker): string | nu
 }
 
 /**
- * No client sees an xattr of the node. Not where names on disk are others than those shown, and a failure
- * is met by whoever asks.
+ * Whether the node has no xattr that a client would see. False where names on disk differ from those shown,
+ * and after a failure: the client's own request meets it.
  */
 export function isBare(ov: Overlay, node: number): boolean {
   const dir = ov.overrides ? -1 : objectDir(ov, node);

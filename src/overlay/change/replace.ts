@@ -103,7 +103,7 @@ function putBack(ov: Overlay, { to, toDir }: Plan, covered: boolean): void {
   if (code < 0) lost(ov, to, code);
 }
 
-/** The target could not be put back: its name is looked up anew, and whoever has it open keeps it. */
+/** The target could not be put back. Its name is looked up anew; processes that have it open keep it. */
 function lost(ov: Overlay, to: NameSlot, code: number): void {
   log(`cannot put ${display(to.name)} back after a failed rename: ${errnoName(code)}`);
   ov.dirListings.drop(to.parent);

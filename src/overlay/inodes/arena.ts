@@ -258,7 +258,7 @@ export class Arena {
   }
 
   #punch({ page, pages }: Extent): void {
-    // If the kernel will not have them, they stay in memory, and are free all the same.
+    // If the kernel refuses them, they stay in memory, and are still free.
     this.#native.arenaTrim(this.#buffer, page * PAGE, (page + pages) * PAGE);
   }
 

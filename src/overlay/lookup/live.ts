@@ -25,7 +25,7 @@ export function renew(ov: Overlay, parent: number, name: string): number {
   const { hit, table } = ov;
   const known = table.byName(parent, name);
   if (known !== 0 && isDir(hit.mode) && isDir(table.mode(known))) {
-    // Whoever is in the directory stays in what has its name.
+    // A process in the directory stays in the directory that has its name.
     ov.replaceLower(known, stackOfHit(ov));
     ov.dirListings.drop(known);
     table.setIno(known, hit.inoLo, hit.inoHi);

@@ -128,7 +128,7 @@ export class Overrides {
     return 0;
   }
 
-  /** 1 when the owner of `dir`/`name` of `layer` is told by an xattr, 0 when not, -errno. */
+  /** 1 when an xattr holds the owner of `dir`/`name` of `layer`, 0 when not, -errno. */
   tells(layer: number, dir: number, name: string): number {
     const form = this.#forms.get(layer);
     return form === undefined ? 0 : this.#has(dir, name, overrideKey(form));
