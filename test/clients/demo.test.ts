@@ -67,6 +67,20 @@ describe.skipIf(
     expect(stdout.match(/ [\d.]+ ms$/gm)?.length).toBeGreaterThanOrEqual(8);
   });
 
+  it.skipIf(!has({ programs: ['runc', 'conmon'] }))(
+    'tells the story of an image: containers, their changes, a volume',
+    async () => {
+      const { code, stdout, stderr } = await demo([]);
+      expect([code, stderr]).toEqual([0, '']);
+      expect(chapter(stdout, 'What it changed is in its own layer').slice(1)).toEqual([
+        ...['C /etc', 'C /etc/motd', 'A /srv', 'A /srv/who'],
+        ...['C /usr', 'C /usr/share', 'C /usr/share/doc', 'D /usr/share/doc/HISTORY'],
+      ]);
+      expect(chapter(stdout, 'The image is as it was').at(-1)).toMatch(/: ok$/);
+      expect(chapter(stdout, 'A volume outlives its containers').at(-1)).toBe('kept');
+    },
+  );
+
   it('leaves a shell inside the given layers, and drops what it changed', async () => {
     await withScratch(async (dir) => {
       const [top, base] = [`${dir}/a,b:c`, `${dir}/base`];

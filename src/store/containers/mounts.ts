@@ -64,7 +64,12 @@ export const ociMounts = ({ mounts }: ContainerManifest): OciMount[] =>
 
 /** What must be there to be mounted on. */
 export function placeholdersOf(mounts: readonly MountPoint[]): Placeholder[] {
-  return mounts.map(({ Type, Source, Destination }): Placeholder => {
+  return mounts.map(({ Type, Source, Destination, Mode }): Placeholder => {
+    if (Type === 'tmpfs') {
+      // runc gives a tmpfs the mode of what it is mounted on.
+      const mode = /(?:^|,)mode=([0-7]{1,4})(?:,|$)/.exec(Mode)?.[1] ?? '1777';
+      return { path: Destination, kind: 'dir', mode: Number.parseInt(mode, 8) };
+    }
     const file =
       Type === 'bind' && !(statSync(Source, { throwIfNoEntry: false })?.isDirectory() ?? true);
     return { path: Destination, kind: file ? 'file' : 'dir' };

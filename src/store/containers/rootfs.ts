@@ -35,6 +35,8 @@ export interface RootfsPlace {
 export interface Placeholder {
   readonly path: string;
   readonly kind: 'dir' | 'file';
+  /** Of a directory that is made. */
+  readonly mode?: number;
 }
 
 export const utf8 = (path: string): string => Buffer.from(path, 'latin1').toString('utf8');
@@ -129,7 +131,7 @@ function ensureDirectory(path: string): boolean {
   }
 }
 
-function place(finder: Finder, init: string, { path, kind }: Placeholder): void {
+function place(finder: Finder, init: string, { path, kind, mode }: Placeholder): void {
   const { names, from, file } = finder.walk(path);
   // A destination that exists in the image needs none: whatever it is, the runtime says so if it is wrong.
   if (file || from.at(-1) !== undefined) return;
@@ -139,6 +141,7 @@ function place(finder: Finder, init: string, { path, kind }: Placeholder): void 
     at = `${at}/${name}`;
     if (last && kind === 'file') writeFileSync(at, '', { flag: 'a', mode: 0o644 });
     else if (ensureDirectory(at)) finder.liken(at, from[depth + 1]);
+    if (last && mode !== undefined) chmodSync(at, mode);
   }
 }
 
