@@ -111,7 +111,7 @@ const FORBIDDEN = [
 ];
 
 export default tseslint.config(
-  { ignores: ['dist/', 'build/', 'packages/', 'node_modules/', 'coverage/'] },
+  { ignores: ['dist/', 'build/', 'packages/', 'packaging/cjs/', 'node_modules/', 'coverage/'] },
   tseslint.configs.strictTypeChecked,
   {
     languageOptions: {
