@@ -3,8 +3,10 @@
  * leaves these to Node whatever their flags. To add a command of the store, add it to WORDS.
  */
 import { display } from '../base/bytes.js';
-import { UsageError } from '../base/errno.js';
+import { UsageError, UserError } from '../base/errno.js';
+import { absolute } from '../options/list.js';
 import { nearest } from '../options/nearest.js';
+import { workingDirectory } from '../wire/sockets.js';
 import { type Command, dispatch, type Group, takeGlobals, type Words } from './frame/command.js';
 import { print } from './frame/output.js';
 import { namesContainer } from './containers/named.js';
@@ -223,13 +225,28 @@ export function commandOf(args: readonly string[]): (() => Promise<number>) | un
   const word = rest.at(0) ?? '';
   const run = (words: Words) => () => dispatch(words, rest, globals);
   if (Object.hasOwn(WORDS, word)) return run(WORDS);
-  if (Object.hasOwn(BOTH, word) && namesContainer(rest)) return run(BOTH);
+  if (Object.hasOwn(BOTH, word) && namesContainer(rest)) {
+    return () => orNothing(run(BOTH), rest);
+  }
   if (isMount(rest)) return undefined;
   if (Object.hasOwn(PLAIN, word)) return run(PLAIN);
   if (word === '-h' || word === '--help') return () => dispatch(PLAIN, ['help'], globals);
   if (word === '-V' || word === '--version') return version;
   if (word !== '' && MOUNT_FLAGS.test(word)) return undefined;
   throw new UsageError(unknown(word));
+}
+
+/** Who named neither a container nor a directory may have meant either. */
+async function orNothing(act: () => Promise<number>, args: readonly string[]): Promise<number> {
+  try {
+    return await act();
+  } catch (error) {
+    const name = args.slice(1).find((arg) => !arg.startsWith('-'));
+    if (!(error instanceof UserError) || name === undefined) throw error;
+    if (!error.message.startsWith('No such container')) throw error;
+    const path = absolute(name, workingDirectory());
+    throw new UserError(`${error.message}, and no such file or directory: ${display(path)}`);
+  }
 }
 
 async function version(): Promise<number> {
