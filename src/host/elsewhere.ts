@@ -60,7 +60,7 @@ async function free(socket: string, device: string): Promise<string | undefined>
 
 function nameOf({ pid, namespace, version }: MountInfo): string {
   const where = namespace === mountNamespace() ? '' : ` in mount namespace ${namespace}`;
-  return `a mount of host ${pid} (stratafs ${version}${where})`;
+  return `another live mount, of host ${pid} (stratafs ${version}${where})`;
 }
 
 /** The process that holds flock(2) on a directory, by /proc/locks; undefined where it does not tell. */

@@ -74,8 +74,8 @@ describe.skipIf(!has({ root: true, fuse: true, stratafs: true }))('a mount that 
       cat m1/hello; "$S" unmount m1`);
     const end = 'it is mounted on /m1: unmount that first, or use another directory';
     expect(output.split('\n')).toEqual([
-      `stratafs: upperdir /up2 is in use by a mount of host P: ${end}`,
-      `stratafs: upperdir /up2 is in use by a mount of host P (V in mount namespace N): ${end}`,
+      `stratafs: upperdir /up2 is in use by another live mount, of host P: ${end}`,
+      `stratafs: upperdir /up2 is in use by another live mount, of host P (V in mount namespace N): ${end}`,
       'hello',
       '',
     ]);
