@@ -175,6 +175,15 @@ std::string_view storeWord(int argc, char** argv) {
   return {};
 }
 
+// Empty when it cannot be read: the host then refuses relative paths, and no others.
+std::string currentDirectory() {
+  char* path = getcwd(nullptr, 0);
+  // The kernel answers "(unreachable)..." for a directory outside the root.
+  std::string found = path != nullptr && path[0] == '/' ? path : "";
+  free(path);
+  return found;
+}
+
 // "diff", "logs" or "stats" about containers, and not about mounts: the same rule as in
 // src/cli/containers/named.ts.
 bool namesContainer(int argc, char** argv) {
@@ -187,7 +196,9 @@ bool namesContainer(int argc, char** argv) {
     if (arg.starts_with('-')) continue;
     names++;
     struct stat found {};
-    const bool directory = stat(argv[i], &found) == 0 && S_ISDIR(found.st_mode);
+    // A mount is not asked: it may not answer.
+    const bool directory = isMountPoint(currentDirectory() + "/" + argv[i]) ||
+                           (stat(argv[i], &found) == 0 && S_ISDIR(found.st_mode));
     if (word != "logs" && (directory || arg.find('/') != std::string_view::npos)) return false;
   }
   return names > 0 || word == "stats";
@@ -225,15 +236,6 @@ Mode classify(int argc, char** argv) {
     if (word == "host" && next == "start") return Mode::start;
   }
   return Mode::commandLine;
-}
-
-// Empty when it cannot be read: the host then refuses relative paths, and no others.
-std::string currentDirectory() {
-  char* path = getcwd(nullptr, 0);
-  // The kernel answers "(unreachable)..." for a directory outside the root.
-  std::string found = path != nullptr && path[0] == '/' ? path : "";
-  free(path);
-  return found;
 }
 
 // The reference, which we may be called as: a link to us of that name.

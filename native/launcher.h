@@ -136,6 +136,8 @@ void enterUserNamespace();
 
 // --- launcher_unmount.cc ---
 
+// True when something is mounted on `path`, which is absolute; asks nothing of what is mounted.
+bool isMountPoint(const std::string& path);
 // `stratafs unmount [-l] MNT`, with `args` what follows the word; returns the exit code.
 int unmount(const std::vector<std::string>& args);
 

@@ -131,6 +131,11 @@ std::string users(const std::string& device) {
 
 }  // namespace
 
+bool isMountPoint(const std::string& path) {
+  Mounted found;
+  return findMount(path, found);
+}
+
 int unmount(const std::vector<std::string>& args) {
   bool lazy = false;
   std::vector<std::string> paths;

@@ -3,6 +3,7 @@ import { display } from '../base/bytes.js';
 import { askForMounts, type Served } from '../client/ask.js';
 import { deadMounts, type Holder, holdersOf } from '../client/left.js';
 import { placesOf } from '../sys/mountTable.js';
+import { loadNative } from '../sys/native.js';
 import { command } from './frame/command.js';
 import { print, say } from './frame/output.js';
 
@@ -62,13 +63,22 @@ function heldBy(holders: readonly Holder[]): string {
   return `, held by ${each.join(', ')}`;
 }
 
-export async function mountsText(json: boolean): Promise<string> {
+interface Listed {
+  readonly text: string;
+  /** As that of deadMounts. */
+  readonly late: boolean;
+}
+
+async function listed(json: boolean): Promise<Listed> {
   const { mounts: live, silent } = await askForMounts();
   for (const socket of silent) {
     say(`stratafs: the host at ${socket} does not answer: it is stopped`);
   }
   const shown = await Promise.all(live.map(served));
-  const rows = await deadMounts(new Set(live.map(({ device }) => device)));
+  const { rows, late } =
+    silent.length > 0
+      ? { rows: [], late: false }
+      : await deadMounts(new Set(live.map(({ device }) => device)));
   const dead = rows.map(
     ({ mountpoint, device }): Shown => ({
       mountpoint: display(mountpoint),
@@ -76,11 +86,11 @@ export async function mountsText(json: boolean): Promise<string> {
       device,
     }),
   );
-  if (json) return `${JSON.stringify([...shown, ...dead], undefined, 2)}\n`;
+  if (json) return { text: `${JSON.stringify([...shown, ...dead], undefined, 2)}\n`, late };
   const gone = dead.map(
     ({ mountpoint }) => `${mountpoint} dead: its host has ended; stratafs unmount ${mountpoint}\n`,
   );
-  return [...shown.map(lineOf), ...gone].join('');
+  return { text: [...shown.map(lineOf), ...gone].join(''), late };
 }
 
 export const mounts = command({
@@ -90,7 +100,9 @@ export const mounts = command({
   args: [0, 0],
   plain: true,
   async run({ values }) {
-    print(await mountsText(values.json));
+    const { text, late } = await listed(values.json);
+    print(text);
+    if (late) loadNative().exitNow(0);
     return 0;
   },
 });

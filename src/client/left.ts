@@ -15,16 +15,26 @@ const MOST_HOLDERS = 32;
 /** One that is served answers at once; of one that does not, nothing is known. */
 const ANSWER_MS = 2000;
 
-/** Those of our type in this namespace, besides `served` devices, whose server is gone. */
-export async function deadMounts(served: ReadonlySet<string>): Promise<MountRow[]> {
-  const rows = mountsOfTypes([MOUNT_TYPE]).filter(({ device }) => !served.has(device));
-  if (rows.length === 0) return [];
-  const native = loadNative();
-  const dead = await Promise.all(rows.map((row) => isDead(native, row)));
-  return rows.filter((_, i) => dead[i]);
+interface Dead {
+  readonly rows: readonly MountRow[];
+  /** One did not answer: the thread that asks it stays, and keeps the process from ending by itself. */
+  readonly late: boolean;
 }
 
-async function isDead(native: Native, { mountpoint }: MountRow): Promise<boolean> {
+/**
+ * Those of our type in this namespace, besides `served` devices, whose server is gone. Ask only when every
+ * host has answered: what a stopped one serves would not.
+ */
+export async function deadMounts(served: ReadonlySet<string>): Promise<Dead> {
+  const rows = mountsOfTypes([MOUNT_TYPE]).filter(({ device }) => !served.has(device));
+  if (rows.length === 0) return { rows, late: false };
+  const native = loadNative();
+  const dead = await Promise.all(rows.map((row) => isDead(native, row)));
+  return { rows: rows.filter((_, i) => dead[i] === true), late: dead.includes(undefined) };
+}
+
+/** Undefined: it does not answer. */
+async function isDead(native: Native, { mountpoint }: MountRow): Promise<boolean | undefined> {
   const asked = native.probePaths([mountpoint], new Int32Array(1));
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<undefined>((resolve) => {
@@ -32,7 +42,8 @@ async function isDead(native: Native, { mountpoint }: MountRow): Promise<boolean
   });
   const answer = await Promise.race([asked, late]);
   clearTimeout(timer);
-  const errno = Number(answer?.[1].trim());
+  if (!answer) return undefined;
+  const errno = Number(answer[1].trim());
   return errno === E.ENOTCONN || errno === E.ECONNABORTED;
 }
 

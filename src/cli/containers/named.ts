@@ -1,9 +1,13 @@
 /** Words that are about mounts and hosts, and about containers, too: which is meant. */
 import { statSync } from 'node:fs';
+import { deviceAt } from '../../sys/mountTable.js';
 import { bytes } from '../../sys/paths.js';
+import { workingDirectory } from '../../wire/sockets.js';
 
-const isDirectory = (path: string): boolean =>
-  statSync(bytes(path), { throwIfNoEntry: false })?.isDirectory() ?? false;
+/** A mount is not asked: it may not answer. */
+const isDirectory = (name: string): boolean =>
+  deviceAt(`${workingDirectory()}/${name}`) !== undefined ||
+  (statSync(bytes(name), { throwIfNoEntry: false })?.isDirectory() ?? false);
 
 /**
  * True when `diff`, `logs` or `stats` with what follows is about containers: logs of hosts have no argument,
