@@ -3,7 +3,15 @@
  * launcher prints without starting Node; the manual; the completions. `node packaging/texts.js [ROOT]`,
  * after tsc.
  */
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -29,10 +37,26 @@ async function texts(root) {
 /** The library's entry for `require`, which tsc does not make from a module. */
 const CJS = ['index.cjs', 'index.d.cts'];
 
+/** The commands import packages of npm, which lie here: a tree elsewhere is lent them meanwhile. */
+async function withPackages(root, act) {
+  const link = join(root, 'node_modules');
+  const lent = ![root, ...parents(root)].some((at) => existsSync(join(at, 'node_modules')));
+  if (lent) symlinkSync(join(SOURCE, 'node_modules'), link);
+  try {
+    return await act();
+  } finally {
+    if (lent) unlinkSync(link);
+  }
+}
+
+const parents = (path) =>
+  path === dirname(path) ? [] : [dirname(path), ...parents(dirname(path))];
+
 export async function writeTexts(root) {
   for (const name of CJS)
     copyFileSync(join(SOURCE, 'packaging/cjs', name), join(root, 'dist', name));
-  for (const [name, text] of Object.entries(await texts(root))) {
+  const made = await withPackages(root, () => texts(root));
+  for (const [name, text] of Object.entries(made)) {
     const file = join(root, 'dist', name);
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, text);
