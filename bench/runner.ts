@@ -105,7 +105,9 @@ export async function unable(
   const found = new Map<string, string>();
   const runs = new Runs(quick, site, stop);
   try {
-    for (const driver of drivers.filter(({ command }) => command !== undefined)) {
+    // A resident one is another row's program, and its server is started for the run.
+    const tried = drivers.filter(({ command, resident }) => command && resident !== true);
+    for (const driver of tried) {
       const answer = await runs.run({ round: 0, trial: preflight, driver });
       if ('error' in answer) found.set(driver.name, answer.error);
     }
