@@ -3,7 +3,7 @@
  * container.
  */
 import { existsSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { has, stratafsBinary } from '../support/needs.js';
@@ -211,6 +211,19 @@ describe.skipIf(!has(needed))('containers', () => {
         '/proc/self/status',
       );
       expect(root).toBe('CapEff:\t00000000a80435fb');
+    });
+
+    it('ends with a sentence where conmon cannot be run, and leaves nothing', async () => {
+      const broken = `${s.dir}/broken`;
+      await mkdir(broken);
+      await writeFile(`${broken}/conmon`, '#!/nonexistent\n', { mode: 0o755 });
+      const before = await s.ok('ps', '-aq');
+      const args = [`PATH=${broken}:${process.env['PATH'] ?? ''}`, `STRATAFS_ROOT=${s.root}`];
+      const asked = ['run', '--network', 'none', '--rm', 'bb', 'true'];
+      const ran = await run('env', [...args, stratafsBinary(), ...asked], { mayFail: true });
+      expect(ran.stderr).toMatch(/cannot run \S*conmon: [^\n]+\n$/);
+      expect(ran.code).toBeGreaterThan(0);
+      expect(await s.ok('ps', '-aq')).toBe(before);
     });
 
     it('has an init where it is asked for', async () => {

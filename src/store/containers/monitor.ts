@@ -1,6 +1,5 @@
 /** conmon: it starts the runtime, keeps the container's streams and log, and leaves its exit status. */
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, openSync, readFileSync, rmSync, watch, writeSync, closeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { O_NONBLOCK, O_WRONLY } from '../../sys/constants.js';
@@ -96,9 +95,16 @@ export async function createMonitored(
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
     env: { ...process.env, _OCI_SYNCPIPE: '3' },
   });
-  const ended = once(child, 'exit');
+  // Both are listened to from the start: one that cannot be run has its error before its report.
+  const ended = new Promise<Error | undefined>((resolve) => {
+    child.once('error', resolve);
+    child.once('exit', () => {
+      resolve(undefined);
+    });
+  });
   const { data = -1, message = '' } = await readReport(child.stdio[3] as Readable);
-  await ended;
+  const failed = await ended;
+  if (failed) throw new StartError(`cannot run ${program}: ${failed.message}`);
   if (data <= 0) throw new StartError(runtimeSentence(message) || 'the runtime gave no reason');
   const monitor = Number(readFileSync(`${bundle}/conmon.pid`, 'latin1').trim());
   return {

@@ -128,7 +128,8 @@ function startPasta(
   const namespace = `${bundle}/netns`;
   bindNamespace(pid, namespace);
   const args = pastaArguments(ports, pidfile, namespace);
-  const { status, stderr } = spawnSync(program, args, { stdio, encoding: 'utf8' });
+  const { status, stderr, error } = spawnSync(program, args, { stdio, encoding: 'utf8' });
+  if (error) throw new UserError(`cannot run ${program}: ${error.message}`);
   if (status !== 0) {
     const said = stderr.split('\n').filter((line) => line !== '' && !line.includes('syslog'));
     throw new UserError(`cannot connect the container's network: ${said.join('; ')}`);
